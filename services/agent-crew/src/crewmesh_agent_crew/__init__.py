@@ -1,0 +1,1 @@
+"""Crews of agents that think with real models."""

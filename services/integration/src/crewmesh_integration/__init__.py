@@ -1,0 +1,1 @@
+"""Everything that leaves the mesh for the world: guarded, signed, once."""

@@ -1,0 +1,1 @@
+"""What crosses a process: events, invocations, the workflow language. Pydantic only, no I/O."""

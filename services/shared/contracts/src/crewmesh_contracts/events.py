@@ -1,0 +1,100 @@
+"""CloudEvents 1.0: the envelope anybody may publish, and the events that Crewmesh publishes itself.
+
+Topic and type of our own events are derived from the class, so that neither can be mistyped:
+``RunCompleted`` in ``RunEvent`` travels on topic ``runs`` as ``crewmesh.run.completed.v1``.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from crewmesh_contracts.base import Contract, JsonObject, JsonValue
+from crewmesh_contracts.ids import OrganizationId, RunId, WorkflowId
+
+EVENTS_TOPIC = "events"
+_EXTENSION_NAME = re.compile(r"^[a-z0-9]{1,20}$")
+
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
+
+class CloudEvent(BaseModel):
+    """A CloudEvent 1.0 in structured JSON form. Extension attributes are allowed when they are plain strings."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, str] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    specversion: Literal["1.0"] = "1.0"
+    id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    source: _Text
+    type: _Text
+    subject: _Text | None = None
+    time: datetime | None = None
+    datacontenttype: Annotated[str, StringConstraints(pattern=r"^application/([\w.+-]+\+)?json$")] = "application/json"
+    dataschema: _Text | None = None
+    data: JsonValue = None
+    crewmeshorg: OrganizationId | None = Field(
+        default=None, description="The organization the event belongs to; set by the gateway, or by a trusted producer."
+    )
+
+    @model_validator(mode="after")
+    def _extensions_are_named_as_the_standard_says(self) -> CloudEvent:
+        for name in self.model_extra or {}:
+            if not _EXTENSION_NAME.match(name):
+                raise ValueError(f"extension attribute {name[:40]!r} must be 1 to 20 lower-case letters or digits")
+        return self
+
+
+class Event(Contract):
+    """Something that happened in Crewmesh. Subclasses name it in the past tense: ``<Subject><PastTense>``."""
+
+    topic: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    organization: OrganizationId
+
+    @classmethod
+    def type(cls) -> str:
+        words = [word.lower() for word in re.findall(r"[A-Z][a-z0-9]*", cls.__name__)]
+        return f"crewmesh.{'.'.join(['_'.join(words[:-1]), words[-1]])}.v{cls.version}"
+
+
+class OrganizationCreated(Event):
+    """An organization exists from now on; services give it its starting content."""
+
+    topic: ClassVar[str] = "organizations"
+
+    name: str
+
+
+class RunEvent(Event):
+    """Base of what is told about a run on the topic ``runs``."""
+
+    topic: ClassVar[str] = "runs"
+
+    run: RunId
+    workflow: WorkflowId
+    workflow_version: int
+
+
+class RunStarted(RunEvent):
+    """A run was acknowledged and will end, whatever dies on the way."""
+
+
+class RunCompleted(RunEvent):
+    """A run reached its end."""
+
+    output: JsonObject
+
+
+class RunFailed(RunEvent):
+    """A run ended without reaching its goal."""
+
+    node: str | None
+    error: str
+
+
+PUBLISHED_EVENTS: tuple[type[Event], ...] = (OrganizationCreated, RunStarted, RunCompleted, RunFailed)

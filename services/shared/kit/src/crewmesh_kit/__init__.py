@@ -1,0 +1,1 @@
+"""How every Crewmesh service runs: app factory, errors, settings, Dapr, database, telemetry. No domain words."""

@@ -1,0 +1,1 @@
+"""Developer tools: the runner that brings the whole mesh up on one machine."""
