@@ -11,7 +11,8 @@ from crewmesh_contracts.workflow.nodes.base import EffectNode, Template
 class HttpNode(EffectNode):
     """Templates may stand in ``url``, in header values and anywhere in ``body``.
 
-    Output: ``status``, ``headers``, ``body``. The request carries a Standard Webhooks signature, and its ``webhook-id`` is the same at every retry of the step.
+    Output: ``status``, ``headers``, ``body``. The request carries a Standard Webhooks signature, and its ``webhook-id``
+    is the same at every retry of the step.
     """
 
     kind: Literal["http"]
