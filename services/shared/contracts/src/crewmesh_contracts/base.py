@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeAliasType
 
 JsonScalar: TypeAlias = str | int | float | bool | None
-# A recursive alias pydantic can validate and describe; it needs Union, for a string cannot be or-ed with a type.
-JsonValue = TypeAliasType("JsonValue", Union[JsonScalar, "list[JsonValue]", "dict[str, JsonValue]"])
+# A recursive alias that pydantic can validate and describe, and type checkers can follow: all of it in one string.
+JsonValue = TypeAliasType("JsonValue", "JsonScalar | list[JsonValue] | dict[str, JsonValue]")
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 

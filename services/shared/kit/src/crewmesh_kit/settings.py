@@ -55,42 +55,47 @@ class SettingsGroup(BaseModel):
 
 class LogSettings(SettingsGroup):
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe level that is logged."
+        default="info", description="Least severe level that is logged."
     )
-    format: Literal["json", "text"] = Field("json", description="One JSON object per line, or text for reading.")
+    format: Literal["json", "text"] = Field(
+        default="json", description="One JSON object per line, or text for reading."
+    )
 
 
 class TelemetrySettings(SettingsGroup):
     otlp_endpoint: str | None = Field(
-        None, description="Base URL of an OTLP/HTTP collector, e.g. http://localhost:4318. Unset: nothing is exported."
+        default=None,
+        description="Base URL of an OTLP/HTTP collector, e.g. http://localhost:4318. Unset: nothing is exported.",
     )
-    sample_ratio: float = Field(1.0, ge=0, le=1, description="Share of new traces that are recorded and exported.")
+    sample_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="Share of new traces that are recorded and exported."
+    )
 
 
 class HttpServerSettings(SettingsGroup):
-    host: str = Field("127.0.0.1", description="Address the service listens on; its sidecar is its neighbour.")
-    port: Port = Field(8080, description="Port the service listens on.")
+    host: str = Field(default="127.0.0.1", description="Address the service listens on; its sidecar is its neighbour.")
+    port: Port = Field(default=8080, description="Port the service listens on.")
     max_body_bytes: int = Field(
-        4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest request body that is accepted."
+        default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest request body that is accepted."
     )
     shutdown_seconds: float = Field(
-        20.0, ge=0, le=600, description="How long requests and work in hand may take to finish at shutdown."
+        default=20.0, ge=0, le=600, description="How long requests and work in hand may take to finish at shutdown."
     )
 
 
 class DatabaseSettings(SettingsGroup):
     url: SecretStr | None = Field(
-        None, description="PostgreSQL URL. Unset: the secret database-url-<app-id> of the secret store is used."
+        default=None, description="PostgreSQL URL. Unset: the secret database-url-<app-id> of the secret store is used."
     )
-    pool_min: int = Field(1, ge=0, le=100, description="Connections kept open when idle.")
-    pool_max: int = Field(16, ge=1, le=200, description="Most connections open at once.")
+    pool_min: int = Field(default=1, ge=0, le=100, description="Connections kept open when idle.")
+    pool_max: int = Field(default=16, ge=1, le=200, description="Most connections open at once.")
 
 
 class DaprSettings(SettingsGroup):
-    http_port: Port = Field(3500, description="HTTP port of the service's sidecar.")
-    grpc_port: Port = Field(50_001, description="gRPC port of the service's sidecar.")
-    api_token: SecretStr = Field(SecretStr(""), description="Token the sidecar wants from its app.")
-    app_api_token: SecretStr = Field(SecretStr(""), description="Token the app wants from its sidecar.")
+    http_port: Port = Field(default=3500, description="HTTP port of the service's sidecar.")
+    grpc_port: Port = Field(default=50_001, description="gRPC port of the service's sidecar.")
+    api_token: SecretStr = Field(default=SecretStr(""), description="Token the sidecar wants from its app.")
+    app_api_token: SecretStr = Field(default=SecretStr(""), description="Token the app wants from its sidecar.")
 
 
 class ServiceSettings(BaseSettings):
@@ -105,7 +110,7 @@ class ServiceSettings(BaseSettings):
     )
 
     environment: Literal["development", "production"] = Field(
-        "development", description="In production, missing API tokens are a reason not to start."
+        default="development", description="In production, missing API tokens are a reason not to start."
     )
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
