@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeAliasType
 
 JsonScalar: TypeAlias = str | int | float | bool | None
-# A recursive alias that pydantic can validate and describe, and type checkers can follow: all of it in one string.
-JsonValue = TypeAliasType("JsonValue", "JsonScalar | list[JsonValue] | dict[str, JsonValue]")
+# A recursive alias; type checkers follow it when written plainly, pydantic wants it named.
+if TYPE_CHECKING:
+    JsonValue: TypeAlias = "JsonScalar | list[JsonValue] | dict[str, JsonValue]"
+else:
+    JsonValue = TypeAliasType("JsonValue", "JsonScalar | list[JsonValue] | dict[str, JsonValue]")
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 

@@ -1,0 +1,44 @@
+"""ETags of versioned resources: change only what was read (If-Match), send only what changed (If-None-Match)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from crewmesh_kit.errors import PreconditionFailed, PreconditionRequired
+
+
+def etag_of(version: int | str) -> str:
+    return f'"{version}"'
+
+
+def require_match(if_match: str | None, version: int | str) -> None:
+    """For changes: 428 without If-Match, 412 when it names another version than the present one."""
+    if if_match is None:
+        raise PreconditionRequired(
+            "Send If-Match with the ETag of the version this change is meant for (from GET), or If-Match: * for any."
+        )
+    check_match(if_match, version)
+
+
+def check_match(if_match: str | None, version: int | str) -> None:
+    """For changes that may come without If-Match: 412 when it is there and names another version."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    # If-Match compares strongly: a weak tag never matches.
+    if etag_of(version) not in (tag for tag, weak in _tags(if_match) if not weak):
+        raise PreconditionFailed(
+            f"The resource is at {etag_of(version)} by now. Read it again, then repeat the change."
+        )
+
+
+def is_current(if_none_match: str | None, version: int | str) -> bool:
+    """Whether the caller already has this version, so that 304 is the answer."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or etag_of(version) in (tag for tag, _ in _tags(if_none_match))
+
+
+def _tags(header: str) -> Iterator[tuple[str, bool]]:
+    for part in header.split(","):
+        tag = part.strip()
+        yield tag.removeprefix("W/"), tag.startswith("W/")

@@ -1,0 +1,162 @@
+"""The one place where failures become answers: every one leaves as an RFC 9457 problem document.
+
+What the framework raises (unknown path, wrong method, unreadable or misshapen body) and what libraries raise (a lost
+database) is translated into our own tree first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict, cast
+
+import psycopg
+from crewmesh_contracts.base import JsonValue
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from psycopg_pool import PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from crewmesh_kit.errors import (
+    PROBLEM_MEDIA_TYPE,
+    InternalError,
+    InvalidRequest,
+    MalformedJson,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    PermissionDenied,
+    Problem,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from crewmesh_kit.logs import get_logger
+from crewmesh_kit.telemetry import current_trace_id
+
+_MOST_ERRORS_TOLD = 50
+_DATABASE_GONE = "The database cannot be reached right now. Repeat the request in a few seconds."
+
+log = get_logger(__name__)
+
+
+class ValidationError(TypedDict):
+    """The part of pydantic's error that may be told; its ``input`` may hold a secret and is left out."""
+
+    type: str
+    loc: Sequence[str | int]
+    msg: str
+
+
+# Exceptions of libraries, and what they mean to a caller.
+TRANSLATIONS: Mapping[type[Exception], tuple[type[Problem], str]] = {
+    PoolTimeout: (Unavailable, _DATABASE_GONE),
+    psycopg.OperationalError: (Unavailable, _DATABASE_GONE),
+    psycopg.InterfaceError: (Unavailable, _DATABASE_GONE),
+    psycopg.DataError: (
+        InvalidRequest,
+        "The request holds a value that cannot be stored: text with a NUL character, or a number out of range.",
+    ),
+}
+
+
+def install(app: FastAPI) -> None:
+    """Render every failure of ``app`` as a problem."""
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(HTTPException, _answer_framework_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+    for kind in TRANSLATIONS:
+        app.add_exception_handler(kind, _answer_translated)
+
+
+class ProblemResponse(JSONResponse):
+    media_type = PROBLEM_MEDIA_TYPE
+
+    def __init__(self, problem: Problem, *, path: str) -> None:
+        super().__init__(
+            problem.document(instance=path, trace_id=current_trace_id()),
+            status_code=problem.status,
+            headers={"Cache-Control": "no-store", **problem.headers},
+        )
+
+
+def translated(error: Exception) -> Problem:
+    """``error`` as a problem; what nobody foresaw is an internal error, and tells nothing of its inside."""
+    if isinstance(error, Problem):
+        return error
+    for kind, (problem, detail) in TRANSLATIONS.items():
+        if isinstance(error, kind):
+            return problem(detail)
+    return InternalError("Something went wrong on our side. It is logged under this trace id; try again.")
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    problem = cast(Problem, error)
+    if problem.status >= 500:
+        log.warning("request failed", path=request.url.path, problem=problem.slug, detail=problem.detail)
+    return ProblemResponse(problem, path=request.url.path)
+
+
+async def _answer_translated(request: Request, error: Exception) -> Response:
+    problem = translated(error)
+    log.warning("request failed", path=request.url.path, problem=problem.slug, exc_info=error)
+    return ProblemResponse(problem, path=request.url.path)
+
+
+async def _answer_framework_error(request: Request, error: Exception) -> Response:
+    raised = cast(HTTPException, error)
+    if raised.status_code < 400 or raised.status_code in (204, 304):
+        return Response(status_code=raised.status_code, headers=raised.headers)
+    return ProblemResponse(_from_framework(request, raised), path=request.url.path)
+
+
+def _from_framework(request: Request, raised: HTTPException) -> Problem:
+    method, path = request.method, request.url.path
+    explained: dict[int, tuple[type[Problem], str]] = {
+        401: (Unauthenticated, raised.detail),
+        403: (PermissionDenied, raised.detail),
+        404: (NotFound, f"There is nothing at {path}. /openapi.json lists every path."),
+        405: (MethodNotAllowed, f"{path} does not take {method}; the Allow header lists what it takes."),
+        413: (PayloadTooLarge, raised.detail),
+        415: (UnsupportedMediaType, raised.detail),
+    }
+    default = (InvalidRequest if raised.status_code < 500 else InternalError, raised.detail)
+    kind, detail = explained.get(raised.status_code, default)
+    return kind(detail, headers=raised.headers)
+
+
+async def _answer_validation_error(request: Request, error: Exception) -> Response:
+    problem = _from_validation(request, cast(RequestValidationError, error))
+    return ProblemResponse(problem, path=request.url.path)
+
+
+def _from_validation(request: Request, error: RequestValidationError) -> Problem:
+    errors = cast("Sequence[ValidationError]", error.errors())
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        place = first["loc"][-1]
+        return MalformedJson(f"The body is not JSON: it cannot be read from character {place} on.")
+    if isinstance(error.body, bytes) and error.body and not _says_json(request):
+        return UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
+    told = validation_errors(errors)
+    more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+    kind = ValidationFailed if any(each["loc"][:1] == ("body",) for each in errors) else InvalidRequest
+    return kind(f"{place_of(first['loc'])}: {first['msg']}{more}. Correct what errors lists.", errors=told)
+
+
+def validation_errors(errors: Sequence[ValidationError]) -> JsonValue:
+    return [{"path": place_of(each["loc"]), "message": each["msg"]} for each in errors[:_MOST_ERRORS_TOLD]]
+
+
+def place_of(loc: Sequence[str | int]) -> str:
+    """``("body", "nodes", 2, "url")`` → ``body.nodes[2].url``."""
+    place = ""
+    for part in loc:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
+    return place
+
+
+def _says_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
