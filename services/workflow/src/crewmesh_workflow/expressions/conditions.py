@@ -1,0 +1,126 @@
+"""Conditions: CEL over ``trigger`` and ``steps``, compiled once, evaluated without any way out.
+
+CEL ends always, but not always soon: nested comprehensions multiply. So a condition may not nest them, and one that has
+a comprehension sees only a modest amount of data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cel
+from crewmesh_contracts.base import JsonValue
+from pydantic_core import to_json
+
+from crewmesh_workflow.expressions.errors import ExpressionError
+from crewmesh_workflow.expressions.scope import ROOTS, Scope
+
+_COMPREHENSION_DATA_BYTES = 128 * 1024
+
+# Strings and comments, so that what stands in them is not taken for code. Raw strings first: in them \ escapes nothing.
+_STRINGS_AND_COMMENTS = re.compile(
+    r"""//[^\n]*"""
+    r"""|[bB]?[rR][bB]?(?:\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3}|"[^"\n]*"|'[^'\n]*')"""
+    r"""|[bB]?(?:\"{3}(?:\\[\s\S]|[^\\])*?\"{3}|'{3}(?:\\[\s\S]|[^\\])*?'{3}"""
+    r"""|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
+)
+_COMPREHENSION = re.compile(r"\.\s*(?:map|filter|all|exists_one|existsOne|exists)\s*$")
+_BOUND_NAME = re.compile(r"\.\s*(?:map|filter|all|exists_one|existsOne|exists)\s*\(\s*([A-Za-z_]\w*)\s*,")
+_STEP_BY_NAME = re.compile(r"(?<![\w.])steps\s*\.\s*([A-Za-z_]\w*)")
+_STEP_BY_KEY = re.compile(r"(?<![\w.])steps\s*\[\s*(?:\"([^\"\\\n]*)\"|'([^'\\\n]*)')\s*\]")
+
+# Operators are functions to CEL as well, with names like _+_ and @in.
+_NAME = re.compile(r"\w+")
+_TYPES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
+_CONVERTING = {"bytes", "double", "duration", "dyn", "int", "size", "string", "timestamp", "type", "uint"}
+_OF_TEXTS = {"contains", "endsWith", "matches", "startsWith"}
+_OF_TIMES = {"getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours", "getMilliseconds"}
+_FUNCTIONS = frozenset(_CONVERTING | _OF_TEXTS | _OF_TIMES | {"getMinutes", "getMonth", "getSeconds"})
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A compiled condition."""
+
+    source: str
+    program: cel.Program
+    comprehends: bool
+
+    @staticmethod
+    def compile(source: str) -> Condition:
+        """Read it; raises ExpressionError with the place of the first mistake."""
+        code = _STRINGS_AND_COMMENTS.sub('""', source)
+        comprehends = _refuse_nesting(code)
+        try:
+            program = cel.compile(source)
+        except ValueError as error:
+            raise ExpressionError(f"the condition is not valid CEL: {_first_line(error)}") from error
+        _refuse_unknown_names(program, code)
+        return Condition(source, program, comprehends)
+
+    def step_names(self) -> Iterator[str]:
+        """The steps that it reads, as far as they are written out."""
+        code = _STRINGS_AND_COMMENTS.sub('""', self.source)
+        yield from (match[1] for match in _STEP_BY_NAME.finditer(code))
+        yield from (match[1] if match[1] is not None else match[2] for match in _STEP_BY_KEY.finditer(self.source))
+
+    def evaluate(self, scope: Scope) -> bool:
+        """True or false; anything else, and anything missing, is an error."""
+        data: dict[str, JsonValue] = {"trigger": scope.trigger, "steps": scope.steps()}
+        if self.comprehends and len(to_json(data)) > _COMPREHENSION_DATA_BYTES:
+            limit = _COMPREHENSION_DATA_BYTES // 1024
+            raise ExpressionError(f"the condition walks over lists, which is possible with at most {limit} KiB of data")
+        try:
+            result: object = self.program.execute(data)
+        except Exception as error:
+            # The library answers with whatever built-in exception seems to fit; all of them mean: it has no value.
+            raise ExpressionError(f"the condition has no value: {_reason(error)}") from error
+        if not isinstance(result, bool):
+            raise ExpressionError(
+                f"the condition must be true or false, but is a value of type {type(result).__name__}"
+            )
+        return result
+
+
+def _refuse_nesting(code: str) -> bool:
+    """Whether there is a comprehension at all. ``open_`` holds one flag per open parenthesis: does it belong to one?"""
+    open_: list[bool] = []
+    found = False
+    start = 0
+    for match in re.finditer(r"[()]", code):
+        if match[0] == ")":
+            if open_:
+                open_.pop()
+            start = match.end()
+            continue
+        comprehension = _COMPREHENSION.search(code, max(start, match.start() - 200), match.start()) is not None
+        if comprehension and any(open_):
+            raise ExpressionError("a condition may not nest all, exists, exists_one, filter or map inside each other")
+        open_.append(comprehension)
+        found = found or comprehension
+        start = match.end()
+    return found
+
+
+def _refuse_unknown_names(program: cel.Program, code: str) -> None:
+    bound = {match[1] for match in _BOUND_NAME.finditer(code)}
+    unknown = set(program.variables()) - set(ROOTS) - bound - _TYPES
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise ExpressionError(f"the condition reads {names[:200]}; only trigger and steps can be read")
+    functions = {name for name in program.functions() if _NAME.fullmatch(name)} - _FUNCTIONS
+    if functions:
+        raise ExpressionError(f"the condition calls {', '.join(sorted(functions))[:200]}, which CEL does not have")
+
+
+def _first_line(error: ValueError) -> str:
+    lines = str(error).split("ERROR: ", 1)[-1].splitlines()
+    return lines[0][:300] if lines else "it cannot be read"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no {error.args[0]!r}; has(…) tells whether a field is there"
+    return str(error).split(" CEL does not coerce")[0][:300]

@@ -1,0 +1,26 @@
+"""Ask a knowledge base. Output: ``hits``, and ``text``: the hits joined for a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.invocations import SEARCH, SearchRequest
+from crewmesh_contracts.workflow.nodes import KnowledgeSearchNode
+
+from crewmesh_workflow.expressions import Scope
+from crewmesh_workflow.nodes.base import EffectContext, ExpressionReader, effect_kind
+
+
+def _compile(node: KnowledgeSearchNode, read: ExpressionReader) -> Callable[[Scope], SearchRequest]:
+    query = read.template("query", node.query)
+    return lambda scope: SearchRequest(knowledge_base=node.knowledge_base, query=query.text(scope), limit=node.limit)
+
+
+async def _run(request: SearchRequest, context: EffectContext) -> JsonObject:
+    result = await context.call(SEARCH, request)
+    text = "\n\n".join(f"{hit.title}\n{hit.text}" for hit in result.hits)
+    return {"hits": [hit.model_dump(mode="json") for hit in result.hits], "text": text}
+
+
+KNOWLEDGE_SEARCH = effect_kind(node=KnowledgeSearchNode, request=SearchRequest, compile_=_compile, run=_run)

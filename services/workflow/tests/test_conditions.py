@@ -1,0 +1,81 @@
+"""CEL conditions: values, mistakes that are found when saving, and bounds."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from crewmesh_workflow.expressions import Condition, ExpressionError, Scope
+
+SCOPE = Scope(
+    trigger={"data": {"n": 3, "url": "https://x", "items": [1, 2, 3], "none": None}},
+    outputs={"search": {"text": "found", "hits": [{"score": 0.5}]}, "a-b": {"ok": True}},
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("has(trigger.data.url)", True),
+        ("has(trigger.data.other)", False),
+        ("trigger.data.n > 2 && trigger.data.url.startsWith('https')", True),
+        ('steps["a-b"].output.ok', True),
+        ("size(steps.search.output.hits) == 1 && steps.search.output.hits[0].score >= 0.5", True),
+        ("trigger.data.items.exists(x, x == 2)", True),
+        ("trigger.data.items.all(x, x > 1) || trigger.data.items.exists_one(y, y == 3)", True),
+        ("has(steps.skipped)", False),
+        ("trigger.data.none == null", True),
+    ],
+)
+def test_evaluates(source: str, expected: bool) -> None:
+    assert Condition.compile(source).evaluate(SCOPE) is expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "1 +",
+        "trigger.data.n >",
+        "env.SECRET == 'x'",
+        "__import__('os')",
+        "trigger.data.shout()",
+        "a" * 2_000,
+        "(" * 900 + ")" * 900,
+        "[" * 1_900,
+        "trigger.a.all(x, trigger.b.all(y, x == y))",
+        "trigger.a.exists(x, size(trigger.b.filter(y, x == y)) > 0)",
+        '// "\ntrigger.a.all(x, trigger.b.all(y, x == y)) // "',
+        'r"\\" == "" || trigger.a.all(x, trigger.b.all(y, true)) || "" == r"\\"',
+    ],
+)
+def test_refuses_when_saving(source: str) -> None:
+    with pytest.raises(ExpressionError):
+        Condition.compile(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("trigger.data.other == 1", "there is no 'other'"),
+        ("trigger.data.n", "must be true or false"),
+        ("'' == ''.__class__", "has no value"),
+        ("1 / 0 == 1", "has no value"),
+    ],
+)
+def test_has_no_value(source: str, why: str) -> None:
+    with pytest.raises(ExpressionError, match=why):
+        Condition.compile(source).evaluate(SCOPE)
+
+
+def test_names_the_steps_it_reads() -> None:
+    condition = Condition.compile("""steps.search.output.text == "steps.no" && steps['a-b'].output.ok""")
+    assert set(condition.step_names()) == {"search", "a-b"}
+
+
+def test_walking_over_much_data_is_refused() -> None:
+    condition = Condition.compile("trigger.data.items.all(x, size(trigger.data.items) > 0)")
+    big = Scope(trigger={"data": {"items": list(range(100_000))}}, outputs={})
+    started = time.perf_counter()
+    with pytest.raises(ExpressionError, match="128 KiB"):
+        condition.evaluate(big)
+    assert time.perf_counter() - started < 1
