@@ -1,0 +1,118 @@
+"""Small servers on 127.0.0.1, a name server that can lie, and the guarded client to be tried against them."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from crewmesh_integration.guard.client import GuardedClient, OutboundRequest
+from crewmesh_integration.guard.connector import Lookup
+from crewmesh_integration.guard.policy import OutboundPolicy
+from crewmesh_integration.guard.targets import parse_target
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+LIMIT = 64 * 1024
+
+
+@dataclass
+class Names:
+    """A name server that can change its mind: the first list of answers, then the next."""
+
+    answers: dict[str, list[Sequence[str]]] = field(default_factory=dict[str, list[Sequence[str]]])
+    asked: list[str] = field(default_factory=list[str])
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append(host)
+        known = self.answers.get(host)
+        if not known:
+            raise OSError("unknown name")
+        return known.pop(0) if len(known) > 1 else known[0]
+
+
+@dataclass
+class Site:
+    """A server on 127.0.0.1; remembers what it was sent."""
+
+    port: int
+    seen: list[tuple[str, str, Mapping[str, str], bytes]]
+
+    def url(self, path: str, host: str = "127.0.0.1") -> str:
+        return f"http://{host}:{self.port}{path}"
+
+
+@asynccontextmanager
+async def site(routes: Mapping[str, Handler], *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[Site]:
+    seen: list[tuple[str, str, Mapping[str, str], bytes]] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        seen.append((request.method, request.path, headers, await request.read()))
+        return await routes[request.path](request)
+
+    server = web.AppRunner(_application(handle), shutdown_timeout=0.1)
+    await server.setup()
+    listener = web.TCPSite(server, "127.0.0.1", 0, ssl_context=tls)
+    await listener.start()
+    try:
+        yield Site(server.addresses[0][1], seen)
+    finally:
+        await server.cleanup()
+
+
+def _application(handle: Handler) -> web.Application:
+    application = web.Application()
+    application.router.add_route("*", "/{rest:.*}", handle)
+    return application
+
+
+@asynccontextmanager
+async def client(
+    names: Lookup | None = None,
+    *,
+    policy: OutboundPolicy | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncGenerator[GuardedClient]:
+    opened = GuardedClient(
+        policy or OutboundPolicy(allow_loopback=True, mesh_ports=frozenset()),
+        lookup=names or Names(),
+        user_agent="Crewmesh-Test",
+        connect_seconds=2,
+        max_body_bytes=LIMIT,
+        tls=tls,
+    )
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+def request(
+    url: str,
+    method: str = "POST",
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = b"{}",
+    timeout_seconds: float = 5,
+) -> OutboundRequest:
+    return OutboundRequest(
+        method=method,
+        target=parse_target(url),
+        headers=headers or {"Content-Type": "application/json"},
+        body=body,
+        timeout_seconds=timeout_seconds,
+        seal=lambda body: {"webhook-id": "key", "webhook-signature": f"v1,over-{len(body)}-bytes"},
+    )
+
+
+async def ok(_: web.Request) -> web.Response:
+    return web.json_response({"ok": True})
+
+
+def to(location: str, status: int) -> Handler:
+    async def redirect(_: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Location": location})
+
+    return redirect
