@@ -1,0 +1,42 @@
+"""The Dapr workflow that drives a run: advance it, sleep if it must, advance it again.
+
+It knows nothing of nodes, so an upgrade of what they do never meets an old history. It reads no clock and decides only
+by what the activity answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Protocol, TypeVar
+
+from crewmesh_contracts.base import JsonObject
+
+from crewmesh_workflow.engine.outcome import Sleep, read_outcome
+
+DRIVE_RUN = "drive_run"
+ADVANCE = "advance"
+
+# A history is read again at every turn; after this many turns it starts over empty.
+TURNS_PER_HISTORY = 50
+
+TaskT = TypeVar("TaskT", covariant=True)
+
+
+class OrchestrationContext(Protocol[TaskT]):
+    """The part of Dapr's workflow context that is used here."""
+
+    def call_activity(self, activity: str, *, input: JsonObject) -> TaskT: ...  # noqa: A002  Dapr's name for it
+
+    def create_timer(self, fire_at: timedelta) -> TaskT: ...
+
+    def continue_as_new(self, new_input: JsonObject) -> None: ...
+
+
+def drive_run(ctx: OrchestrationContext[TaskT], start: JsonObject) -> Generator[TaskT, object, None]:
+    for _ in range(TURNS_PER_HISTORY):
+        outcome = read_outcome((yield ctx.call_activity(ADVANCE, input=start)))
+        if not isinstance(outcome, Sleep):
+            return
+        yield ctx.create_timer(timedelta(seconds=outcome.seconds))
+    ctx.continue_as_new(start)

@@ -1,0 +1,51 @@
+"""How one advance ends, as it travels through Dapr from the activity to the orchestrator.
+
+Old histories hold old outcomes, so a kind may be added here and none may change its meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from crewmesh_contracts.base import Contract, JsonObject
+from pydantic import Field, TypeAdapter
+
+
+class Done(Contract):
+    """The run has ended, or does not exist (any more)."""
+
+    kind: Literal["done"] = "done"
+
+
+class Superseded(Contract):
+    """Somebody else drives this run now; leave it alone."""
+
+    kind: Literal["superseded"] = "superseded"
+
+
+class Sleep(Contract):
+    """Nothing can be done before this many seconds have passed."""
+
+    kind: Literal["sleep"] = "sleep"
+    seconds: Annotated[float, Field(ge=0)]
+
+
+Outcome: TypeAlias = Annotated[Done | Superseded | Sleep, Field(discriminator="kind")]
+
+_OUTCOME: TypeAdapter[Done | Superseded | Sleep] = TypeAdapter(Outcome)
+
+
+def read_outcome(answer: object) -> Done | Superseded | Sleep:
+    """What the activity answered; it arrives as plain JSON."""
+    return _OUTCOME.validate_python(answer)
+
+
+class DriveInput(Contract):
+    """What an instance is told: which run, as which of its drivers, and the trace that started it."""
+
+    run: str
+    driver: int
+    traceparent: str | None = None
+
+    def as_json(self) -> JsonObject:
+        return self.model_dump(mode="json")

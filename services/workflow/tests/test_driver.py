@@ -1,0 +1,65 @@
+"""The orchestrator against recorded histories. A test that fails here would break runs that are under way."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import timedelta
+
+import pytest
+from crewmesh_contracts.base import JsonObject
+from crewmesh_testkit.replay import (
+    CallActivity,
+    Complete,
+    Completed,
+    ContinueAsNew,
+    CreateTimer,
+    Failed,
+    Fired,
+    Happened,
+    NonDeterminismError,
+    OrchestrationFailedError,
+    replay,
+)
+from crewmesh_workflow.engine.driver import ADVANCE, TURNS_PER_HISTORY, OrchestrationContext, TaskT, drive_run
+
+START: JsonObject = {"run": "run_1", "driver": 1, "traceparent": None}
+SLEPT: list[Happened] = [Completed("advance", {"kind": "sleep", "seconds": 7.5}), Fired(7.5)]
+
+
+def test_it_advances_first() -> None:
+    assert replay(drive_run, START) == [CallActivity("advance", START)]
+
+
+@pytest.mark.parametrize("kind", ["done", "superseded"])
+def test_it_ends_when_there_is_nothing_left_to_drive(kind: str) -> None:
+    assert replay(drive_run, START, [Completed("advance", {"kind": kind})]) == [Complete()]
+
+
+def test_it_sleeps_and_advances_again() -> None:
+    assert replay(drive_run, START, SLEPT[:1]) == [CreateTimer(7.5)]
+    assert replay(drive_run, START, SLEPT) == [CallActivity("advance", START)]
+    assert replay(drive_run, START, [*SLEPT, Completed("advance", {"kind": "done"})]) == [Complete()]
+
+
+def test_a_long_history_starts_over() -> None:
+    assert replay(drive_run, START, SLEPT * (TURNS_PER_HISTORY - 1)) == [CallActivity("advance", START)]
+    assert replay(drive_run, START, SLEPT * TURNS_PER_HISTORY) == [ContinueAsNew(START)]
+
+
+def test_an_outcome_of_a_newer_version_fails_loudly() -> None:
+    with pytest.raises(OrchestrationFailedError):
+        replay(drive_run, START, [Completed("advance", {"kind": "wait_for_moon"})])
+
+
+def test_a_failed_advance_ends_the_driver_and_leaves_the_run_to_the_watchdog() -> None:
+    with pytest.raises(OrchestrationFailedError, match="database"):
+        replay(drive_run, START, [Failed("advance", "database")])
+
+
+def test_a_reordered_driver_is_noticed() -> None:
+    def sleeps_first(ctx: OrchestrationContext[TaskT], start: JsonObject) -> Generator[TaskT, object, None]:
+        yield ctx.create_timer(timedelta(seconds=7.5))
+        yield ctx.call_activity(ADVANCE, input=start)
+
+    with pytest.raises(NonDeterminismError):
+        replay(sleeps_first, START, SLEPT)
