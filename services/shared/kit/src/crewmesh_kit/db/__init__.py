@@ -1,0 +1,1 @@
+"""PostgreSQL as a service uses it: tenant transactions, migrations, outbox, inbox, idempotency."""

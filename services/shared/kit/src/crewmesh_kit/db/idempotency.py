@@ -1,0 +1,356 @@
+"""Doing something once per key, however often and from wherever it is asked.
+
+Two uses of one table. ``once_in`` is for changes to the database: claim, change and answer are one transaction, so
+there is nothing that could be half done. ``once`` is for effects beyond the database: an intent row with a lease is
+committed first, the effect happens, the result is written. Whoever asks again with the same key joins the running call
+or gets the stored result. When the process dies in the middle the lease runs out and the next call does the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Annotated, TypeVar, cast, get_type_hints
+
+from crewmesh_contracts.base import JsonObject
+from fastapi import Depends, Header
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel
+
+from crewmesh_kit.db.database import Database, DatabaseUnavailable, persistently
+from crewmesh_kit.errors import IdempotencyKeyReused, InvalidRequest, OperationInProgress, Problem, RemoteProblem
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.ids import uuid7_hex
+from crewmesh_kit.logs import get_logger
+
+ResultT = TypeVar("ResultT", bound=BaseModel)
+
+_LEASE_SECONDS = 15.0
+_RESULT_WRITTEN_WITHIN_SECONDS = 60.0
+_LONGEST_POLL_PAUSE_SECONDS = 0.5
+
+log = get_logger(__name__)
+
+
+async def _idempotency_key(
+    key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description="1 to 255 printable characters; the same key repeats the answer."),
+    ] = None,
+) -> str | None:
+    if key is not None and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise InvalidRequest("The header Idempotency-Key must be 1 to 255 printable ASCII characters.")
+    return key
+
+
+# ``key: IdempotencyKey`` in an endpoint's parameters.
+IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+
+
+def fingerprint_of(request: BaseModel) -> str:
+    """What makes two requests the same request."""
+    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """One use of a key: whose, for what, with which content."""
+
+    organization: str
+    scope: str
+    key: str
+    fingerprint: str
+
+    @property
+    def place(self) -> list[str]:
+        return [self.organization, self.scope, self.key]
+
+    def check(self, fingerprint: str) -> None:
+        if fingerprint != self.fingerprint:
+            raise IdempotencyKeyReused(
+                f"The Idempotency-Key {self.key!r} was used before with another request; use a new key."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    fingerprint: str
+    task: asyncio.Task[BaseModel]
+
+
+class Idempotency:
+    """One per service; it knows which calls run in this process, and the table knows all of them."""
+
+    def __init__(self, database: Database, *, lease_seconds: float = _LEASE_SECONDS) -> None:
+        self._database = database
+        self._lease = lease_seconds
+        self._running: dict[tuple[str, str, str], _Running] = {}
+
+    async def once_in(
+        self,
+        conn: AsyncConnection[DictRow],
+        *,
+        identity: Identity,
+        scope: str,
+        key: str | None,
+        request: BaseModel,
+        work: Callable[[], Awaitable[ResultT]],
+        result: type[ResultT] | None = None,
+    ) -> ResultT:
+        """Do ``work`` in the caller's transaction unless it was done under this key; then give the stored answer.
+
+        ``result`` may be left out when ``work`` is a function that declares what it returns.
+        """
+        if key is None:
+            return await work()
+        kind = result or _declared_result(work)
+        claim = _Claim(identity.organization, scope, key, fingerprint_of(request))
+        # A second transaction with the same key waits here until the first ends, one way or the other.
+        inserted = await conn.execute(
+            "INSERT INTO idempotency (org_id, scope, key, fingerprint, state) VALUES (%s, %s, %s, %s, 'done')"
+            " ON CONFLICT DO NOTHING",
+            [*claim.place, claim.fingerprint],
+        )
+        if inserted.rowcount == 0:
+            row = await _row(conn, claim)
+            claim.check(row["fingerprint"])
+            return _stored_answer(row, kind)
+        answer = await work()
+        await conn.execute(
+            "UPDATE idempotency SET body = %s WHERE org_id = %s AND scope = %s AND key = %s",
+            [_json(answer), *claim.place],
+        )
+        return answer
+
+    async def once(
+        self,
+        *,
+        identity: Identity,
+        scope: str,
+        key: str | None,
+        request: BaseModel,
+        result: type[ResultT],
+        work: Callable[[], Awaitable[ResultT]],
+        wait: float,
+    ) -> ResultT:
+        """Do ``work`` unless it was done, or is being done, under this key; everybody gets the same result.
+
+        A caller that goes away does not stop the work. A caller that waited ``wait`` seconds for work that somebody
+        else began is told to come again (``OperationInProgress``).
+        """
+        if key is None:
+            return await work()
+        claim = _Claim(identity.organization, scope, key, fingerprint_of(request))
+        running = self._running.get((claim.organization, scope, key))
+        if running is None:
+            task = asyncio.create_task(self._claim_and_work(claim, result, work, wait), name=f"once {scope}")
+            running = _Running(claim.fingerprint, cast("asyncio.Task[BaseModel]", task))
+            self._remember(claim, running)
+            return cast(ResultT, await asyncio.shield(running.task))
+        claim.check(running.fingerprint)
+        done, _ = await asyncio.wait([running.task], timeout=wait)
+        if not done:
+            raise _in_progress()
+        return cast(ResultT, await asyncio.shield(running.task))
+
+    async def drain(self, seconds: float) -> None:
+        """At shutdown: let what runs come to its end; what is still running then is given up and its keys are freed."""
+        tasks = [running.task for running in self._running.values()]
+        if not tasks:
+            return
+        _, unfinished = await asyncio.wait(tasks, timeout=seconds)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
+
+    def _remember(self, claim: _Claim, running: _Running) -> None:
+        place = (claim.organization, claim.scope, claim.key)
+
+        def forget(task: asyncio.Task[BaseModel]) -> None:
+            del self._running[place]
+            if not task.cancelled():
+                task.exception()  # every caller may have left; then nobody else looks at it
+
+        self._running[place] = running
+        running.task.add_done_callback(forget)
+
+    async def _claim_and_work(
+        self, claim: _Claim, result: type[ResultT], work: Callable[[], Awaitable[ResultT]], wait: float
+    ) -> ResultT:
+        holder = uuid7_hex()
+        stored = await self._claim_or_wait(claim, holder, result, wait)
+        if stored is not None:
+            return stored
+        try:
+            async with self._heartbeat(claim, holder):
+                answer = await work()
+        except Problem as problem:
+            if problem.retryable:
+                await self._release(claim, holder)
+            else:
+                await self._keep_refusal(claim, problem)
+            raise
+        except BaseException:
+            await self._release(claim, holder)
+            raise
+        return await self._keep(claim, result, answer)
+
+    async def _claim_or_wait(self, claim: _Claim, holder: str, result: type[ResultT], wait: float) -> ResultT | None:
+        """``None`` when the work is ours to do; else what another replica's work gave."""
+        deadline = time.monotonic() + wait
+        pause = 0.02
+        while True:
+            row = await self._try_claim(claim, holder)
+            if row is None:
+                return None
+            claim.check(row["fingerprint"])
+            if row["state"] != "running":
+                return _stored_answer(row, result)
+            if time.monotonic() + pause >= deadline:
+                raise _in_progress()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_POLL_PAUSE_SECONDS)
+
+    async def _try_claim(self, claim: _Claim, holder: str) -> DictRow | None:
+        """Insert the intent, or take over one whose holder died. Otherwise the row as it stands."""
+        async with self._database.tenant(claim.organization) as conn:
+            cursor = await conn.execute(
+                "INSERT INTO idempotency AS held (org_id, scope, key, fingerprint, state, holder, lease_until)"
+                " VALUES (%s, %s, %s, %s, 'running', %s, now() + %s * interval '1 second')"
+                " ON CONFLICT (org_id, scope, key) DO UPDATE"
+                " SET holder = excluded.holder, lease_until = excluded.lease_until"
+                " WHERE held.state = 'running' AND held.lease_until < now()"
+                " AND held.fingerprint = excluded.fingerprint",
+                [*claim.place, claim.fingerprint, holder, self._lease],
+            )
+            return None if cursor.rowcount == 1 else await _row(conn, claim)
+
+    async def _keep(self, claim: _Claim, result: type[ResultT], answer: ResultT) -> ResultT:
+        """Store the result. Should the lease have passed to another that was faster, its result is the one."""
+
+        async def store() -> DictRow | None:
+            return await self._finish(claim, "done", None, _json(answer))
+
+        stored_before = await persistently(store, seconds=_RESULT_WRITTEN_WITHIN_SECONDS)
+        return answer if stored_before is None else _stored_answer(stored_before, result)
+
+    async def _keep_refusal(self, claim: _Claim, problem: Problem) -> None:
+        async def store() -> DictRow | None:
+            return await self._finish(claim, "failed", problem.status, _problem_json(problem))
+
+        await persistently(store, seconds=_RESULT_WRITTEN_WITHIN_SECONDS)
+
+    async def _finish(self, claim: _Claim, state: str, status: int | None, body: Jsonb) -> DictRow | None:
+        async with self._database.tenant(claim.organization) as conn:
+            cursor = await conn.execute(
+                "UPDATE idempotency"
+                " SET state = %s, status = %s, body = %s, holder = NULL, lease_until = NULL, at = now()"
+                " WHERE org_id = %s AND scope = %s AND key = %s AND state = 'running'",
+                [state, status, body, *claim.place],
+            )
+            return None if cursor.rowcount == 1 else await _row(conn, claim)
+
+    async def _release(self, claim: _Claim, holder: str) -> None:
+        """Free the key. If even that fails the lease frees it."""
+
+        async def delete() -> None:
+            async with self._database.tenant(claim.organization) as conn:
+                await conn.execute(
+                    "DELETE FROM idempotency WHERE org_id = %s AND scope = %s AND key = %s AND holder = %s",
+                    [*claim.place, holder],
+                )
+
+        try:
+            await persistently(delete, seconds=2)
+        except DatabaseUnavailable:
+            log.warning("an idempotency key stays claimed until its lease ends", scope=claim.scope)
+
+    @asynccontextmanager
+    async def _heartbeat(self, claim: _Claim, holder: str) -> AsyncGenerator[None]:
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(self._lease / 3)
+                try:
+                    await self._extend(claim, holder)
+                except DatabaseUnavailable:
+                    log.warning("the lease of an idempotency key could not be extended", scope=claim.scope)
+
+        task = asyncio.create_task(beat(), name="idempotency heartbeat")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _extend(self, claim: _Claim, holder: str) -> None:
+        async with self._database.tenant(claim.organization) as conn:
+            await conn.execute(
+                "UPDATE idempotency SET lease_until = now() + %s * interval '1 second'"
+                " WHERE org_id = %s AND scope = %s AND key = %s AND holder = %s",
+                [self._lease, *claim.place, holder],
+            )
+
+
+async def _row(conn: AsyncConnection[DictRow], claim: _Claim) -> DictRow:
+    cursor = await conn.execute(
+        "SELECT fingerprint, state, status, body FROM idempotency WHERE org_id = %s AND scope = %s AND key = %s",
+        claim.place,
+    )
+    row = await cursor.fetchone()
+    if row is None:  # released or pruned in this very moment
+        raise _in_progress()
+    return row
+
+
+def _stored_answer(row: DictRow, result: type[ResultT]) -> ResultT:
+    if row["state"] == "failed":
+        raise _stored_problem(row["status"], row["body"])
+    return result.model_validate(row["body"])
+
+
+def _json(answer: BaseModel) -> Jsonb:
+    return Jsonb(answer.model_dump(mode="json", by_alias=True))
+
+
+def _problem_json(problem: Problem) -> Jsonb:
+    return Jsonb({"problem": problem.document(), "headers": problem.headers})
+
+
+def _stored_problem(status: int, body: JsonObject) -> RemoteProblem:
+    document = cast(JsonObject, body["problem"])
+    extensions = {
+        name: value
+        for name, value in document.items()
+        if name not in ("type", "title", "status", "detail", "retryable")
+    }
+    return RemoteProblem(
+        str(document["detail"]),
+        status=status,
+        slug=str(document["type"]).rsplit("/", 1)[-1],
+        title=str(document["title"]),
+        retryable=False,
+        headers=cast("dict[str, str]", body["headers"]),
+        **extensions,
+    )
+
+
+def _in_progress() -> OperationInProgress:
+    return OperationInProgress(
+        "An operation with this Idempotency-Key is still running; ask again with the same key.",
+        headers={"Retry-After": "2"},
+    )
+
+
+def _declared_result(work: Callable[[], Awaitable[ResultT]]) -> type[ResultT]:
+    function = getattr(work, "func", work)  # look through functools.partial
+    declared: object = get_type_hints(function).get("return")
+    if not (isinstance(declared, type) and issubclass(declared, BaseModel)):
+        raise TypeError("once_in() cannot tell what the work returns; annotate it or pass result=")
+    return cast("type[ResultT]", declared)

@@ -1,0 +1,154 @@
+"""Events leave after the commit that made them true, never before and never not at all.
+
+``add`` writes the event beside the data, in the caller's transaction. The relay publishes what is committed and then
+deletes it; dying in between publishes once more, which consumers notice by the event's id (see ``inbox``). An event
+that the broker refuses by itself does not hold up the others: it is tried again later and later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from crewmesh_contracts.events import CloudEvent, Event
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from crewmesh_kit.db.database import Connection, Database
+from crewmesh_kit.errors import Problem
+from crewmesh_kit.ids import new_id
+from crewmesh_kit.logs import get_logger
+
+_BATCH = 100
+_POLL_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60
+
+log = get_logger(__name__)
+
+
+class Publisher(Protocol):
+    async def publish_many(self, topic: str, events: Sequence[CloudEvent]) -> None: ...
+
+
+def cloud_event(event: Event, *, app_id: str) -> CloudEvent:
+    """The envelope of an event of ours."""
+    return CloudEvent(
+        id=new_id("evt"),
+        source=f"crewmesh/{app_id}",
+        type=event.type(),
+        time=datetime.now(UTC),
+        crewmeshorg=event.organization,
+        data=event.model_dump(mode="json"),
+    )
+
+
+async def add(conn: AsyncConnection[DictRow], event: Event) -> None:
+    """Publish ``event`` when, and only when, this transaction is committed."""
+    if not isinstance(conn, Connection):
+        raise TypeError("outbox.add() needs a connection that Database.tenant() or Database.system() gave out")
+    envelope = cloud_event(event, app_id=conn.database.app_id)
+    await conn.execute(
+        "INSERT INTO outbox (org_id, topic, event) VALUES (%s, %s, %s)",
+        [event.organization, event.topic, envelope.model_dump_json(exclude_none=True)],
+    )
+    conn.after_commit.append(conn.database.outbox_filled.set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    position: int
+    topic: str
+    event: CloudEvent
+
+
+class Outbox:
+    """The relay. Every replica runs one; they share the rows without meeting."""
+
+    def __init__(self, database: Database, publisher: Publisher) -> None:
+        self._database = database
+        self._publisher = publisher
+
+    def nudge(self) -> None:
+        """Look now. Committing a transaction that called ``add`` does this by itself."""
+        self._database.outbox_filled.set()
+
+    async def run(self) -> None:
+        """Publish for ever; what cannot be reached is waited for."""
+        filled = self._database.outbox_filled
+        while True:
+            filled.clear()
+            try:
+                while await self.relay_batch() == _BATCH:
+                    pass
+            except Problem as problem:
+                log.warning("outbox waits", reason=problem.detail)
+                await asyncio.sleep(_POLL_SECONDS)
+            try:
+                await asyncio.wait_for(filled.wait(), _POLL_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def relay_batch(self) -> int:
+        """Publish one batch, and say how many rows it looked at."""
+        async with self._database.system() as conn:
+            cursor = await conn.execute(
+                "SELECT position, topic, event FROM outbox WHERE due_at <= now()"
+                " ORDER BY due_at, position LIMIT %s FOR UPDATE SKIP LOCKED",
+                [_BATCH],
+            )
+            entries = [
+                _Entry(row["position"], row["topic"], CloudEvent.model_validate_json(row["event"]))
+                for row in await cursor.fetchall()
+            ]
+            if not entries:
+                return 0
+            published = await self._publish(entries)
+            await self._settle(conn, entries, published)
+            return len(entries)
+
+    async def _settle(self, conn: AsyncConnection[DictRow], entries: Sequence[_Entry], published: set[int]) -> None:
+        await conn.execute("DELETE FROM outbox WHERE position = ANY(%s)", [sorted(published)])
+        refused = [entry.position for entry in entries if entry.position not in published]
+        if refused:
+            await conn.execute(
+                "UPDATE outbox SET attempts = attempts + 1,"
+                " due_at = now() + least(power(2, least(attempts, 10)), %s) * interval '1 second'"
+                " WHERE position = ANY(%s)",
+                [_LONGEST_PAUSE_SECONDS, refused],
+            )
+
+    async def _publish(self, entries: Sequence[_Entry]) -> set[int]:
+        """The positions of those that got through. None at all means that the broker is away, not that they are bad."""
+        by_topic: dict[str, list[_Entry]] = {}
+        for entry in entries:
+            by_topic.setdefault(entry.topic, []).append(entry)
+        published: set[int] = set()
+        failure: Problem | None = None
+        for topic, group in by_topic.items():
+            try:
+                await self._publisher.publish_many(topic, [entry.event for entry in group])
+            except Problem as problem:
+                failure = problem
+                published |= await self._publish_singly(topic, group)
+            else:
+                published |= {entry.position for entry in group}
+        if failure is not None and not published:
+            raise failure
+        return published
+
+    async def _publish_singly(self, topic: str, entries: Sequence[_Entry]) -> set[int]:
+        """One of them may be at fault: let the others leave."""
+
+        async def publish(entry: _Entry) -> int | None:
+            try:
+                await self._publisher.publish_many(topic, [entry.event])
+            except Problem as problem:
+                log.warning("event is not published yet", topic=topic, event_id=entry.event.id, reason=problem.detail)
+                return None
+            return entry.position
+
+        positions = await asyncio.gather(*(publish(entry) for entry in entries))
+        return {position for position in positions if position is not None}
