@@ -66,27 +66,33 @@ function historyOf(messages) {
 }
 
 function fit(messages, budget, model, chatWrapper) {
-    const size = (list) => chatWrapper.generateContextState({chatHistory: historyOf(list)}).contextText.tokenize(model.tokenizer).length;
-    const before = size(messages);
-    let tokens = before;
-    let kept = messages;
-    for (const message of [...messages.filter(({role}) => role !== "system"), ...messages.filter(({role}) => role === "system")]) {
-        if (tokens <= budget) break;
-        kept = kept.map((other) => (other === message ? withoutMiddle(message, tokens - budget, model) : other));
-        tokens = size(kept);
+    const sizeOf = (list) => chatWrapper.generateContextState({chatHistory: historyOf(list)}).contextText.tokenize(model.tokenizer).length;
+    const before = sizeOf(messages);
+    const entries = messages.map((message) => ({message, tokens: model.tokenize(message.text)}));
+    const overhead = before - entries.reduce((sum, {tokens}) => sum + tokens.length, 0);
+    let excess = before - budget;
+    const oldestFirst = [...entries.filter(({message}) => message.role !== "system"), ...entries.filter(({message}) => message.role === "system")];
+    for (const entry of oldestFirst) if (excess > 0) excess -= cutMiddle(entry, excess, model);
+    const perMessage = Math.ceil(overhead / messages.length);
+    while (excess > 0 && entries.length > 1) {
+        const oldest = entries.findIndex(({message}, i) => message.role !== "system" || i === entries.length - 2);
+        const [left] = entries.splice(oldest, 1);
+        excess -= left.tokens.length + perMessage;
     }
-    while (tokens > budget && kept.length > 1) {
-        kept = kept.toSpliced(kept.findIndex(({role}, i) => role !== "system" || i === kept.length - 2), 1);
-        tokens = size(kept);
-    }
+    const kept = entries.map(({message}) => message);
+    const tokens = before > budget ? sizeOf(kept) : before;
     return {messages: kept, tokens, removed: before - tokens};
 }
 
-function withoutMiddle(message, excess, model) {
-    const tokens = model.tokenize(message.text);
+/** Shorten one message by up to `excess` tokens, in place; the number of tokens it lost. */
+function cutMiddle(entry, excess, model) {
+    const {message, tokens} = entry;
     const gap = model.tokenize(GAP).length + 4; // joining texts anew may take a few tokens more than the parts did
     const keep = Math.max(KEPT_OF_A_CUT_MESSAGE, tokens.length - excess - gap);
-    if (keep + gap >= tokens.length) return message;
+    if (keep + gap >= tokens.length) return 0;
     const head = Math.ceil(keep / 2);
-    return {...message, text: model.detokenize(tokens.slice(0, head)) + GAP + model.detokenize(tokens.slice(tokens.length - (keep - head)))};
+    const text = model.detokenize(tokens.slice(0, head)) + GAP + model.detokenize(tokens.slice(tokens.length - (keep - head)));
+    entry.message = {...message, text};
+    entry.tokens = tokens.slice(0, keep + gap);
+    return tokens.length - keep - gap;
 }

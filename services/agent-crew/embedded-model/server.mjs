@@ -21,7 +21,7 @@ const MODEL_NAME = process.env.CREWMESH_EMBEDDED_MODEL_NAME || "smollm2-135m-ins
 const HOST = process.env.HOST || "127.0.0.1";
 const PORT = setting("PORT", 8090);
 const MAX_BODY_BYTES = setting("CREWMESH_EMBEDDED_MODEL_MAX_BODY_BYTES", 1024 * 1024);
-const PARALLEL = setting("CREWMESH_EMBEDDED_MODEL_PARALLEL", 2);
+const PARALLEL = setting("CREWMESH_EMBEDDED_MODEL_PARALLEL", 1);
 const QUEUE = setting("CREWMESH_EMBEDDED_MODEL_QUEUE", 64);
 const STARTED = Math.floor(Date.now() / 1000);
 
