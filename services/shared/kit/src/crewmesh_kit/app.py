@@ -1,16 +1,33 @@
-"""The app factory: a service lists what it is made of, and this runs it."""
+"""The app factory: a service lists what it is made of, and this runs it.
+
+Starting, in order: the sidecar is waited for, secrets are read, the database is opened and migrated, the identity keys
+are loaded, the service's own lifetimes are entered, background loops start. Only then does the port open. Stopping goes
+the other way round, after work in hand is finished.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import CloudEvent
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.params import Depends
+from starlette.middleware import Middleware
 
+from crewmesh_kit import telemetry
+from crewmesh_kit.background import Background
+from crewmesh_kit.health import Lifecycle, Readiness, health_router
+from crewmesh_kit.http import problems
+from crewmesh_kit.http.access import check_access_is_declared
+from crewmesh_kit.http.middleware import BodyLimit, LastResort, SidecarOnly
+from crewmesh_kit.http.openapi import public_openapi
+from crewmesh_kit.identity import public
+from crewmesh_kit.metrics import RequestMetrics
 from crewmesh_kit.resources import Resources
 from crewmesh_kit.settings import ServiceSettings
 
@@ -18,6 +35,11 @@ if TYPE_CHECKING:
     from crewmesh_kit.dapr.sidecar import Sidecar
 
 T = TypeVar("T")
+
+OpenLifetime = Callable[[Resources], AbstractAsyncContextManager[object]]
+RunInBackground = Callable[[Resources], Awaitable[None]]
+HandleEvent = Callable[[Resources, CloudEvent], Awaitable[None]]
+CheckReady = Callable[[Resources], Awaitable[str | None]]
 
 __all__ = ["Resources", "Service", "provided", "serve"]
 
@@ -37,35 +59,100 @@ class Service:
     ) -> None:
         self.app_id = app_id
         self.settings = settings
-        self.edge = edge
         self.resources = Resources()
-        self.app = FastAPI(title=title, version=version)
-        self.app.state.resources = self.resources
+        self._lifecycle = Lifecycle()
+        self._readiness = Readiness(self._lifecycle)
+        self._tracing = telemetry.tracer_provider(app_id, version, settings.telemetry)
         self._sidecar = sidecar
         self._migrations: Path | None = None
-        self._lifetimes: list[Callable[[Resources], AbstractAsyncContextManager[object]]] = []
-        self._background: list[tuple[str, Callable[[Resources], Awaitable[None]]]] = []
-        self._subscriptions: list[tuple[str, Callable[[Resources, CloudEvent], Awaitable[None]]]] = []
-        self._ready_checks: list[tuple[str, Callable[[Resources], Awaitable[str | None]]]] = []
+        self._lifetimes: list[OpenLifetime] = []
+        self._background: list[tuple[str, RunInBackground]] = []
+        self._subscriptions: list[tuple[str, HandleEvent]] = []
+        self.app = FastAPI(
+            title=title,
+            version=version,
+            openapi_url=None,
+            redirect_slashes=False,  # a redirect would name this service's own address
+            lifespan=self._life,
+            telemetry=telemetry.request_tracing(self._tracing),
+            middleware=self._layers(edge=edge),
+        )
+        self.app.state.resources = self.resources
+        problems.install(self.app)
+        self.app.include_router(health_router(app_id, version, self._readiness))
+        self.app.include_router(self._description())
+        self._hold_the_basics()
 
     def routes(self, *routers: APIRouter) -> None:
         for router in routers:
             self.app.include_router(router)
 
     def database(self, *, migrations: Path) -> None:
+        """Open the service's own schema at start-up, migrated, with its outbox relayed."""
         self._migrations = migrations
 
-    def lifetime(self, open_: Callable[[Resources], AbstractAsyncContextManager[object]]) -> None:
+    def lifetime(self, open_: OpenLifetime) -> None:
+        """Enter ``open_`` at start-up, hold what it yields by its type, leave it at the end."""
         self._lifetimes.append(open_)
 
-    def background(self, name: str, run: Callable[[Resources], Awaitable[None]]) -> None:
+    def background(self, name: str, run: RunInBackground) -> None:
+        """Keep ``run`` running while the service does."""
         self._background.append((name, run))
 
-    def subscribe(self, *, topic: str, handler: Callable[[Resources, CloudEvent], Awaitable[None]]) -> None:
+    def subscribe(self, *, topic: str, handler: HandleEvent) -> None:
         self._subscriptions.append((topic, handler))
 
-    def ready_check(self, name: str, check: Callable[[Resources], Awaitable[str | None]]) -> None:
-        self._ready_checks.append((name, check))
+    def ready_check(self, name: str, check: CheckReady) -> None:
+        """Ask ``check`` whenever readiness is asked; a text says why the service is not ready."""
+        self._readiness.add(name, partial(check, self.resources))
+
+    def _layers(self, *, edge: bool) -> list[Middleware]:
+        layers = [
+            Middleware(RequestMetrics),
+            Middleware(LastResort),
+            Middleware(BodyLimit, most_bytes=self.settings.http.max_body_bytes),
+        ]
+        if token := self.settings.dapr.app_api_token.get_secret_value():
+            layers.insert(1, Middleware(SidecarOnly, token=token, edge=edge))
+        return layers
+
+    def _description(self) -> APIRouter:
+        router = APIRouter(include_in_schema=False)
+
+        @router.get("/internal/openapi.json", dependencies=[public()])
+        async def openapi() -> JsonObject:
+            return public_openapi(self.app)
+
+        _ = openapi
+        return router
+
+    def _hold_the_basics(self) -> None:
+        self.resources.add(self.settings)
+        self.resources.add(self.settings, as_=ServiceSettings)
+        self.resources.add(self._lifecycle)
+        self.resources.add(self._readiness)
+
+    @asynccontextmanager
+    async def _life(self, app: FastAPI) -> AsyncGenerator[None]:
+        from crewmesh_kit import assembly
+
+        check_access_is_declared(app)
+        async with AsyncExitStack() as stack:
+            stack.callback(self._tracing.shutdown)
+            background = Background()
+            self.resources.add(background)
+            await assembly.open_sidecar(self, stack)
+            if self._migrations is not None:
+                await assembly.open_database(self, self._migrations, stack)
+            for open_ in self._lifetimes:
+                self.resources.add(await stack.enter_async_context(open_(self.resources)))
+            stack.push_async_callback(background.close)
+            for name, run in self._background:
+                background.supervise(name, partial(run, self.resources))
+            self._lifecycle.started = True
+            yield
+            self._lifecycle.stop()
+            await background.drain(self._lifecycle.seconds_left(self.settings.http.shutdown_seconds))
 
 
 def provided(kind: type[T]) -> Depends:
@@ -78,6 +165,7 @@ def provided(kind: type[T]) -> Depends:
 
 
 def serve(create_app: Callable[[], FastAPI]) -> None:
+    """What a service's ``__main__`` calls."""
     from crewmesh_kit.serve import serve as run
 
     run(create_app)

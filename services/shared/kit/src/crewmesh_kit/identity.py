@@ -26,7 +26,8 @@ from crewmesh_kit.resources import Resources
 ALL_PERMISSIONS = "*"
 TOKEN_SECONDS = 60
 CLOCK_SKEW_SECONDS = 5
-_ALGORITHM = "EdDSA"
+# EdDSA over Curve25519; RFC 9864 gave it this name of its own.
+_ALGORITHM = "Ed25519"
 _MOST_REMEMBERED = 10_000
 
 
@@ -98,6 +99,7 @@ class TokenVerifier:
             decoded = jwt.decode(token, self._keys, algorithms=[_ALGORITHM])
             claims = cast(JsonObject, decoded.claims)
             issuer_signed = decoded.header.get("kid") == claims["iss"]
+            meant_for_us = claims["aud"] == self._audience
             expires = float(cast(float, claims["exp"])) + CLOCK_SKEW_SECONDS
             identity = Identity(
                 organization=str(claims["org"]),
@@ -106,7 +108,7 @@ class TokenVerifier:
             )
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise Unauthenticated("The identity token is not one that Crewmesh signed; send a fresh one.") from error
-        if not issuer_signed or claims["aud"] != self._audience:
+        if not issuer_signed or not meant_for_us:
             raise Unauthenticated(f"The identity token was not made for {self._audience}; ask for one that was.")
         if expires <= now:
             raise Unauthenticated("The identity token has expired; send a fresh one.")
@@ -147,7 +149,7 @@ class Access:
     """Marks a route as one whose access was thought about; the app factory refuses to start with others."""
 
 
-class _Requires(Access):
+class Requires(Access):
     def __init__(self, permission: str) -> None:
         self.permission = permission
 
@@ -169,7 +171,7 @@ class _Public(Access):
 
 def requires(permission: str) -> Depends:
     """``identity: Annotated[Identity, requires("runs:read")]``: 401 without a valid token, 403 without permission."""
-    return Depends(_Requires(permission))
+    return Depends(Requires(permission))
 
 
 def public() -> Depends:

@@ -8,7 +8,7 @@ mount secrets. What ``dapr run`` hands to an app (``APP_PORT``, ``DAPR_HTTP_PORT
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -174,3 +174,10 @@ def _file_text(variable: str, path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ValueError(f"{variable} names {path}, which cannot be read: {error.strerror}") from error
+
+
+def variable_name(place: Sequence[str | int]) -> str:
+    """The environment variable that fills ``place`` in the tree, e.g. ``("http", "port")`` → ``APP_PORT``."""
+    path = NESTED.join(str(part) for part in place)
+    plain = {tree: variable for variable, tree in PLAIN_VARIABLES.items()}
+    return plain.get(path, (ENV_PREFIX + path).upper()) if path else "settings"

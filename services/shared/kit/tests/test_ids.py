@@ -1,0 +1,27 @@
+import re
+import time
+
+import pytest
+from crewmesh_kit.ids import new_id
+
+
+def test_an_id_is_a_prefix_and_a_version_7_uuid() -> None:
+    assert re.fullmatch(r"run_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", new_id("run"))
+
+
+def test_ids_sort_by_the_time_they_were_made() -> None:
+    earlier = new_id("run")
+    deadline = time.time_ns() // 1_000_000 + 1
+    while time.time_ns() // 1_000_000 <= deadline:
+        pass
+    assert earlier < new_id("run")
+
+
+def test_ids_do_not_repeat() -> None:
+    assert len({new_id("evt") for _ in range(10_000)}) == 10_000
+
+
+@pytest.mark.parametrize("prefix", ["", "Run", "run_", "a-b", "much_too_long"])
+def test_a_prefix_is_a_few_lower_case_letters(prefix: str) -> None:
+    with pytest.raises(ValueError, match="no id prefix"):
+        new_id(prefix)
