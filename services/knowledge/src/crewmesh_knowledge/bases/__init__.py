@@ -1,0 +1,1 @@
+"""Knowledge bases: named places for documents, one organization's own."""

@@ -1,0 +1,52 @@
+"""HTTP of knowledge bases."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from crewmesh_contracts.ids import Slug
+from crewmesh_kit.app import provided
+from crewmesh_kit.db.idempotency import IdempotencyKey
+from crewmesh_kit.http.etags import etag_of, is_current
+from crewmesh_kit.http.pagination import Page, PageQuery
+from crewmesh_kit.identity import Identity, requires
+from fastapi import APIRouter, HTTPException, Response
+
+from crewmesh_knowledge.bases.schemas import KnowledgeBase, NewKnowledgeBase
+from crewmesh_knowledge.bases.service import Bases
+from crewmesh_knowledge.headers import IfNoneMatch
+
+router = APIRouter(prefix="/v1/knowledge-bases", tags=["knowledge"])
+
+Reader = Annotated[Identity, requires("knowledge:read")]
+Writer = Annotated[Identity, requires("knowledge:write")]
+TheBases = Annotated[Bases, provided(Bases)]
+
+
+@router.post("", status_code=201)
+async def create_knowledge_base(
+    new: NewKnowledgeBase, identity: Writer, bases: TheBases, response: Response, key: IdempotencyKey = None
+) -> KnowledgeBase:
+    """Create a knowledge base."""
+    created = await bases.create(identity, new, key=key)
+    response.headers["ETag"] = etag_of(created.id)
+    response.headers["Location"] = f"/v1/knowledge-bases/{created.name}"
+    return created
+
+
+@router.get("")
+async def list_knowledge_bases(identity: Reader, bases: TheBases, page: PageQuery) -> Page[KnowledgeBase]:
+    """List the organization's knowledge bases by name."""
+    return await bases.page(identity, page)
+
+
+@router.get("/{name}", responses={304: {"description": "Unchanged since the ETag given in If-None-Match."}})
+async def get_knowledge_base(
+    name: Slug, identity: Reader, bases: TheBases, response: Response, if_none_match: IfNoneMatch = None
+) -> KnowledgeBase:
+    """Get a knowledge base by its name."""
+    base = await bases.get(identity, name)
+    if is_current(if_none_match, base.id):
+        raise HTTPException(304, headers={"ETag": etag_of(base.id)})
+    response.headers["ETag"] = etag_of(base.id)
+    return base

@@ -1,0 +1,66 @@
+"""Creating and finding knowledge bases."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.db.idempotency import Idempotency
+from crewmesh_kit.http.pagination import Page, PageRequest
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.resources import Resources
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from crewmesh_knowledge.bases import repository
+from crewmesh_knowledge.bases.errors import KnowledgeBaseExists, UnknownKnowledgeBase
+from crewmesh_knowledge.bases.schemas import KnowledgeBase, NewKnowledgeBase
+
+
+class Bases:
+    def __init__(self, database: Database, idempotency: Idempotency) -> None:
+        self._database = database
+        self._idempotency = idempotency
+
+    async def create(self, identity: Identity, new: NewKnowledgeBase, *, key: str | None) -> KnowledgeBase:
+        async with self._database.tenant(identity.organization) as connection:
+
+            async def work() -> KnowledgeBase:
+                created = await repository.add(connection, identity.organization, new)
+                if created is None:
+                    raise KnowledgeBaseExists(new.name)
+                return created
+
+            return await self._idempotency.once_in(
+                connection, identity=identity, scope="knowledge-bases", key=key, request=new, work=work
+            )
+
+    async def get(self, identity: Identity, name: str) -> KnowledgeBase:
+        async with self._database.tenant(identity.organization) as connection:
+            return await self.required(connection, identity.organization, name)
+
+    async def page(self, identity: Identity, request: PageRequest) -> Page[KnowledgeBase]:
+        after = request.after(str) or ("",)
+        async with self._database.tenant(identity.organization) as connection:
+            found = await repository.after(connection, identity.organization, str(after[0]), request.limit + 1)
+        return request.page(found, lambda base: (base.name,))
+
+    async def ensure(
+        self, connection: AsyncConnection[DictRow], organization: str, new: NewKnowledgeBase
+    ) -> KnowledgeBase:
+        """The base of this name, made now if there is none."""
+        created = await repository.add(connection, organization, new)
+        return created or await self.required(connection, organization, new.name)
+
+    async def required(self, connection: AsyncConnection[DictRow], organization: str, name: str) -> KnowledgeBase:
+        """The base of this name, in the caller's transaction."""
+        found = await repository.named(connection, organization, name)
+        if found is None:
+            raise UnknownKnowledgeBase(name)
+        return found
+
+
+@asynccontextmanager
+async def open_bases(resources: Resources) -> AsyncGenerator[Bases]:
+    yield Bases(resources.get(Database), resources.get(Idempotency))

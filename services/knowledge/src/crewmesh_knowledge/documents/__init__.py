@@ -1,0 +1,1 @@
+"""Documents: taken in, cut into chunks, and given vectors in the background."""

@@ -1,0 +1,41 @@
+"""The knowledge service, wired."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from crewmesh_contracts.events import OrganizationCreated
+from crewmesh_kit.app import Service
+from crewmesh_kit.dapr.sidecar import Sidecar
+from fastapi import FastAPI
+
+from crewmesh_knowledge.bases import endpoints as bases
+from crewmesh_knowledge.bases.service import open_bases
+from crewmesh_knowledge.documents import endpoints as documents
+from crewmesh_knowledge.documents.indexing import Indexer, open_indexer
+from crewmesh_knowledge.documents.service import open_documents
+from crewmesh_knowledge.embedding import open_embedder
+from crewmesh_knowledge.search import endpoints as search
+from crewmesh_knowledge.search.service import open_search
+from crewmesh_knowledge.seed.subscriptions import on_organization_event
+from crewmesh_knowledge.settings import KnowledgeSettings
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+
+
+def create_app(settings: KnowledgeSettings | None = None, sidecar: Sidecar | None = None) -> FastAPI:
+    settings = settings or KnowledgeSettings()
+    service = Service("knowledge", settings, title="Crewmesh knowledge", version="0.1.0", sidecar=sidecar)
+    service.database(migrations=MIGRATIONS)
+
+    service.lifetime(partial(open_embedder, settings=settings.embedding))
+    service.lifetime(open_bases)
+    service.lifetime(partial(open_indexer, settings=settings.indexing))
+    service.lifetime(partial(open_documents, settings=settings))
+    service.lifetime(open_search)
+    service.background("indexing", lambda resources: resources.get(Indexer).run())
+
+    service.subscribe(topic=OrganizationCreated.topic, handler=on_organization_event)
+    service.routes(bases.router, documents.router, search.router)
+    return service.app

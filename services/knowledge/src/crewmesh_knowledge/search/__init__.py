@@ -1,0 +1,1 @@
+"""Search in a knowledge base, by meaning and by words at once."""

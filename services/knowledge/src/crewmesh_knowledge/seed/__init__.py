@@ -1,0 +1,1 @@
+"""What a new organization finds: the knowledge base ``handbook``, about Crewmesh itself."""

@@ -1,0 +1,1 @@
+"""The handbook's documents, one Markdown file each; the first heading is the title."""
