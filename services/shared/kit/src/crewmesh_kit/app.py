@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import CloudEvent
@@ -20,19 +20,18 @@ from fastapi.params import Depends
 from starlette.middleware import Middleware
 
 from crewmesh_kit import telemetry
+from crewmesh_kit.assembly import open_database, open_sidecar, provide_identity
 from crewmesh_kit.background import Background
+from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.health import Lifecycle, Readiness, health_router
 from crewmesh_kit.http import problems
 from crewmesh_kit.http.access import check_access_is_declared
 from crewmesh_kit.http.middleware import BodyLimit, LastResort, SidecarOnly
 from crewmesh_kit.http.openapi import public_openapi
 from crewmesh_kit.identity import public
-from crewmesh_kit.metrics import RequestMetrics
+from crewmesh_kit.metrics import RequestMetrics, route_templates
 from crewmesh_kit.resources import Resources
 from crewmesh_kit.settings import ServiceSettings
-
-if TYPE_CHECKING:
-    from crewmesh_kit.dapr.sidecar import Sidecar
 
 T = TypeVar("T")
 
@@ -68,19 +67,18 @@ class Service:
         self._lifetimes: list[OpenLifetime] = []
         self._background: list[tuple[str, RunInBackground]] = []
         self._subscriptions: list[tuple[str, HandleEvent]] = []
+        self._templates: dict[int, str] = {}
         self.app = FastAPI(
             title=title,
             version=version,
             openapi_url=None,
             redirect_slashes=False,  # a redirect would name this service's own address
             lifespan=self._life,
-            telemetry=telemetry.request_tracing(self._tracing),
+            telemetry=telemetry.request_tracing(self._tracing, settings.telemetry),
             middleware=self._layers(edge=edge),
         )
         self.app.state.resources = self.resources
         problems.install(self.app)
-        self.app.include_router(health_router(app_id, version, self._readiness))
-        self.app.include_router(self._description())
         self._hold_the_basics()
 
     def routes(self, *routers: APIRouter) -> None:
@@ -108,13 +106,14 @@ class Service:
 
     def _layers(self, *, edge: bool) -> list[Middleware]:
         layers = [
-            Middleware(RequestMetrics),
+            Middleware(RequestMetrics, templates=self._templates),
             Middleware(LastResort),
-            Middleware(BodyLimit, most_bytes=self.settings.http.max_body_bytes),
         ]
+        if not telemetry.is_exported(self.settings.telemetry):
+            layers.insert(0, Middleware(telemetry.TraceIds))
         if token := self.settings.dapr.app_api_token.get_secret_value():
-            layers.insert(1, Middleware(SidecarOnly, token=token, edge=edge))
-        return layers
+            layers.append(Middleware(SidecarOnly, token=token, edge=edge))
+        return [*layers, Middleware(BodyLimit, most_bytes=self.settings.http.max_body_bytes)]
 
     def _description(self) -> APIRouter:
         router = APIRouter(include_in_schema=False)
@@ -134,16 +133,20 @@ class Service:
 
     @asynccontextmanager
     async def _life(self, app: FastAPI) -> AsyncGenerator[None]:
-        from crewmesh_kit import assembly
-
+        # After the service's own routes: a router tries them in this order.
+        app.include_router(health_router(self.app_id, app.version, self._readiness))
+        app.include_router(self._description())
         check_access_is_declared(app)
+        self._templates.update(route_templates(app))
         async with AsyncExitStack() as stack:
             stack.callback(self._tracing.shutdown)
             background = Background()
             self.resources.add(background)
-            await assembly.open_sidecar(self, stack)
+            await open_sidecar(self.app_id, self.settings.dapr, self._sidecar, self.resources, stack)
+            await provide_identity(self.app_id, self.resources)
             if self._migrations is not None:
-                await assembly.open_database(self, self._migrations, stack)
+                database = self.settings.database
+                await open_database(self.app_id, database, self._migrations, self.resources, stack)
             for open_ in self._lifetimes:
                 self.resources.add(await stack.enter_async_context(open_(self.resources)))
             stack.push_async_callback(background.close)

@@ -31,6 +31,23 @@ class SidecarMissing(Exception):  # noqa: N818  reads as the sentence it is
     """The sidecar did not become healthy in time."""
 
 
+async def open_sidecar(
+    app_id: str, settings: DaprSettings, given: Sidecar | None, resources: Resources, stack: AsyncExitStack
+) -> None:
+    """The ``given`` sidecar (a test's), or the real one once it is healthy; readiness follows its health."""
+    if given is not None:
+        resources.add(given, as_=Sidecar)
+        return
+    await wait_for_sidecar(settings, resources.get(Lifecycle))
+    resources.add(await stack.enter_async_context(Sidecar(app_id, settings)))
+    session = await stack.enter_async_context(aiohttp.ClientSession())
+
+    async def trouble() -> str | None:
+        return await sidecar_trouble(session, settings)
+
+    resources.get(Readiness).add("sidecar", trouble)
+
+
 async def wait_for_sidecar(dapr: DaprSettings, lifecycle: Lifecycle, *, seconds: float = SIDECAR_SECONDS) -> None:
     """Until the sidecar has its components ready and can be used, or the service is asked to stop."""
     started = told = time.monotonic()

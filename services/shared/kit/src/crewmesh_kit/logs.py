@@ -64,7 +64,8 @@ def configure(app_id: str, settings: LogSettings, *, stream: TextIO | None = Non
 
 def _rendering(settings: LogSettings) -> list[Processor]:
     if settings.format == "text":
-        return [structlog.dev.ConsoleRenderer(colors=False)]
+        # Plain tracebacks: the pretty ones show local variables, and with them whatever secret is among them.
+        return [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str, ensure_ascii=False)]
 
 

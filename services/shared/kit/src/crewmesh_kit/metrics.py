@@ -6,8 +6,11 @@ answer begins, so that a stream that lasts an hour does not look like a slow req
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
 
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,8 +31,9 @@ WORK_IN_HAND = Gauge("crewmesh_work_in_hand", "Pieces of background work that a 
 class RequestMetrics:
     """ASGI middleware: rate, errors and duration of requests per route template."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, templates: Mapping[int, str]) -> None:
         self._app = app
+        self._templates = templates
         # Looking a labelled child up costs more than counting does; there are only as many as routes × statuses.
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._timers: dict[tuple[str, str], Histogram] = {}
@@ -57,7 +61,7 @@ class RequestMetrics:
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = route_template(scope)
+        route = self._templates.get(id(scope.get("route")), "unmatched")
         counter = self._counters.get((method, route, status))
         if counter is None:
             counter = self._counters[method, route, status] = HTTP_REQUESTS.labels(method, route, str(status))
@@ -68,6 +72,9 @@ class RequestMetrics:
         timer.observe(seconds)
 
 
-def route_template(scope: Scope) -> str:
-    """``/v1/runs/{run}``, or ``unmatched`` for a path that leads nowhere."""
-    return getattr(scope.get("route"), "path", "unmatched")
+def route_templates(app: FastAPI) -> dict[int, str]:
+    """The full template of every route, by the identity of the route object that a request's scope names.
+
+    A route by itself knows its path without the prefixes of the routers that include its router.
+    """
+    return {id(route.original_route): route.path or "" for route in iter_route_contexts(app.routes)}

@@ -1,7 +1,7 @@
 """Tracing: one span per request (FastAPI makes it), spans of our own inside, W3C context in and out.
 
-Without a collector nothing is recorded, but every request still has a trace id: it is in the logs, in every problem
-document, and travels on to the next service.
+Without a collector nothing is recorded, and FastAPI's spans (some 35 µs a request) are left out. Every request still
+has a trace id: it is in the logs, in every problem document, and travels on to the next service.
 """
 
 from __future__ import annotations
@@ -15,20 +15,24 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBasedTraceIdRatio
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewmesh_kit.settings import TelemetrySettings
 
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 _SAMPLED = trace.TraceFlags.SAMPLED
+_IDS = RandomIdGenerator()
+_W3C = TraceContextTextMapPropagator()
 
 
 def tracer_provider(app_id: str, version: str, settings: TelemetrySettings) -> TracerProvider:
     """The service's provider; libraries that make spans of their own find it as the global one."""
-    recording = settings.otlp_endpoint is not None
     provider = TracerProvider(
         resource=Resource.create({"service.name": app_id, "service.version": version, "service.namespace": "crewmesh"}),
-        sampler=ParentBasedTraceIdRatio(settings.sample_ratio) if recording else ALWAYS_OFF,
+        sampler=ParentBasedTraceIdRatio(settings.sample_ratio) if is_exported(settings) else ALWAYS_OFF,
         shutdown_on_exit=False,
     )
     if settings.otlp_endpoint is not None:
@@ -39,11 +43,15 @@ def tracer_provider(app_id: str, version: str, settings: TelemetrySettings) -> T
     return provider
 
 
-def request_tracing(provider: TracerProvider) -> TelemetryConfig:
+def is_exported(settings: TelemetrySettings) -> bool:
+    return settings.otlp_endpoint is not None
+
+
+def request_tracing(provider: TracerProvider, settings: TelemetrySettings) -> TelemetryConfig:
     """FastAPI's own server spans; metrics and logs are ours, and probes are not worth a trace."""
     return {
         "tracer_provider": provider,
-        "tracing": True,
+        "tracing": is_exported(settings),
         "metrics": False,
         "logs": False,
         "operation_spans": False,
@@ -83,3 +91,40 @@ def trace_headers() -> dict[str, str]:
 def current_trace_id() -> str | None:
     current = trace.get_current_span().get_span_context()
     return f"{current.trace_id:032x}" if current.is_valid else None
+
+
+class TraceIds:
+    """ASGI middleware for when nothing is exported: continues the caller's trace, or begins one, by its ids alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        caller = _caller(scope)
+        here = trace.SpanContext(
+            trace_id=caller.trace_id if caller else _IDS.generate_trace_id(),
+            span_id=_IDS.generate_span_id(),
+            is_remote=False,
+            trace_flags=caller.trace_flags if caller else None,
+            trace_state=caller.trace_state if caller else None,
+        )
+        token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(here)))
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            context.detach(token)
+
+
+def _caller(scope: Scope) -> trace.SpanContext | None:
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in scope["headers"]
+        if name in (b"traceparent", b"tracestate")
+    }
+    if not headers:
+        return None
+    found = trace.get_current_span(_W3C.extract(headers)).get_span_context()
+    return found if found.is_valid else None
