@@ -44,15 +44,15 @@ class Target:
         return self.scheme, self.host, self.port
 
     @property
+    def authority(self) -> str:
+        """Host and port as a URL has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
     def url(self) -> URL:
-        return URL.build(
-            scheme=self.scheme,
-            host=f"[{self.host}]" if ":" in self.host else self.host,
-            port=None if self.port == _DEFAULT_PORTS[self.scheme] else self.port,
-            path=self.path,
-            query_string=self.query,
-            encoded=True,
-        )
+        query = f"?{self.query}" if self.query else ""
+        return URL(f"{self.scheme}://{self.authority}{self.path}{query}", encoded=True)
 
 
 def parse_target(text: str) -> Target:

@@ -1,0 +1,1 @@
+"""Sending one HTTP request for a workflow: once per key, signed, guarded, and every attempt on record."""

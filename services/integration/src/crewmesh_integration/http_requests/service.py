@@ -1,0 +1,111 @@
+"""Once per key: record the attempt, send, judge the answer, record the outcome, hand it back."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from crewmesh_contracts.invocations import HttpReply, HttpSend
+from crewmesh_kit.db.idempotency import Idempotency
+from crewmesh_kit.errors import Problem
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.logs import get_logger
+
+from crewmesh_integration.deliveries.repository import Result
+from crewmesh_integration.deliveries.schemas import Outcome
+from crewmesh_integration.deliveries.service import Deliveries
+from crewmesh_integration.guard.client import GuardedClient, OutboundRequest
+from crewmesh_integration.guard.errors import DestinationRefused
+from crewmesh_integration.http_requests.errors import UpstreamRefused, UpstreamUnavailable
+from crewmesh_integration.http_requests.metrics import OUTBOUND_REQUESTS, OUTBOUND_SECONDS
+from crewmesh_integration.http_requests.outgoing import Outgoing, outgoing
+from crewmesh_integration.http_requests.replies import judge
+from crewmesh_integration.signing.webhooks import WebhookSigner
+
+IDEMPOTENCY_SCOPE = "http"
+# Around the request itself there are a few transactions.
+_MARGIN_SECONDS = 10.0
+_LONGEST_ERROR = 300
+
+log = get_logger(__name__)
+
+
+class HttpRequests:
+    def __init__(
+        self, *, client: GuardedClient, signer: WebhookSigner, deliveries: Deliveries, idempotency: Idempotency
+    ) -> None:
+        self._client = client
+        self._signer = signer
+        self._deliveries = deliveries
+        self._idempotency = idempotency
+
+    async def send(self, identity: Identity, key: str, request: HttpSend) -> HttpReply:
+        """Send the request unless it was answered under this key before; then repeat the answer.
+
+        A refusal is an answer. A failure that may pass is not: the next call with the key sends again.
+        """
+        checked = outgoing(request)
+        return await self._idempotency.once(
+            identity=identity,
+            scope=IDEMPOTENCY_SCOPE,
+            key=key,
+            request=request,
+            result=HttpReply,
+            work=partial(self._attempt, identity, key, checked),
+            wait=request.timeout_seconds + _MARGIN_SECONDS,
+        )
+
+    async def _attempt(self, identity: Identity, key: str, request: Outgoing) -> HttpReply:
+        attempt = await self._deliveries.begin(identity, key=key, method=request.method, target=request.target)
+        started = time.monotonic()
+        outcome = await self._outcome(key, request)
+        result = _result(outcome, time.monotonic() - started)
+        OUTBOUND_REQUESTS.labels(result.outcome).inc()
+        OUTBOUND_SECONDS.observe(result.duration_ms / 1000)
+        await self._deliveries.finish(attempt, result)
+        log.info(
+            "sent a request",
+            delivery=attempt.id,
+            run=attempt.run,
+            host=attempt.host,
+            outcome=result.outcome,
+            status=result.status,
+            duration_ms=result.duration_ms,
+        )
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome
+
+    async def _outcome(self, key: str, request: Outgoing) -> HttpReply | Problem:
+        sending = OutboundRequest(
+            method=request.method,
+            target=request.target,
+            headers=request.headers,
+            body=request.body,
+            timeout_seconds=request.timeout_seconds,
+            seal=partial(self._signer.headers, key),
+        )
+        try:
+            answer = await self._client.send(sending)
+        except Problem as problem:
+            return problem
+        return judge(answer, host=request.target.host)
+
+
+def _result(outcome: HttpReply | Problem, seconds: float) -> Result:
+    kind: Outcome = "unavailable"
+    status: int | None = None
+    match outcome:
+        case HttpReply():
+            kind, status = "answered", outcome.status
+        case UpstreamRefused() | UpstreamUnavailable():
+            kind, status = "unavailable" if outcome.retryable else "refused", outcome.upstream_status
+        case DestinationRefused():
+            kind = "blocked"
+        case _:
+            kind = "unavailable" if outcome.retryable else "refused"
+    # What the other side said stays out of the record: it may repeat what it was sent.
+    error = None
+    if isinstance(outcome, Problem):
+        error = outcome.title if status is not None else outcome.detail[:_LONGEST_ERROR]
+    return Result(outcome=kind, status=status, duration_ms=round(seconds * 1000), error=error)
