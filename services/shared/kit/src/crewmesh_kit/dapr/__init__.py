@@ -1,0 +1,1 @@
+"""The sidecar as a service uses it: calls to other services, topics, secrets, state, blobs, durable workflows."""

@@ -1,0 +1,164 @@
+"""Tenant transactions on a real PostgreSQL: what one organization writes, another cannot even see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from crewmesh_kit.db.database import Database, DatabaseUnavailable, persistently
+from crewmesh_kit.db.migrations import migrate
+from crewmesh_testkit import ORGANIZATION, OTHER_ORGANIZATION
+from crewmesh_testkit.servers import running_postgres
+
+NOTES = "CREATE TABLE notes (org_id text NOT NULL, text text NOT NULL); SELECT isolate_tenants('notes');"
+
+
+@pytest.fixture
+async def database(database_url: Callable[[str], str], tmp_path: Path) -> AsyncGenerator[Database]:
+    (tmp_path / "0001_notes.sql").write_text(NOTES)
+    url = database_url("knowledge")
+    await migrate(url, app_id="knowledge", migrations=tmp_path)
+    async with Database.open(url, app_id="knowledge", pool_max=4) as database:
+        yield database
+
+
+async def write(database: Database, organization: str, text: str) -> None:
+    async with database.tenant(organization) as conn:
+        await conn.execute("INSERT INTO notes VALUES (%s, %s)", [organization, text])
+
+
+async def texts(database: Database, organization: str | None) -> list[str]:
+    transaction = database.system() if organization is None else database.tenant(organization)
+    async with transaction as conn:
+        cursor = await conn.execute("SELECT text FROM notes ORDER BY text")
+        return [row["text"] for row in await cursor.fetchall()]
+
+
+class TestTenant:
+    async def test_sees_its_own_rows_only(self, database: Database) -> None:
+        await write(database, ORGANIZATION, "ours")
+        await write(database, OTHER_ORGANIZATION, "theirs")
+        assert await texts(database, ORGANIZATION) == ["ours"]
+        assert await texts(database, OTHER_ORGANIZATION) == ["theirs"]
+        assert await texts(database, None) == ["ours", "theirs"]
+
+    async def test_cannot_write_into_another_organization(self, database: Database) -> None:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            async with database.tenant(ORGANIZATION) as conn:
+                await conn.execute("INSERT INTO notes VALUES (%s, 'smuggled')", [OTHER_ORGANIZATION])
+
+    async def test_cannot_change_or_delete_rows_of_another(self, database: Database) -> None:
+        await write(database, OTHER_ORGANIZATION, "theirs")
+        async with database.tenant(ORGANIZATION) as conn:
+            assert (await conn.execute("UPDATE notes SET text = 'mine'")).rowcount == 0
+            assert (await conn.execute("DELETE FROM notes")).rowcount == 0
+        assert await texts(database, OTHER_ORGANIZATION) == ["theirs"]
+
+    async def test_leaves_nothing_behind_on_the_pooled_connection(self, database: Database) -> None:
+        await write(database, ORGANIZATION, "ours")
+        pool = database._pool  # pyright: ignore[reportPrivateUsage]  no transaction: nobody is named
+        async with pool.connection() as conn:
+            cursor = await conn.execute("SELECT text FROM notes")
+            assert await cursor.fetchall() == []
+
+    @pytest.mark.parametrize("organization", ["", "*"])
+    async def test_wants_one_organization(self, database: Database, organization: str) -> None:
+        with pytest.raises(ValueError, match="one organization"):
+            database.tenant(organization)
+
+    async def test_an_id_is_data_and_never_sql(self, database: Database) -> None:
+        await write(database, ORGANIZATION, "ours")
+        assert await texts(database, "x'; RESET ROLE; --") == []
+
+
+class TestTransaction:
+    async def test_rolls_back_on_an_exception(self, database: Database) -> None:
+        async def fail() -> None:
+            async with database.tenant(ORGANIZATION) as conn:
+                await conn.execute("INSERT INTO notes VALUES (%s, 'lost')", [ORGANIZATION])
+                raise RuntimeError("on purpose")
+
+        with pytest.raises(RuntimeError, match="on purpose"):
+            await fail()
+        assert await texts(database, ORGANIZATION) == []
+
+    async def test_rolls_back_when_cancelled_and_gives_the_connection_back(self, database: Database) -> None:
+        async def hang() -> None:
+            async with database.tenant(ORGANIZATION) as conn:
+                await conn.execute("INSERT INTO notes VALUES (%s, 'lost')", [ORGANIZATION])
+                await conn.execute("SELECT pg_sleep(20)")
+
+        for _ in range(8):  # twice as often as there are connections
+            task = asyncio.create_task(hang())
+            await asyncio.sleep(0.02)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert await texts(database, ORGANIZATION) == []
+
+    async def test_a_swallowed_failure_is_no_success(self, database: Database) -> None:
+        with pytest.raises(psycopg.InternalError, match="swallowed"):
+            async with database.tenant(ORGANIZATION) as conn:
+                try:
+                    await conn.execute("SELECT 1 / 0")
+                except psycopg.errors.DivisionByZero:
+                    pass  # the mistake that must not go unnoticed
+
+    async def test_a_savepoint_confines_a_failure(self, database: Database) -> None:
+        async with database.tenant(ORGANIZATION) as conn:
+            await conn.execute("INSERT INTO notes VALUES (%s, 'kept')", [ORGANIZATION])
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                async with conn.transaction():
+                    await conn.execute("SELECT 1 / 0")
+        assert await texts(database, ORGANIZATION) == ["kept"]
+
+    async def test_a_full_pool_is_a_problem_that_says_to_come_again(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(database._pool, "timeout", 0.05)  # pyright: ignore[reportPrivateUsage]
+        held = [database.system() for _ in range(4)]
+        for transaction in held:
+            await transaction.__aenter__()
+        with pytest.raises(DatabaseUnavailable) as refused:
+            await texts(database, None)
+        assert refused.value.headers["Retry-After"] == "2"
+        for transaction in held:
+            await transaction.__aexit__(None, None, None)
+
+
+class TestRestartedServer:
+    async def test_is_noticed_by_nobody_who_waits(self, tmp_path: Path) -> None:
+        with running_postgres(tmp_path, fsync=False) as postgres:
+            url = postgres.create_service_database("workflow")
+            await migrate(url, app_id="workflow", migrations=None)
+            async with Database.open(url, app_id="workflow", pool_min=3, pool_max=3) as database:
+                await asyncio.gather(*(database.why_not_ready() for _ in range(3)))
+                postgres.server.kill()
+                assert await database.why_not_ready() is not None
+
+                async def write_it() -> int:
+                    async with database.system() as conn:
+                        return (await conn.execute("INSERT INTO inbox VALUES ('c', 's', 'e')")).rowcount
+
+                waiting = asyncio.create_task(persistently(write_it, seconds=30))
+                await asyncio.to_thread(postgres.server.start)
+                assert await waiting == 1
+
+    async def test_idle_connections_that_died_are_replaced_silently(self, tmp_path: Path) -> None:
+        with running_postgres(tmp_path, fsync=False) as postgres:
+            url = postgres.create_service_database("workflow")
+            async with Database.open(url, app_id="workflow", pool_min=4, pool_max=4) as database:
+                await asyncio.gather(*(database.why_not_ready() for _ in range(4)))
+                postgres.server.kill()
+                await asyncio.to_thread(postgres.server.start)
+                assert [await database.why_not_ready() for _ in range(4)] == [None] * 4
+
+    async def test_persistence_has_an_end(self, tmp_path: Path) -> None:
+        async def fail() -> None:
+            raise DatabaseUnavailable
+
+        with pytest.raises(DatabaseUnavailable):
+            await persistently(fail, seconds=0.3)

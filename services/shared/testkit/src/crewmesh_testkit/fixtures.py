@@ -1,0 +1,29 @@
+"""The pytest plugin: real servers, started once per run, and a fresh database for whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+import pytest
+
+from crewmesh_testkit.servers import PostgresServer, running_postgres, running_valkey
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[PostgresServer]:
+    """A real PostgreSQL with pgvector, fast rather than durable."""
+    with running_postgres(tmp_path_factory.mktemp("pg")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The URL of a real Valkey."""
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as (server, _):
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres: PostgresServer) -> Callable[[str], str]:
+    """``database_url("knowledge")`` → URL of a fresh database with that service's role and schema."""
+    return postgres.create_service_database
