@@ -1,0 +1,1 @@
+"""API keys: how a caller proves who it is."""

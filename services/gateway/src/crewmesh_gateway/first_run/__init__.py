@@ -1,0 +1,1 @@
+"""The first start of an installation: somebody exists and has a key."""

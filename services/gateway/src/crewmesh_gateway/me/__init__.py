@@ -1,0 +1,1 @@
+"""Who a key speaks for."""

@@ -1,0 +1,1 @@
+"""The description of the whole public API, for programs and for people."""

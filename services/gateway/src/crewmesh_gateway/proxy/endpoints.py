@@ -1,0 +1,113 @@
+"""Everything under /v1 that another service owns. The hot path: plain ASGI, no models, no database, no copies."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+from crewmesh_kit.dapr.sidecar import Sidecar
+from crewmesh_kit.errors import MethodNotAllowed, Unavailable
+from crewmesh_kit.identity import TokenSigner
+from crewmesh_kit.logs import get_logger
+from crewmesh_kit.resources import Resources
+from crewmesh_kit.telemetry import trace_headers
+from fastapi.dependencies.models import Dependant
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
+from crewmesh_gateway.api_keys.authenticator import ApiKeyAuthenticator, WithKey
+from crewmesh_gateway.proxy.answers import AnswerCutOff, pass_back, refusal
+from crewmesh_gateway.proxy.body import ClientGone, RequestBody
+from crewmesh_gateway.proxy.errors import ServiceTooSlow, ServiceUnavailable, SlowBody
+from crewmesh_gateway.proxy.headers import passed_in, plain
+from crewmesh_gateway.proxy.paths import Target, target_of
+from crewmesh_gateway.proxy.routing import OWNERS, owner_of
+from crewmesh_gateway.settings import ProxySettings
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_log = get_logger(__name__)
+
+
+class Proxy:
+    """One exchange: who asks, whose path it is, there and back again."""
+
+    def __init__(
+        self, authenticator: ApiKeyAuthenticator, signer: TokenSigner, sidecar: Sidecar, settings: ProxySettings
+    ) -> None:
+        self._authenticator = authenticator
+        self._signer = signer
+        self._sidecar = sidecar
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in _METHODS:
+            raise MethodNotAllowed("The API knows GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.")
+        target = target_of(scope["raw_path"], scope["query_string"])
+        app = owner_of(target.resource)
+        headers = plain(scope["headers"])
+        client = scope["client"]
+        key = await self._authenticator.key(headers, peer=client[0] if client else "unknown")
+        token = self._signer.sign(key.identity, audience=app)
+        inwards = passed_in(headers, token=token) | trace_headers()
+        try:
+            async with RequestBody(receive, headers) as body:
+                await self._exchange(app, scope["method"], target, inwards, body, send)
+        except ClientGone:
+            _log.debug("client left before its answer was complete", service=app)
+        except AnswerCutOff:
+            _log.warning("service stopped in the middle of its answer", service=app, exc_info=True)
+
+    async def _exchange(
+        self, app: str, method: str, target: Target, headers: dict[str, str], body: RequestBody, send: Send
+    ) -> None:
+        seconds = self._settings.first_byte_seconds
+        try:
+            async with asyncio.timeout(seconds) as patience:
+                content = await body.content()
+                async with self._sidecar.forward(
+                    app,
+                    method,
+                    target.path_and_query,
+                    headers=headers,
+                    body=content,
+                    timeout=self._settings.silence_seconds,
+                ) as answer:
+                    patience.reschedule(None)
+                    if (refused := await refusal(app, answer)) is not None:
+                        raise refused
+                    await pass_back(answer, send, last=body.answered)
+        except Exception as error:
+            if body.failure is not None:
+                raise body.failure from error
+            if isinstance(error, TimeoutError):
+                raise (ServiceTooSlow(app, seconds) if body.arrived else SlowBody(seconds)) from error
+            if isinstance(error, aiohttp.ClientError) or type(error) is Unavailable:
+                raise ServiceUnavailable(app) from error
+            raise
+
+
+class ResourceRoute(BaseRoute):
+    """Everything at and below one path; metrics are counted under it."""
+
+    def __init__(self, prefix: str, resources: Resources) -> None:
+        self.path = f"{prefix}/{{path}}"
+        self._prefix = prefix
+        self._below = f"{prefix}/"
+        self._resources = resources
+        # Read at start-up, where every route has to say who may use it.
+        self.dependant = Dependant(dependencies=[Dependant(call=WithKey())])
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        path: str = scope["path"]
+        if scope["type"] != "http" or not (path == self._prefix or path.startswith(self._below)):
+            return Match.NONE, {}
+        return Match.FULL, {"route": self}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._resources.get(Proxy)(scope, receive, send)
+
+
+def proxy_routes(resources: Resources) -> list[BaseRoute]:
+    """One for each resource that has an owner, and one that says what there is for all others."""
+    return [*(ResourceRoute(f"/v1/{resource}", resources) for resource in OWNERS), ResourceRoute("/v1", resources)]

@@ -1,0 +1,41 @@
+"""Which service owns which public resource: the first path segment under /v1 decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from crewmesh_kit.errors import NotFound
+
+OWNERS: Mapping[str, str] = MappingProxyType(
+    {
+        "events": "workflow",
+        "workflows": "workflow",
+        "runs": "workflow",
+        "dead-letters": "workflow",
+        "knowledge-bases": "knowledge",
+        "crews": "agent-crew",
+        "deliveries": "integration",
+    }
+)
+OWN_RESOURCES = ("me",)
+SERVICES: tuple[str, ...] = tuple(dict.fromkeys(OWNERS.values()))
+
+
+class UnknownResource(NotFound):
+    """There is no resource with this name under /v1; the answer lists those there are."""
+
+    def __init__(self, name: str) -> None:
+        known = sorted([*OWNERS, *OWN_RESOURCES])
+        super().__init__(
+            f"There is no /v1/{name[:60]}. There are: {', '.join(f'/v1/{each}' for each in known)}; "
+            "GET /openapi.json describes them.",
+            resources=[f"/v1/{each}" for each in known],
+        )
+
+
+def owner_of(segment: str) -> str:
+    try:
+        return OWNERS[segment]
+    except KeyError:
+        raise UnknownResource(segment) from None
