@@ -1,0 +1,50 @@
+# Every command of the project. `make help` prints them from the comments behind the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Ports are shifted by OFFSET, so that a second mesh can run beside the first: make run OFFSET=10000
+OFFSET ?= 0
+PYTHON := .venv/bin/python
+MESH = $(PYTHON) -m crewmesh_tools.mesh
+PLACE = --port-offset $(OFFSET)
+
+.PHONY: help setup run stop status logs check test bench gen demo
+
+help: ## Print this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install everything the other commands need; quick when nothing has changed.
+	@python3 tools/setup.py
+
+run: setup ## Start the whole mesh on this machine and say where it is.
+	@$(MESH) up $(PLACE)
+
+stop: ## Stop the mesh; its data stays.
+	@$(MESH) stop $(PLACE)
+
+status: ## Show every process of the mesh and what it uses.
+	@$(MESH) status $(PLACE)
+
+logs: ## Show and follow the logs of all processes together.
+	@$(MESH) logs $(PLACE)
+
+demo: ## Show the main job: an event becomes a durable run whose answer arrives at a webhook.
+	@$(PYTHON) -m crewmesh_tools.demo
+
+check: setup ## Check formatting, lint, types, import borders and that generated files are up to date.
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/basedpyright
+	@.venv/bin/lint-imports
+	@$(PYTHON) -m crewmesh_tools.reference --check
+
+test: check ## Check everything, then run every test, with real processes.
+	@.venv/bin/pytest
+
+bench: setup ## Measure the mesh, each figure beside a baseline of the same run.
+	@$(PYTHON) -m tests.load
+
+gen: setup ## Write the generated files anew: schemas, API document, reference pages.
+	@$(PYTHON) -m crewmesh_tools.reference

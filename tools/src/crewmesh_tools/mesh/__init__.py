@@ -1,0 +1,1 @@
+"""The local mesh: every process of Crewmesh on one machine, started, watched and stopped together."""
