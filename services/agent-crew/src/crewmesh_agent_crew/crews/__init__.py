@@ -1,0 +1,1 @@
+"""Crews as records: who is in them, what they do, in which order."""

@@ -1,0 +1,95 @@
+"""What can be done with crews."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib.resources import files
+
+import yaml
+from crewmesh_contracts.events import CloudEvent
+from crewmesh_kit.app import Resources
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.db.idempotency import Idempotency
+from crewmesh_kit.db.inbox import first_time
+from crewmesh_kit.http.pagination import Page, PageRequest
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.logs import get_logger
+
+from crewmesh_agent_crew.crews.errors import CrewExists, CrewNotFound
+from crewmesh_agent_crew.crews.models import CrewDefinition
+from crewmesh_agent_crew.crews.repository import CrewRepository
+from crewmesh_agent_crew.crews.schemas import Crew, CrewSummary
+
+_CONSUMER = "starter-crews"
+
+log = get_logger(__name__)
+
+
+class CrewService:
+    def __init__(self, database: Database, idempotency: Idempotency) -> None:
+        self._database = database
+        self._idempotency = idempotency
+
+    async def get(self, organization: str, name: str) -> Crew:
+        async with self._database.tenant(organization) as connection:
+            crew = await CrewRepository(connection).find(name)
+        if crew is None:
+            raise CrewNotFound(name)
+        return crew
+
+    async def page(self, organization: str, wanted: PageRequest) -> Page[CrewSummary]:
+        after = wanted.after(str)
+        async with self._database.tenant(organization) as connection:
+            found = await CrewRepository(connection).list_after(str(after[0]) if after else None, wanted.limit + 1)
+        return wanted.page([_summary(crew) for crew in found], lambda crew: (crew.name,))
+
+    async def create(self, identity: Identity, key: str | None, definition: CrewDefinition) -> Crew:
+        async with self._database.tenant(identity.organization) as connection:
+
+            async def add() -> Crew:
+                crew = await CrewRepository(connection).add(identity.organization, definition)
+                if crew is None:
+                    raise CrewExists(definition.name)
+                return crew
+
+            return await self._idempotency.once_in(
+                connection, identity=identity, scope="create-crew", key=key, request=definition, work=add
+            )
+
+    async def give_starters(self, organization: str, event: CloudEvent) -> None:
+        """A new organization gets the crews shipped with the service; one it has by that name already stays."""
+        async with self._database.tenant(organization) as connection:
+            if not await first_time(connection, _CONSUMER, event):
+                return
+            for definition in starter_crews():
+                added = await CrewRepository(connection).add(organization, definition)
+                log.info("starter crew", crew=definition.name, added=added is not None, organization=organization)
+
+
+def _summary(crew: Crew) -> CrewSummary:
+    return CrewSummary(
+        id=crew.id,
+        name=crew.definition.name,
+        description=crew.definition.description,
+        agents=tuple(agent.name for agent in crew.definition.agents),
+        version=crew.version,
+        created_at=crew.created_at,
+    )
+
+
+@cache
+def starter_crews() -> tuple[CrewDefinition, ...]:
+    """The definitions in the folder ``starters``."""
+    folder = files("crewmesh_agent_crew.crews").joinpath("starters")
+    return tuple(
+        CrewDefinition.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".yaml")
+    )
+
+
+@asynccontextmanager
+async def open_crews(resources: Resources) -> AsyncGenerator[CrewService]:
+    yield CrewService(resources.get(Database), resources.get(Idempotency))

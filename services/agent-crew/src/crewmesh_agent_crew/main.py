@@ -1,0 +1,41 @@
+"""The agent-crew service as a list of what it is made of."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from crewmesh_contracts.events import OrganizationCreated
+from crewmesh_kit.app import Service
+from crewmesh_kit.dapr.sidecar import Sidecar
+from fastapi import FastAPI
+
+from crewmesh_agent_crew.crews import endpoints as crews
+from crewmesh_agent_crew.crews.service import open_crews
+from crewmesh_agent_crew.crews.subscriptions import give_starter_crews
+from crewmesh_agent_crew.kickoff import endpoints as kickoffs
+from crewmesh_agent_crew.kickoff.runner import open_runner, why_not_ready
+from crewmesh_agent_crew.kickoff.service import open_kickoffs
+from crewmesh_agent_crew.models.client import open_model_client
+from crewmesh_agent_crew.settings import Settings
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+
+def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None) -> FastAPI:
+    service = Service(
+        "agent-crew",
+        settings or Settings(),
+        title="Crewmesh agent-crew",
+        version=version("crewmesh-agent-crew"),
+        sidecar=sidecar,
+    )
+    service.database(migrations=MIGRATIONS)
+    service.lifetime(open_model_client)
+    service.lifetime(open_runner)
+    service.lifetime(open_crews)
+    service.lifetime(open_kickoffs)
+    service.ready_check("crews", why_not_ready)
+    service.subscribe(topic=OrganizationCreated.topic, handler=give_starter_crews)
+    service.routes(crews.router, kickoffs.router)
+    return service.app
