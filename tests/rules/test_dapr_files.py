@@ -14,8 +14,12 @@ LOCAL, K8S = ROOT / "components" / "local", ROOT / "components" / "k8s"
 
 
 def component(path: Path) -> Mapping:
+    """The one document of the file; daprd would read only the first of a resiliency file with several."""
     (document,) = documents(path)
     return document
+
+
+POLICIES = [component(path) for path in sorted((ROOT / "dapr-config" / "policies").glob("*.yaml"))]
 
 
 def configuration(app: str) -> Mapping:
@@ -85,9 +89,8 @@ def test_an_app_reads_only_its_own_keys(app: str) -> None:
 
 
 def test_resiliency_names_only_what_exists() -> None:
-    policies = documents(ROOT / "dapr-config" / "policies" / "resiliency.yaml")
     known_components = {path.stem for path in LOCAL.glob("*.yaml")}
-    for policy in policies:
+    for policy in POLICIES:
         assert set(strings(policy.get("scopes"))) <= set(SERVICES)
         assert set(at(policy, "spec.targets.apps") or {}) <= set(SERVICES)  # pyright: ignore[reportArgumentType]
         assert set(at(policy, "spec.targets.components") or {}) <= known_components  # pyright: ignore[reportArgumentType]
@@ -95,7 +98,7 @@ def test_resiliency_names_only_what_exists() -> None:
 
 def test_no_breaker_stands_where_clients_choose_the_status() -> None:
     """daprd counts a 404 as a failure: at the edge, or toward the world, one client could close the door for all."""
-    for policy in documents(ROOT / "dapr-config" / "policies" / "resiliency.yaml"):
+    for policy in POLICIES:
         apps = at(policy, "spec.targets.apps")
         guarded = (
             [app for app, target in apps.items() if at(target, "circuitBreaker")] if isinstance(apps, dict) else []
