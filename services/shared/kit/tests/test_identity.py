@@ -75,7 +75,14 @@ def test_an_app_cannot_sign_as_another(keys: Keys, clock: Clock) -> None:
     posing = TokenSigner(json.dumps(keys.private["workflow"].as_dict(private=True)), app_id="gateway", now=clock)
     with pytest.raises(Unauthenticated):
         keys.verifier("knowledge", clock).verify(posing.sign(ALICE, audience="knowledge"))
-    claims = {"iss": "gateway", "aud": "knowledge", "sub": "s", "org": "o", "permissions": [], "exp": clock.now + 60}
+    claims: dict[str, object] = {
+        "iss": "gateway",
+        "aud": "knowledge",
+        "sub": "s",
+        "org": "o",
+        "permissions": [],
+        "exp": clock.now + 60,
+    }
     token = jwt.encode({"alg": "Ed25519", "kid": "workflow"}, claims, keys.private["workflow"], algorithms=["Ed25519"])
     with pytest.raises(Unauthenticated):
         keys.verifier("knowledge", clock).verify(token)
@@ -89,7 +96,14 @@ def test_a_foreign_key_is_refused(keys: Keys, clock: Clock) -> None:
 
 
 def test_the_public_key_does_not_serve_as_a_shared_secret(keys: Keys, clock: Clock) -> None:
-    claims = {"iss": "gateway", "aud": "workflow", "sub": "s", "org": "o", "permissions": ["*"], "exp": clock.now + 60}
+    claims: dict[str, object] = {
+        "iss": "gateway",
+        "aud": "workflow",
+        "sub": "s",
+        "org": "o",
+        "permissions": ["*"],
+        "exp": clock.now + 60,
+    }
     public = keys.private["gateway"].as_dict(private=False)["x"]
     token = jwt.encode({"alg": "HS256", "kid": "gateway"}, claims, OctKey.import_key(str(public)))
     with pytest.raises(Unauthenticated):
@@ -104,7 +118,14 @@ def test_nonsense_is_refused(keys: Keys, clock: Clock, token: str) -> None:
 
 @pytest.mark.parametrize("missing", ["iss", "aud", "sub", "org", "permissions", "exp"])
 def test_every_claim_is_needed(keys: Keys, clock: Clock, missing: str) -> None:
-    claims = {"iss": "gateway", "aud": "workflow", "sub": "s", "org": "o", "permissions": [], "exp": clock.now + 60}
+    claims: dict[str, object] = {
+        "iss": "gateway",
+        "aud": "workflow",
+        "sub": "s",
+        "org": "o",
+        "permissions": [],
+        "exp": clock.now + 60,
+    }
     del claims[missing]
     token = jwt.encode({"alg": "Ed25519", "kid": "gateway"}, claims, keys.private["gateway"], algorithms=["Ed25519"])
     with pytest.raises(Unauthenticated):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -36,7 +37,7 @@ async def open_sidecar(
 ) -> None:
     """The ``given`` sidecar (a test's), or the real one once it is healthy; readiness follows its health."""
     if given is not None:
-        resources.add(given, as_=Sidecar)
+        resources.add(await stack.enter_async_context(given), as_=Sidecar)
         return
     await wait_for_sidecar(settings, resources.get(Lifecycle))
     resources.add(await stack.enter_async_context(Sidecar(app_id, settings)))
@@ -50,7 +51,8 @@ async def open_sidecar(
 
 async def wait_for_sidecar(dapr: DaprSettings, lifecycle: Lifecycle, *, seconds: float = SIDECAR_SECONDS) -> None:
     """Until the sidecar has its components ready and can be used, or the service is asked to stop."""
-    started = told = time.monotonic()
+    started = time.monotonic()
+    told = -math.inf
     async with aiohttp.ClientSession() as session:
         while (reason := await sidecar_trouble(session, dapr)) is not None:
             now = time.monotonic()

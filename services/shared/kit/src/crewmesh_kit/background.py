@@ -43,26 +43,24 @@ class Background:
     @contextmanager
     def hold(self) -> Generator[None]:
         """What happens inside the block is finished before the service stops, as far as the time allows."""
-        self._in_hand += 1
-        self._idle.clear()
-        WORK_IN_HAND.inc()
+        self._take()
         try:
             yield
         finally:
-            WORK_IN_HAND.dec()
-            self._in_hand -= 1
-            if self._in_hand == 0:
-                self._idle.set()
+            self._let_go()
 
     def start(self, name: str, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         """Do ``work`` beside the request, held until it is finished; what it raises is logged."""
-        task: asyncio.Task[T] = asyncio.create_task(self._held(work), name=name)
+        task: asyncio.Task[T] = asyncio.create_task(work, name=name)
+        self._take()  # now, and not when the task first runs: a shutdown may come in between
         self._tasks.add(task)
         task.add_done_callback(self._finished)
         return task
 
     async def drain(self, seconds: float) -> bool:
         """Wait for the work in hand; false when some is still not finished after ``seconds``."""
+        if self._idle.is_set():
+            return True
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError:
@@ -76,12 +74,20 @@ class Background:
             task.cancel()
         await asyncio.gather(*remaining, return_exceptions=True)
 
-    async def _held(self, work: Coroutine[object, object, T]) -> T:
-        with self.hold():
-            return await work
+    def _take(self) -> None:
+        self._in_hand += 1
+        self._idle.clear()
+        WORK_IN_HAND.inc()
+
+    def _let_go(self) -> None:
+        WORK_IN_HAND.dec()
+        self._in_hand -= 1
+        if self._in_hand == 0:
+            self._idle.set()
 
     def _finished(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
+        self._let_go()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work failed", task=task.get_name(), exc_info=error)
 

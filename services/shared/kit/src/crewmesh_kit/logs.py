@@ -26,6 +26,13 @@ _SECRET_NAMES = ("authorization", "token", "password", "secret", "api_key", "api
 _QUIET_LIBRARIES = ("aiohttp.access", "httpx2", "urllib3", "opentelemetry", "uvicorn.error")
 
 
+# Plain tracebacks: the pretty ones show local variables, and with them whatever secret is among them.
+_TEXT = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+
+# What holds until configure() is called: in tests and tools.
+structlog.configure(processors=[structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level, _TEXT])
+
+
 def configure(app_id: str, settings: LogSettings, *, stream: TextIO | None = None) -> None:
     """Send everything, ours and the standard library's, through one pipeline to ``stream`` (standard output)."""
     shared: list[Processor] = [
@@ -64,8 +71,7 @@ def configure(app_id: str, settings: LogSettings, *, stream: TextIO | None = Non
 
 def _rendering(settings: LogSettings) -> list[Processor]:
     if settings.format == "text":
-        # Plain tracebacks: the pretty ones show local variables, and with them whatever secret is among them.
-        return [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
+        return [_TEXT]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str, ensure_ascii=False)]
 
 

@@ -24,7 +24,6 @@ from crewmesh_kit.settings import LogSettings, ServiceSettings, variable_name
 
 # sysexits.h: the configuration is at fault, so that starting again will not help.
 EXIT_BAD_SETTINGS = 78
-EXIT_NOT_STARTED = 1
 # Longer than the 90 s for which a sidecar keeps its idle connections, so that the sidecar is the one who closes them.
 _KEEP_ALIVE_SECONDS = 120
 
@@ -42,10 +41,7 @@ def serve(create_app: Callable[[], FastAPI]) -> None:
     resources: Resources = app.state.resources
     settings = resources.get(ServiceSettings)
     logs.configure(app_id, settings.log)
-    server = _Server(_uvicorn_config(app, settings), resources.get(Lifecycle))
-    server.run()
-    if not server.started:
-        raise SystemExit(EXIT_NOT_STARTED)
+    _Server(_uvicorn_config(app, settings), resources.get(Lifecycle)).run()
 
 
 def _uvicorn_config(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:

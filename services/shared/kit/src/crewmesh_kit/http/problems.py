@@ -113,6 +113,8 @@ async def _answer_framework_error(request: Request, error: Exception) -> Respons
 
 def _from_framework(request: Request, raised: HTTPException) -> Problem:
     method, path = request.method, request.url.path
+    if isinstance(raised.__cause__, (UnicodeDecodeError, RecursionError)):
+        return MalformedJson("The body is not JSON: it must be UTF-8 text, and not nested thousands deep.")
     explained: dict[int, tuple[type[Problem], str]] = {
         401: (Unauthenticated, raised.detail),
         403: (PermissionDenied, raised.detail),
