@@ -26,6 +26,11 @@ def configuration(app: str) -> Mapping:
     return component(ROOT / "dapr-config" / f"{app}.yaml")
 
 
+def resiliency_policies() -> list[Mapping]:
+    """One file, one policy: daprd reads only the first document of a file."""
+    return [component(path) for path in sorted((ROOT / "dapr-config" / "policies").glob("*.yaml"))]
+
+
 def allowed_operations(app: str) -> dict[tuple[str, str], list[str]]:
     """(caller, path) → verbs, as the configuration of the callee says."""
     return {
