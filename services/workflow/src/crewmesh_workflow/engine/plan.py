@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Literal
 
 from crewmesh_contracts.base import JsonObject
@@ -41,13 +40,17 @@ class Step:
     output: JsonObject | None = None
     port: str | None = None
     error: StepError | None = None
-    retry_at: datetime | None = None
+    # Seconds until the next attempt, by the database's clock at the moment the journal was read or written.
+    retry_in: float | None = None
 
     def completed(self, output: JsonObject, port: str = "out") -> Step:
-        return replace(self, status="completed", output=output, port=port, error=None, retry_at=None)
+        return replace(self, status="completed", output=output, port=port, error=None, retry_in=None)
+
+    def again(self, error: StepError, seconds: float) -> Step:
+        return replace(self, attempt=self.attempt + 1, error=error, retry_in=seconds)
 
     def failed(self, error: StepError) -> Step:
-        return replace(self, status="failed", error=error, retry_at=None)
+        return replace(self, status="failed", error=error, retry_in=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class Decision:
 @dataclass(frozen=True, slots=True)
 class CompiledNode:
     id: str
+    position: int
     node: Node
     incoming: tuple[Edge, ...]
     does: Decision | CompiledEffect
@@ -61,6 +62,9 @@ class Program:
     nodes: tuple[CompiledNode, ...]
     by_id: dict[str, CompiledNode]
     output: Template
+
+    def position(self, node: str) -> int:
+        return self.by_id[node].position
 
     def render_output(self, scope: Scope) -> JsonObject:
         output = self.output.value(scope)
@@ -75,9 +79,10 @@ def compile_program(definition: Definition, kinds: EffectKinds) -> Program:
     upstream = _upstream(order, incoming)
     mistakes: list[Mistake] = []
     compiled: list[CompiledNode] = []
-    for id_ in order:
+    for position, id_ in enumerate(order):
         reader = _Reader(f"nodes.{id_}", frozenset(nodes), upstream[id_], mistakes)
-        compiled.append(CompiledNode(id_, nodes[id_], incoming[id_], _compile_node(nodes[id_], reader, kinds)))
+        does = _compile_node(nodes[id_], reader, kinds)
+        compiled.append(CompiledNode(id_, position, nodes[id_], incoming[id_], does))
     reader = _Reader("", frozenset(nodes), frozenset(nodes), mistakes)
     output = reader.template("output", definition.output)
     if BLOB_KEY in definition.output:

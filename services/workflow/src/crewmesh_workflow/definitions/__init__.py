@@ -1,0 +1,1 @@
+"""Workflow definitions: checked when saved, immutable once they are."""

@@ -1,0 +1,34 @@
+"""What the workflow service can be told."""
+
+from __future__ import annotations
+
+from crewmesh_kit.settings import ServiceSettings, SettingsGroup
+from pydantic import Field
+
+
+class EngineSettings(SettingsGroup):
+    inline_slots: int = Field(
+        default=32, ge=0, le=1_000, description="Runs this replica advances right after starting them. 0: never."
+    )
+    lease_seconds: float = Field(
+        default=15.0, ge=1, le=300, description="A worker that is silent this long has lost its run to another."
+    )
+    alarm_seconds: float = Field(
+        default=30.0, ge=5, le=600, description="A Dapr driver must have taken its run within this time."
+    )
+    sweep_seconds: float = Field(default=1.0, ge=0.05, le=60, description="How often due runs are looked for.")
+    schedule_retry_seconds: float = Field(
+        default=2.0, ge=0.1, le=60, description="Pause after Dapr could not be asked to drive a run."
+    )
+
+
+class StreamSettings(SettingsGroup):
+    poll_seconds: float = Field(
+        default=1.0, ge=0.05, le=30, description="How often a stream looks for news when no signal came."
+    )
+    batch: int = Field(default=500, ge=1, le=5_000, description="Events a stream reads at a time.")
+
+
+class WorkflowSettings(ServiceSettings):
+    engine: EngineSettings = EngineSettings()
+    stream: StreamSettings = StreamSettings()
