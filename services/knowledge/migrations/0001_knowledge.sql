@@ -41,7 +41,7 @@ CREATE TABLE chunks (
     UNIQUE (document_id, position),
     FOREIGN KEY (org_id, base_id) REFERENCES knowledge_bases (org_id, id) ON DELETE CASCADE,
     FOREIGN KEY (org_id, document_id) REFERENCES documents (org_id, id) ON DELETE CASCADE
-);
+) WITH (toast_tuple_target = 4080); -- a row is some 3 kB; the scan must not fetch every vector from a second table
 
 CREATE INDEX chunks_of_a_base ON chunks (base_id);
 -- The work that is left, in the order in which it is done.

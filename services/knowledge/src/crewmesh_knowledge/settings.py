@@ -14,10 +14,10 @@ class EmbeddingSettings(SettingsGroup):
 
 
 class ChunkingSettings(SettingsGroup):
-    """Characters, not tokens: 800 of English are some 180 tokens, and the model reads 256."""
+    """Characters, not tokens: 600 of English are some 130 tokens, and the model reads 256."""
 
-    size: int = Field(default=800, ge=100, le=4_000, description="Most characters in a chunk.")
-    overlap: int = Field(default=100, ge=0, le=1_000, description="Most characters a chunk repeats of the one before.")
+    size: int = Field(default=600, ge=100, le=4_000, description="Most characters in a chunk.")
+    overlap: int = Field(default=80, ge=0, le=1_000, description="Most characters a chunk repeats of the one before.")
 
     @model_validator(mode="after")
     def _overlap_leaves_room(self) -> Self:

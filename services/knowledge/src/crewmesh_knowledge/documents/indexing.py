@@ -63,8 +63,7 @@ class Indexer:
         async with self._database.system() as connection:
             claimed = await repository.claim_unindexed(connection, _BATCH)
             if claimed:
-                # The title says what a chunk is about where the chunk itself only says "it".
-                vectors = await self._embedder.embed([f"{chunk.title}\n{chunk.text}" for chunk in claimed])
+                vectors = await self._embedder.embed([chunk.text for chunk in claimed])
                 await repository.set_vectors(connection, claimed, vectors)
         async with self._progress:
             self._progress.notify_all()

@@ -35,7 +35,6 @@ class Unindexed:
     """A chunk that has no vector yet, locked by the transaction that found it."""
 
     id: str
-    title: str
     text: str
 
 
@@ -112,8 +111,8 @@ async def claim_unindexed(connection: AsyncConnection[DictRow], limit: int) -> l
     async with connection.cursor(row_factory=class_row(Unindexed)) as cursor:
         await cursor.execute(
             """
-            SELECT c.id, d.title, c.text FROM chunks c JOIN documents d ON d.id = c.document_id
-            WHERE c.embedding IS NULL ORDER BY c.position, c.id LIMIT %s FOR UPDATE OF c SKIP LOCKED
+            SELECT id, text FROM chunks WHERE embedding IS NULL
+            ORDER BY position, id LIMIT %s FOR UPDATE SKIP LOCKED
             """,
             (limit,),
         )

@@ -2,6 +2,9 @@
 
 Two rankings of the base's chunks, by nearness of meaning (cosine) and by words (full text), are fused by reciprocal
 rank: a chunk earns 1 / (60 + rank) from each ranking it is in. Ranks compare where scores of different kinds do not.
+
+In the ranking by words, a word counts the more the fewer chunks of the base have it, and one that a third of them have
+does not count at all: everyday words of a question are in many chunks that do not answer it.
 """
 
 from __future__ import annotations
@@ -15,23 +18,29 @@ from crewmesh_knowledge.vectors import with_vectors
 
 # `mine` is materialised so that the base's own chunks are looked at, all of them and nothing else, whatever indexes the
 # table may get: an approximate index that is filtered afterwards returns hardly any row of a small base.
-# Words are joined by "or": a question in sentences would find nothing if all of its words had to be in one chunk.
-# They weigh less than meaning, because a question shares everyday words with many chunks that do not answer it.
-_SEARCH = """
-WITH question AS (
-    SELECT replace(plainto_tsquery('english', %(query)s)::text, '&', '|')::tsquery AS words
+# A lexeme becomes a query by quoting, not by parsing: it was parsed already.
+_SEARCH = r"""
+WITH question AS MATERIALIZED (
+    SELECT lexeme, ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery AS word
+    FROM unnest(to_tsvector('english', %(query)s)) ORDER BY positions[1] LIMIT %(words)s
 ), mine AS MATERIALIZED (
-    SELECT id, embedding <=> %(vector)s AS distance, ts_rank_cd(chunks.words, question.words, 1) AS relevance
-    FROM chunks, question WHERE base_id = %(base)s
+    SELECT id, words, embedding <=> %(vector)s AS distance FROM chunks WHERE base_id = %(base)s
+), found AS MATERIALIZED (
+    SELECT mine.id, question.lexeme FROM mine JOIN question ON mine.words @@ question.word
+), size AS MATERIALIZED (
+    SELECT count(*)::float8 AS chunks FROM mine
+), telling AS (
+    SELECT lexeme, ln(1 + max(size.chunks) / count(*)) AS weight FROM found, size
+    GROUP BY lexeme HAVING count(*) <= greatest(max(size.chunks) / 3, 3)
 ), by_meaning AS (
-    SELECT id, row_number() OVER (ORDER BY distance, id) AS rank
+    SELECT id, rank() OVER (ORDER BY distance) AS rank
     FROM mine WHERE distance IS NOT NULL ORDER BY distance, id LIMIT %(candidates)s
 ), by_words AS (
-    SELECT id, row_number() OVER (ORDER BY relevance DESC, id) AS rank
-    FROM mine WHERE relevance > 0 ORDER BY relevance DESC, id LIMIT %(candidates)s
+    SELECT id, rank() OVER (ORDER BY sum(weight) DESC) AS rank
+    FROM found JOIN telling USING (lexeme) GROUP BY id ORDER BY sum(weight) DESC, id LIMIT %(candidates)s
 ), fused AS (
-    SELECT id, sum(weight / (60 + rank)) / (1.5 / 61) AS score
-    FROM (SELECT id, rank, 1.0 AS weight FROM by_meaning UNION ALL SELECT id, rank, 0.5 FROM by_words) AS ranked
+    SELECT id, sum(1.0 / (60 + rank)) / (2.0 / 61) AS score
+    FROM (SELECT id, rank FROM by_meaning UNION ALL SELECT id, rank FROM by_words) AS ranked
     GROUP BY id ORDER BY score DESC, id LIMIT %(limit)s
 )
 SELECT c.document_id AS document, d.title, c.position, c.text, round(f.score, 4)::float8 AS score
@@ -39,6 +48,7 @@ FROM fused f JOIN chunks c ON c.id = f.id JOIN documents d ON d.id = c.document_
 ORDER BY f.score DESC, f.id
 """
 
+_MOST_WORDS = 32
 _FEWEST_CANDIDATES = 40
 
 
@@ -53,6 +63,7 @@ async def search(
             "vector": vector,
             "base": base_id,
             "limit": limit,
+            "words": _MOST_WORDS,
             "candidates": max(_FEWEST_CANDIDATES, 2 * limit),
         }
         await cursor.execute(_SEARCH, parameters)
