@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -67,7 +67,10 @@ class PublicApi:
     def _merge(self) -> JsonObject:
         parts = {GATEWAY: self._own()}
         parts |= {app: part.document for app, part in self._parts.items() if part.document is not None}
-        return merged(parts, self._base(missing=[app for app in self._parts if app not in parts]))
+        missing = [app for app in self._parts if app not in parts]
+        return merged(
+            parts, base_document(version=self._version, public_url=self._settings.public_url, missing=missing)
+        )
 
     async def _refresh(self, app: str) -> None:
         part = self._parts[app]
@@ -95,22 +98,24 @@ class PublicApi:
             raise ValueError("not an OpenAPI document")
         return cast(JsonObject, document)
 
-    def _base(self, *, missing: list[str]) -> JsonObject:
-        note = f"\n\nNot described right now, because they do not answer: {', '.join(missing)}." if missing else ""
-        return {
-            "openapi": "3.1.0",
-            "info": {
-                "title": "Crewmesh",
-                "version": self._version,
-                "description": _DESCRIPTION + note,
-                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            },
-            "servers": [{"url": self._settings.public_url}],
-            "security": [{"bearer": []}, {"header": []}],
-            "components": {
-                "securitySchemes": {
-                    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key: cm_<prefix>_<secret>"},
-                    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
-                }
-            },
-        }
+
+def base_document(*, version: str, public_url: str = "/", missing: Sequence[str] = ()) -> JsonObject:
+    """What is true of the whole API, without any service's part; ``missing`` names services that do not answer."""
+    note = f"\n\nNot described right now, because they do not answer: {', '.join(missing)}." if missing else ""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Crewmesh",
+            "version": version,
+            "description": _DESCRIPTION + note,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": public_url}],
+        "security": [{"bearer": []}, {"header": []}],
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key: cm_<prefix>_<secret>"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
+            }
+        },
+    }
