@@ -12,9 +12,7 @@ import aiohttp
 
 from crewmesh_kit.background import Background
 from crewmesh_kit.dapr.sidecar import Sidecar
-from crewmesh_kit.db.database import Database
-from crewmesh_kit.db.migrations import migrate
-from crewmesh_kit.db.outbox import Outbox
+from crewmesh_kit.db.parts import open_database as database_parts
 from crewmesh_kit.health import Lifecycle, Readiness
 from crewmesh_kit.identity import Authenticator, TokenAuthenticator, TokenSigner, TokenVerifier
 from crewmesh_kit.logs import get_logger
@@ -92,14 +90,15 @@ async def open_database(
     app_id: str, settings: DatabaseSettings, migrations: Path, resources: Resources, stack: AsyncExitStack
 ) -> None:
     """The service's own schema, migrated; its outbox is relayed while the service runs."""
-    sidecar = resources.get(Sidecar)
+    sidecar, background = resources.get(Sidecar), resources.get(Background)
     url = settings.url.get_secret_value() if settings.url else await sidecar.secret(f"database-url-{app_id}")
-    await migrate(url, app_id=app_id, migrations=migrations)
-    database = await stack.enter_async_context(
-        Database.open(url, app_id=app_id, pool_min=settings.pool_min, pool_max=settings.pool_max)
+    parts = await stack.enter_async_context(
+        database_parts(url, app_id=app_id, settings=settings, migrations=migrations, publisher=sidecar)
     )
-    resources.add(database)
-    outbox = Outbox(database, sidecar)
-    resources.add(outbox)
-    resources.get(Readiness).add("database", database.why_not_ready)
-    resources.get(Background).supervise("outbox", outbox.run)
+    for part in (parts.database, parts.outbox, parts.idempotency):
+        resources.add(part)
+    resources.get(Readiness).add("database", parts.database.why_not_ready)
+    # Also when a later step of starting fails, the loops must be gone before the pool is.
+    stack.push_async_callback(background.close)
+    for name, run in parts.loops.items():
+        background.supervise(name, run)
