@@ -11,18 +11,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_contracts.events import CloudEvent
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.params import Depends
+from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
-from crewmesh_kit import telemetry
+from crewmesh_kit import dead_letters, telemetry
 from crewmesh_kit.assembly import open_database, open_sidecar, provide_identity
 from crewmesh_kit.background import Background
 from crewmesh_kit.dapr.sidecar import Sidecar
+from crewmesh_kit.dapr.subscriptions import HandleEvent, Subscriptions
 from crewmesh_kit.health import Lifecycle, Readiness, health_router
 from crewmesh_kit.http import problems
 from crewmesh_kit.http.access import check_access_is_declared
@@ -30,14 +28,11 @@ from crewmesh_kit.http.middleware import BodyLimit, LastResort, SidecarOnly
 from crewmesh_kit.http.openapi import public_openapi
 from crewmesh_kit.identity import public
 from crewmesh_kit.metrics import RequestMetrics, route_templates
-from crewmesh_kit.resources import Resources
+from crewmesh_kit.resources import Resources, provided
 from crewmesh_kit.settings import ServiceSettings
-
-T = TypeVar("T")
 
 OpenLifetime = Callable[[Resources], AbstractAsyncContextManager[object]]
 RunInBackground = Callable[[Resources], Awaitable[None]]
-HandleEvent = Callable[[Resources, CloudEvent], Awaitable[None]]
 CheckReady = Callable[[Resources], Awaitable[str | None]]
 
 __all__ = ["Resources", "Service", "provided", "serve"]
@@ -66,7 +61,7 @@ class Service:
         self._migrations: Path | None = None
         self._lifetimes: list[OpenLifetime] = []
         self._background: list[tuple[str, RunInBackground]] = []
-        self._subscriptions: list[tuple[str, HandleEvent]] = []
+        self._subscriptions: Subscriptions | None = None
         self._templates: dict[int, str] = {}
         self.app = FastAPI(
             title=title,
@@ -98,7 +93,12 @@ class Service:
         self._background.append((name, run))
 
     def subscribe(self, *, topic: str, handler: HandleEvent) -> None:
-        self._subscriptions.append((topic, handler))
+        """Give every event on ``topic`` to ``handler``; what fails for good is kept among the dead letters."""
+        if self._subscriptions is None:
+            self._subscriptions = Subscriptions(self.app, self.resources)
+            self.routes(dead_letters.router)
+        self._subscriptions.add(topic, handler)
+        dead_letters.keep_dead_letters(self._subscriptions, self.resources, topic)
 
     def ready_check(self, name: str, check: CheckReady) -> None:
         """Ask ``check`` whenever readiness is asked; a text says why the service is not ready."""
@@ -156,15 +156,6 @@ class Service:
             yield
             self._lifecycle.stop()
             await background.drain(self._lifecycle.seconds_left(self.settings.http.shutdown_seconds))
-
-
-def provided(kind: type[T]) -> Depends:
-    """``search: Annotated[SearchService, provided(SearchService)]``: what the running service holds of this type."""
-
-    async def provide(request: Request) -> T:
-        return cast(Resources, request.app.state.resources).get(kind)
-
-    return Depends(provide)
 
 
 def serve(create_app: Callable[[], FastAPI]) -> None:

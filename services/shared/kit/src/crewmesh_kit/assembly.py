@@ -13,6 +13,7 @@ import aiohttp
 from crewmesh_kit.background import Background
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.parts import open_database as database_parts
+from crewmesh_kit.dead_letters import DeadLetters
 from crewmesh_kit.health import Lifecycle, Readiness
 from crewmesh_kit.identity import Authenticator, TokenAuthenticator, TokenSigner, TokenVerifier
 from crewmesh_kit.logs import get_logger
@@ -93,9 +94,11 @@ async def open_database(
     sidecar, background = resources.get(Sidecar), resources.get(Background)
     url = settings.url.get_secret_value() if settings.url else await sidecar.secret(f"database-url-{app_id}")
     parts = await stack.enter_async_context(
-        database_parts(url, app_id=app_id, settings=settings, migrations=migrations, publisher=sidecar)
+        database_parts(
+            url, app_id=app_id, settings=settings, migrations=migrations, publisher=sidecar, hold=background.hold
+        )
     )
-    for part in (parts.database, parts.outbox, parts.idempotency):
+    for part in (parts.database, parts.outbox, parts.idempotency, DeadLetters(parts.database, sidecar)):
         resources.add(part)
     resources.get(Readiness).add("database", parts.database.why_not_ready)
     # Also when a later step of starting fails, the loops must be gone before the pool is.

@@ -1,8 +1,14 @@
-"""What a running service holds, found by type: database, sidecar, clients, the service's own objects."""
+"""What a running service holds, found by type: database, sidecar, clients, the service's own objects.
+
+A handler names what it needs of them in its signature, with ``provided``.
+"""
 
 from __future__ import annotations
 
 from typing import TypeVar, cast
+
+from fastapi import Request
+from fastapi.params import Depends
 
 T = TypeVar("T")
 
@@ -28,3 +34,12 @@ class Resources:
 
     def find(self, kind: type[T]) -> T | None:
         return cast("T | None", self._held.get(kind))
+
+
+def provided(kind: type[T]) -> Depends:
+    """``search: Annotated[SearchService, provided(SearchService)]``: what the running service holds of this type."""
+
+    async def provide(request: Request) -> T:
+        return cast(Resources, request.app.state.resources).get(kind)
+
+    return Depends(provide)
