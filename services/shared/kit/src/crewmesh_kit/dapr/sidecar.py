@@ -22,6 +22,7 @@ from yarl import URL
 
 from crewmesh_kit.dapr.client import sdk_client, translated
 from crewmesh_kit.dapr.stores import BlobStore, StateStore
+from crewmesh_kit.dapr.traces import traced
 from crewmesh_kit.errors import BadGateway, GatewayTimeout, RemoteProblem, Unavailable
 from crewmesh_kit.identity import Identity, TokenSigner
 from crewmesh_kit.settings import DaprSettings
@@ -167,6 +168,11 @@ class Sidecar:
             first = outcome.failed_entries[0].error
             raise Unavailable(f"{len(outcome.failed_entries)} events could not be published to {topic}: {first}")
 
+    async def publish_raw(self, topic: str, payload: bytes) -> None:
+        """Publish bytes as they are, event or not."""
+        with translated(f"publish to {topic}"):
+            await self._sdk().publish_event(PUBSUB, topic, payload, publish_metadata={"rawPayload": "true"})
+
     async def secret(self, name: str) -> str:
         """The secret's value; a missing one is an error that names it."""
         with translated(f"read the secret {name!r} (is {self.app_id} allowed to, and does the store hold it?)"):
@@ -204,7 +210,7 @@ class Sidecar:
 
 def envelope(event: CloudEvent) -> bytes:
     """The event in structured JSON form."""
-    return event.model_dump_json(exclude_none=True).encode()
+    return traced(event).model_dump_json(exclude_none=True).encode()
 
 
 def problem_of(

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast, get_type_hints
 
@@ -30,6 +30,8 @@ from crewmesh_kit.ids import uuid7_hex
 from crewmesh_kit.logs import get_logger
 
 ResultT = TypeVar("ResultT", bound=BaseModel)
+# What must not be cut off by a shutdown happens inside such a block.
+Hold = Callable[[], AbstractContextManager[None]]
 
 _LEASE_SECONDS = 15.0
 _RESULT_WRITTEN_WITHIN_SECONDS = 60.0
@@ -87,9 +89,10 @@ class _Running:
 class Idempotency:
     """One per service; it knows which calls run in this process, and the table knows all of them."""
 
-    def __init__(self, database: Database, *, lease_seconds: float = _LEASE_SECONDS) -> None:
+    def __init__(self, database: Database, *, lease_seconds: float = _LEASE_SECONDS, hold: Hold = nullcontext) -> None:
         self._database = database
         self._lease = lease_seconds
+        self._hold = hold
         self._running: dict[tuple[str, str, str], _Running] = {}
 
     async def once_in(
@@ -187,9 +190,15 @@ class Idempotency:
         stored = await self._claim_or_wait(claim, holder, result, wait)
         if stored is not None:
             return stored
+        with self._hold():
+            answer = await self._work(claim, holder, work)
+            # From here on the effect has happened: whatever fails now, the key is not freed.
+            return await self._keep(claim, result, answer)
+
+    async def _work(self, claim: _Claim, holder: str, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
         try:
             async with self._heartbeat(claim, holder):
-                answer = await work()
+                return await work()
         except Problem as problem:
             if problem.retryable:
                 await self._release(claim, holder)
@@ -199,7 +208,6 @@ class Idempotency:
         except BaseException:
             await self._release(claim, holder)
             raise
-        return await self._keep(claim, result, answer)
 
     async def _claim_or_wait(self, claim: _Claim, holder: str, result: type[ResultT], wait: float) -> ResultT | None:
         """``None`` when the work is ours to do; else what another replica's work gave."""

@@ -17,6 +17,7 @@ from crewmesh_contracts.events import CloudEvent, Event
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_kit.dapr.traces import traced
 from crewmesh_kit.db.database import Connection, Database
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.ids import new_id
@@ -49,7 +50,7 @@ async def add(conn: AsyncConnection[DictRow], event: Event) -> None:
     """Publish ``event`` when, and only when, this transaction is committed."""
     if not isinstance(conn, Connection):
         raise TypeError("outbox.add() needs a connection that Database.tenant() or Database.system() gave out")
-    envelope = cloud_event(event, app_id=conn.database.app_id)
+    envelope = traced(cloud_event(event, app_id=conn.database.app_id))
     await conn.execute(
         "INSERT INTO outbox (org_id, topic, event) VALUES (%s, %s, %s)",
         [event.organization, event.topic, envelope.model_dump_json(exclude_none=True)],

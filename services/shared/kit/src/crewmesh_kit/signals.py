@@ -1,0 +1,142 @@
+"""Wake-ups inside one service, across its replicas: "something changed, look again".
+
+Best effort on purpose: whoever listens also looks by itself now and then, so a lost signal costs a moment of latency
+and nothing else. Listeners in this process are woken at once; the others through one Redis channel per service, with
+signals that come in quick succession sent together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Protocol, Self, cast
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from crewmesh_kit.ids import uuid7_hex
+from crewmesh_kit.logs import get_logger
+
+_RECONNECT_SECONDS = 1.0
+_CONNECT_SECONDS = 2.0
+
+log = get_logger(__name__)
+
+
+class _Subscription(Protocol):
+    async def subscribe(self, *channels: str) -> None: ...
+    def listen(self) -> AsyncGenerator[dict[str, object]]: ...
+
+
+class _Redis(Protocol):
+    """The few calls that are used of the Redis client, whose own annotations are partly missing."""
+
+    async def publish(self, channel: str, message: str) -> int: ...
+    def pubsub(self) -> AbstractAsyncContextManager[_Subscription]: ...
+    async def aclose(self) -> None: ...
+
+
+class Listener:
+    """Waits for signals on one channel; those that came while nobody waited are not lost."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def wake(self) -> None:
+        self._event.set()
+
+    async def changed(self, timeout: float) -> bool:
+        """Whether there was a signal since the last call; waits for one up to ``timeout`` seconds."""
+        try:
+            await asyncio.wait_for(self._event.wait(), timeout)
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True
+
+
+class Signals:
+    """One per service. Open it with ``async with Signals.open(url, app_id=…)``."""
+
+    def __init__(self, client: _Redis, app_id: str) -> None:
+        self._client = client
+        self._topic = f"crewmesh:{app_id}:signals"
+        self._replica = uuid7_hex()
+        self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
+        self._outgoing: set[str] = set()
+        self._outgoing_filled = asyncio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, *, app_id: str) -> AsyncGenerator[Self]:
+        client = redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  its **kwargs are untyped
+            url, socket_connect_timeout=_CONNECT_SECONDS, health_check_interval=10, decode_responses=True
+        )
+        signals = cls(cast(_Redis, client), app_id)
+        tasks = [asyncio.create_task(signals._receive()), asyncio.create_task(signals._send())]
+        try:
+            yield signals
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await client.aclose()
+
+    async def notify(self, channel: str) -> None:
+        """Wake whoever listens to ``channel``. Never fails and never waits."""
+        self._wake(channel)
+        self._outgoing.add(channel)
+        self._outgoing_filled.set()
+
+    @asynccontextmanager
+    async def listen(self, channel: str) -> AsyncGenerator[Listener]:
+        listener = Listener()
+        self._listeners[channel].add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners[channel].discard(listener)
+            if not self._listeners[channel]:
+                del self._listeners[channel]
+
+    def _wake(self, channel: str) -> None:
+        for listener in self._listeners.get(channel, ()):
+            listener.wake()
+
+    async def _send(self) -> None:
+        while True:
+            await self._outgoing_filled.wait()
+            self._outgoing_filled.clear()
+            channels, self._outgoing = self._outgoing, set()
+            try:
+                await self._client.publish(self._topic, "\n".join((self._replica, *channels)))
+            except (RedisError, OSError) as error:
+                log.debug("signals were lost", error=str(error))
+                await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _receive(self) -> None:
+        while True:
+            with suppress(asyncio.TimeoutError):
+                try:
+                    await self._follow()
+                except (RedisError, OSError) as error:
+                    log.warning("signals of other replicas are not heard right now", error=str(error))
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _follow(self) -> None:
+        async with self._client.pubsub() as subscription:
+            await subscription.subscribe(self._topic)
+            # Whatever was missed while there was no connection: everybody looks once.
+            for channel in list(self._listeners):
+                self._wake(channel)
+            async for message in subscription.listen():
+                if message.get("type") == "message":
+                    self._woken_from_outside(str(message["data"]))
+
+    def _woken_from_outside(self, text: str) -> None:
+        replica, *channels = text.split("\n")
+        if replica != self._replica:
+            for channel in channels:
+                self._wake(channel)
