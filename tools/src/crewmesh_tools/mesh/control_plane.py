@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from crewmesh_tools.mesh.probes import http_check
 from crewmesh_tools.mesh.specs import ProcessSpec
 
 TIER = 1
+# Gently even when the supervisor is gone: a scheduler that is cut off leaves a lease behind, and the next one has to
+# wait until that has run out (twenty seconds).
+_ORPHANED = signal.SIGTERM
 _LOCAL = "127.0.0.1"
 _SENTRY_CONFIGURATION = """\
 apiVersion: dapr.io/v1alpha1
@@ -59,6 +63,7 @@ def _sentry(layout: Layout, binaries: Path) -> ProcessSpec:
         port=ports[0],
         ports=ports,
         check=http_check(ports[1], "/healthz"),
+        orphan_signal=_ORPHANED,
         tier=TIER,
     )
 
@@ -79,6 +84,7 @@ def _placement(layout: Layout, binaries: Path) -> ProcessSpec:
         port=ports[0],
         ports=(*ports, raft),
         check=http_check(ports[1], "/healthz"),
+        orphan_signal=_ORPHANED,
         needs=("sentry",),
         tier=TIER,
     )
@@ -104,6 +110,7 @@ def _scheduler(layout: Layout, binaries: Path) -> ProcessSpec:
         port=ports[0],
         ports=(*ports, client, peer),
         check=http_check(ports[1], "/healthz"),
+        orphan_signal=_ORPHANED,
         needs=("sentry",),
         tier=TIER,
     )

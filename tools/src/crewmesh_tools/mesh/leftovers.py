@@ -13,8 +13,7 @@ from crewmesh_tools.mesh.layout import Layout
 from crewmesh_tools.mesh.state import MeshStatus, is_locked, read_status, same_process
 
 GRACE_SECONDS = 15.0
-# The database must not be cut off: without a clean end its next start takes longer.
-_PATIENT = ("postgres", "valkey")
+_SIGNALS = {"postgres": signal.SIGINT}  # by SIGTERM it would wait for its clients
 
 
 def clean_up(layout: Layout) -> list[str]:
@@ -28,7 +27,7 @@ def clean_up(layout: Layout) -> list[str]:
         (process.name, found) for process in status.processes if (found := same_process(process.pid, process.created))
     ]
     for name, process in left:
-        _signal_group(process, signal.SIGINT if name in _PATIENT else signal.SIGKILL)
+        _signal_group(process, _SIGNALS.get(name, signal.SIGTERM))
     _, stubborn = psutil.wait_procs([process for _, process in left], timeout=GRACE_SECONDS)
     for process in stubborn:
         _signal_group(process, signal.SIGKILL)

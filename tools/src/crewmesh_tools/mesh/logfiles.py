@@ -12,7 +12,9 @@ from typing import BinaryIO
 
 MOST_BYTES = 8 * 1024 * 1024
 KEPT = 2
-_TIME = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?")
+_MOMENT = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?"
+_FIELD = re.compile(rb'"(?:time|timestamp|ts)":"(' + _MOMENT + rb")")
+_ANYWHERE = re.compile(b"(" + _MOMENT + b")")
 
 
 class RotatingLog:
@@ -79,8 +81,8 @@ def merged(logs: Path, names: Sequence[str], count: int) -> list[Line]:
     for path in _files(logs, names):
         moment = b""
         for text in last_lines(path, count):
-            found = _TIME.search(text)
-            moment = found.group().replace(b" ", b"T").replace(b",", b".") if found else moment
+            found = _FIELD.search(text) or _ANYWHERE.search(text)
+            moment = found.group(1).replace(b" ", b"T").replace(b",", b".") if found else moment
             dated.append((moment, len(dated), Line(path.stem, text)))
     dated.sort(key=lambda entry: entry[:2])
     return [line for _, _, line in dated[-count:]]

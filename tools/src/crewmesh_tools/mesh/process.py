@@ -12,9 +12,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from crewmesh_tools.mesh.logfiles import RotatingLog
+from crewmesh_tools.mesh.output import Output
 from crewmesh_tools.mesh.specs import ProcessSpec
 from crewmesh_tools.mesh.state import ProcessState, ProcessStatus, created_at
 
@@ -43,7 +44,7 @@ class Process:
         self._created: float | None = None
         self._changed = changed
         self._running: asyncio.subprocess.Process | None = None
-        self._stopping = False
+        self._stop_asked = asyncio.Event()
         self._backoff = FIRST_BACKOFF
         self._starts = 0
 
@@ -62,20 +63,20 @@ class Process:
         """Until stopped. Waits for its needs before the first start only; later its own restarts bring it back."""
         for name in self.spec.needs:
             self._become("waiting", f"for {name}")
-            await needs[name].ready_once.wait()
+            await self._unless_stopped(needs[name].ready_once.wait())
         while not self._stopping:
             ending = await self._one_life()
             if self._stopping:
                 break
             self._note(f"{self.spec.name} ended ({ending}); it is started again in {self._backoff:g} s")
             self._become("restarting", ending)
-            await asyncio.sleep(self._backoff)
+            await self._unless_stopped(asyncio.sleep(self._backoff))
             self._backoff = min(self._backoff * 2, LONGEST_BACKOFF)
             self.restarts += 1
 
     async def stop(self) -> None:
         """Asks it to end, waits, then makes it end, with everything it started."""
-        self._stopping = True
+        self._stop_asked.set()
         running = self._running
         if running is None or running.returncode is not None:
             self._become("stopped")
@@ -96,53 +97,64 @@ class Process:
         if self.pid is not None:
             _signal_group(self.pid, signal.SIGKILL)
 
+    @property
+    def _stopping(self) -> bool:
+        return self._stop_asked.is_set()
+
+    async def _unless_stopped(self, something: Coroutine[None, None, object]) -> None:
+        tasks = [asyncio.ensure_future(something), asyncio.ensure_future(self._stop_asked.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
     async def _one_life(self) -> str:
         self._starts += 1
         self._become("starting")
-        try:
-            running = await self._spawn()
-        except OSError as error:
+        with Output(self.log) as output:
+            try:
+                running = await self._spawn(output)
+            except OSError as error:
+                self._count_failure()
+                return f"could not be started: {error.strerror or error}"
+            code = await self._until_its_end(running)
+        if not self.ready_once.is_set():
             self._count_failure()
-            return f"could not be started: {error.strerror or error}"
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
+    async def _until_its_end(self, running: asyncio.subprocess.Process) -> int:
         self._running, self.pid = running, running.pid
         self._created = created_at(running.pid)
         self._changed()
         began = time.monotonic()
         watching = asyncio.create_task(self._watch())
-        reading = asyncio.create_task(self._read(running))
-        code = await running.wait()
-        _signal_group(running.pid, signal.SIGKILL)  # nothing it started may outlive it and keep its port
-        watching.cancel()
-        await asyncio.wait([watching, reading], timeout=1)
-        reading.cancel()
-        self.pid = self._created = self._running = None
-        if time.monotonic() - began >= STEADY_SECONDS:
-            self._backoff = FIRST_BACKOFF
-        if not self.ready_once.is_set():
-            self._count_failure()
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        try:
+            return await running.wait()
+        finally:
+            watching.cancel()
+            _signal_group(running.pid, signal.SIGKILL)  # nothing it started may outlive it and keep its port
+            self.pid = self._created = self._running = None
+            if time.monotonic() - began >= STEADY_SECONDS:
+                self._backoff = FIRST_BACKOFF
 
     def _count_failure(self) -> None:
         if self._starts >= STARTS_WITHOUT_SUCCESS and not self._stopping:
             self.hopeless.set()
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(self, output: Output) -> asyncio.subprocess.Process:
         from_files = {name: path.read_text(encoding="utf-8") for name, path in self.spec.env_files.items()}
-        return await asyncio.create_subprocess_exec(
-            *self.spec.command,
-            cwd=self.spec.cwd,
-            env={**self.spec.env, **from_files},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=die_with_parent(self.spec.orphan_signal),
-        )
-
-    async def _read(self, running: asyncio.subprocess.Process) -> None:
-        assert running.stdout is not None
-        while chunk := await running.stdout.read(65_536):
-            self.log.write(chunk)
+        with output.entrance() as entrance:
+            return await asyncio.create_subprocess_exec(
+                *self.spec.command,
+                cwd=self.spec.cwd,
+                env={**self.spec.env, **from_files},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=entrance,
+                stderr=entrance,
+                start_new_session=True,
+                preexec_fn=die_with_parent(self.spec.orphan_signal),
+            )
 
     async def _watch(self) -> None:
         """Keeps asking. The first good answer makes it ready, after the work that belongs to its start."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import cast
 
-_TIME = ("timestamp", "time")
+_TIME = ("timestamp", "time", "ts")
 _MESSAGE = ("event", "msg", "message")
 # The same on every line of a Dapr program, and so of no use to a reader.
-_NOISE = frozenset({"instance", "ver", "type", "app_id"})
+_NOISE = frozenset({"instance", "ver", "type", "app_id", "stacktrace"})
 
 
 def readable(line: bytes) -> str:

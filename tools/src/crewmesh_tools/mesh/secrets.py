@@ -81,7 +81,7 @@ def _identity_keys(kept: Secrets, apps: Sequence[str]) -> None:
 
 
 def _new_identity_key(app: str) -> str:
-    key = OKPKey.generate_key("Ed25519", parameters={"kid": app, "alg": "EdDSA", "use": "sig"})
+    key = OKPKey.generate_key("Ed25519", parameters={"kid": app, "use": "sig"})
     return json.dumps(key.as_dict(private=True))
 
 

@@ -30,6 +30,7 @@ from crewmesh_tools.mesh.state import MeshStatus, Phase, created_at, holding_loc
 
 START_SECONDS = 180.0
 HOUSEKEEPING_SECONDS = 5.0
+LAST_WORDS_SECONDS = 5.0
 SHOWN_LOG_LINES = 12
 
 
@@ -56,10 +57,8 @@ class Supervisor:
             await self._live(made)
         except MeshError as error:
             self._problem = str(error)
-        except Exception:  # the last line of defence: whatever it was, the children must be stopped
+        except Exception:  # whatever it was, the children are stopped by now and it must be told
             self._problem = f"The supervisor failed; please report this.\n{traceback.format_exc()}"
-        finally:
-            await self._stop_all()
         self._phase = "failed" if self._problem else "stopped"
         self._save()
         return 1 if self._problem else 0
@@ -69,11 +68,12 @@ class Supervisor:
         running = self._start(plan.specs)
         housekeeping = asyncio.create_task(self._keep_house())
         try:
-            if await self._unless_stopped(self._become_ready(plan)):
+            if await self._unless_stopped(asyncio.create_task(self._readiness(plan))):
                 await self._stop.wait()
         finally:
-            for task in (*running, housekeeping):
-                task.cancel()
+            housekeeping.cancel()
+            await self._stop_all()
+            await asyncio.wait(running, timeout=LAST_WORDS_SECONDS)
 
     def _start(self, specs: Sequence[ProcessSpec]) -> list[asyncio.Task[None]]:
         for spec in specs:
@@ -82,7 +82,7 @@ class Supervisor:
         self._enter("starting")
         return [asyncio.create_task(process.run(self._processes)) for process in self._processes.values()]
 
-    async def _unless_stopped(self, work: asyncio.Future[None] | asyncio.Task[None]) -> bool:
+    async def _unless_stopped(self, work: asyncio.Task[None]) -> bool:
         stop = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -91,9 +91,6 @@ class Supervisor:
             return True
         work.cancel()
         return False
-
-    def _become_ready(self, plan: Plan) -> asyncio.Task[None]:
-        return asyncio.create_task(self._readiness(plan))
 
     async def _readiness(self, plan: Plan) -> None:
         try:
