@@ -1,0 +1,53 @@
+"""The whole service on a real database, with a fake model server and no sidecar."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+
+import pytest
+from crewmesh_agent_crew.crews.service import starter_crews
+from crewmesh_agent_crew.main import create_app
+from crewmesh_agent_crew.settings import KickoffSettings, ModelSettings, Settings
+from crewmesh_kit.ids import new_id
+from crewmesh_kit.settings import DatabaseSettings
+from crewmesh_testkit.fake_sidecar import FakeSidecar
+from crewmesh_testkit.openai_fake import OpenAiFake
+from crewmesh_testkit.services import running
+from pydantic import SecretStr
+
+from .harness import MODEL_KEY, Running
+
+
+@pytest.fixture(scope="session")
+def crews_database(database_url: Callable[[str], str]) -> str:
+    return database_url("agent-crew")
+
+
+@pytest.fixture
+def kickoff_settings() -> KickoffSettings:
+    """What a test module may override."""
+    return KickoffSettings(timeout_seconds=20)
+
+
+@pytest.fixture
+async def model() -> AsyncGenerator[OpenAiFake]:
+    async with OpenAiFake(api_key=MODEL_KEY) as server:
+        yield server
+
+
+@pytest.fixture
+async def service(crews_database: str, model: OpenAiFake, kickoff_settings: KickoffSettings) -> AsyncGenerator[Running]:
+    """A new organization with the starter crew in it."""
+    settings = Settings(
+        database=DatabaseSettings(url=SecretStr(crews_database)),
+        model=ModelSettings(url=model.url, name="fake", backoff_seconds=0.01, attempts=3, timeout_seconds=10),
+        kickoff=kickoff_settings,
+    )
+    app = create_app(settings, FakeSidecar("agent-crew", secrets={"model-api-key": MODEL_KEY}))
+    organization = new_id("org")
+    async with running(app) as client:
+        under_test = Running(client, app.state.resources, model, organization)
+        for crew in starter_crews():
+            created = await under_test.post("/v1/crews", crew.model_dump(mode="json"))
+            assert created.status_code == 201, created.text
+        yield under_test

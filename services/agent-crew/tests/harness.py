@@ -1,0 +1,70 @@
+"""The service under test as tests see it: short ways to ask it, and to wait for what happens beside a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx2
+from crewmesh_contracts.events import CloudEvent, OrganizationCreated
+from crewmesh_kit.app import Resources
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.ids import new_id
+from crewmesh_testkit.identities import auth_headers, identity
+from crewmesh_testkit.openai_fake import OpenAiFake
+
+MODEL_KEY = "sk-canary-1234567890"
+
+
+@dataclass(frozen=True)
+class Running:
+    """The service under test, with short ways to ask it."""
+
+    client: httpx2.AsyncClient
+    resources: Resources
+    model: OpenAiFake
+    organization: str
+
+    @property
+    def database(self) -> Database:
+        return self.resources.get(Database)
+
+    def who(self, *permissions: str, organization: str | None = None) -> Identity:
+        return identity(*permissions, organization=organization or self.organization)
+
+    async def get(self, path: str, *, who: Identity | None = None, if_none_match: str | None = None) -> httpx2.Response:
+        headers = auth_headers(who or self.who("crews:read"), audience="agent-crew")
+        if if_none_match is not None:
+            headers["if-none-match"] = if_none_match
+        return await self.client.get(path, headers=headers)
+
+    async def post(
+        self, path: str, body: object, *, who: Identity | None = None, key: str | None = None
+    ) -> httpx2.Response:
+        headers = auth_headers(who or self.who("crews:run", "crews:write"), audience="agent-crew")
+        if key is not None:
+            headers["idempotency-key"] = key
+        return await self.client.post(path, json=body, headers=headers)
+
+    async def kickoff(self, question: str, *, key: str | None = None, context: str = "") -> httpx2.Response:
+        body = {"crew": "answer-desk", "inputs": {"question": question, "context": context}}
+        return await self.post("/internal/kickoff", body, key=key or new_id("test"))
+
+
+def organization_created(organization: str) -> CloudEvent:
+    event = OrganizationCreated(organization=organization, name="Test")
+    return CloudEvent(
+        id=new_id("evt"),
+        source="crewmesh/gateway",
+        type=OrganizationCreated.type(),
+        data=event.model_dump(),
+        crewmeshorg=organization,
+    )
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  what is waited for happens in threads and other servers
+            await asyncio.sleep(0.01)
