@@ -7,6 +7,7 @@ the other way round, after work in hand is finished.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -139,7 +140,7 @@ class Service:
         check_access_is_declared(app)
         self._templates.update(route_templates(app))
         async with AsyncExitStack() as stack:
-            stack.callback(self._tracing.shutdown)
+            stack.push_async_callback(asyncio.to_thread, self._tracing.shutdown)  # it sends what is left
             background = Background()
             self.resources.add(background)
             await open_sidecar(self.app_id, self.settings.dapr, self._sidecar, self.resources, stack)

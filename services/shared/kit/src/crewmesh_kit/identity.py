@@ -21,6 +21,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OKPKey
 
 from crewmesh_kit.errors import PermissionDenied, Unauthenticated
+from crewmesh_kit.logs import bind
 from crewmesh_kit.resources import Resources
 
 ALL_PERMISSIONS = "*"
@@ -156,6 +157,7 @@ class Requires(Access):
     async def __call__(self, request: Request) -> Identity:
         resources = cast(Resources, request.app.state.resources)
         identity = await resources.get(Authenticator).authenticate(request)
+        bind(organization=identity.organization)
         if not identity.allows(self.permission):
             raise PermissionDenied(
                 f"This needs the permission {self.permission}; ask an owner of the organization to grant it.",

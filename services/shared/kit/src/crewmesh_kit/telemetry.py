@@ -22,6 +22,8 @@ from crewmesh_kit.settings import TelemetrySettings
 
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 _SAMPLED = trace.TraceFlags.SAMPLED
+# All tries of one batch together; the end of a service waits no longer than this for a collector that is away.
+_EXPORT_SECONDS = 3
 _IDS = RandomIdGenerator()
 _W3C = TraceContextTextMapPropagator()
 
@@ -38,7 +40,7 @@ def tracer_provider(app_id: str, version: str, settings: TelemetrySettings) -> T
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
+        exporter = OTLPSpanExporter(f"{settings.otlp_endpoint.rstrip('/')}/v1/traces", timeout=_EXPORT_SECONDS)
         provider.add_span_processor(BatchSpanProcessor(exporter))
     if not isinstance(trace.get_tracer_provider(), TracerProvider):
         trace.set_tracer_provider(provider)

@@ -1,0 +1,82 @@
+"""With a collector, requests become spans of the caller's trace, and are sent before the service ends."""
+
+import time
+from collections.abc import AsyncGenerator
+
+import pytest
+from aiohttp import web
+from crewmesh_kit.app import Service
+from crewmesh_kit.identity import public
+from crewmesh_kit.settings import ServiceSettings, TelemetrySettings
+from crewmesh_kit.telemetry import trace_headers
+from crewmesh_testkit.fake_sidecar import FakeSidecar
+from crewmesh_testkit.ports import free_port
+from crewmesh_testkit.services import running
+from fastapi import APIRouter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+CALLER = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+
+
+class Collector:
+    def __init__(self) -> None:
+        self.url = ""
+        self.spans: list[Span] = []
+
+    async def receive(self, request: web.Request) -> web.Response:
+        sent = ExportTraceServiceRequest.FromString(await request.read())
+        self.spans += [span for one in sent.resource_spans for scope in one.scope_spans for span in scope.spans]
+        return web.Response()
+
+
+@pytest.fixture
+async def collector() -> AsyncGenerator[Collector]:
+    collector, port = Collector(), free_port()
+    app = web.Application()
+    app.router.add_post("/v1/traces", collector.receive)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    collector.url = f"http://127.0.0.1:{port}"
+    yield collector
+    await runner.cleanup()
+
+
+def service(endpoint: str) -> Service:
+    router = APIRouter(dependencies=[public()])
+
+    @router.get("/v1/things/{thing}")
+    async def onwards(thing: str) -> dict[str, str]:
+        return {"thing": thing, **trace_headers()}
+
+    _ = onwards
+    settings = ServiceSettings(telemetry=TelemetrySettings(otlp_endpoint=endpoint))
+    made = Service("knowledge", settings, title="T", version="1", sidecar=FakeSidecar("knowledge"))
+    made.routes(router)
+    return made
+
+
+async def test_a_request_becomes_a_span_of_the_callers_trace(collector: Collector) -> None:
+    async with running(service(collector.url).app) as client:
+        await client.get("/healthz")
+        answer = await client.get("/v1/things/7", headers=CALLER)
+    (span,) = collector.spans
+    assert span.name == "GET /v1/things/{thing}"
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, "00f067aa0ba902b7")
+    assert answer.json()["traceparent"] == f"00-{TRACE}-{span.span_id.hex()}-01"
+
+
+async def test_a_caller_that_is_not_sampled_stays_so(collector: Collector) -> None:
+    async with running(service(collector.url).app) as client:
+        answer = await client.get("/v1/things/7", headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-00"})
+    assert collector.spans == []
+    assert answer.json()["traceparent"].startswith(f"00-{TRACE}-")
+
+
+async def test_a_collector_that_is_away_holds_nothing_up() -> None:
+    started = time.monotonic()
+    async with running(service(f"http://127.0.0.1:{free_port()}").app) as client:
+        assert (await client.get("/v1/things/7")).status_code == 200
+    assert time.monotonic() - started < 10
