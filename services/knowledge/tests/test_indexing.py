@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import pytest
 from crewmesh_contracts.invocations import SearchRequest
@@ -31,13 +31,15 @@ SETTINGS = KnowledgeSettings(indexing=IndexingSettings(poll_seconds=0.05, wait_s
 class Dying(Embedder):
     """An embedder whose process dies in its second batch."""
 
-    calls = 0
+    def __init__(self, healthy: Embedder) -> None:
+        self._healthy = healthy
+        self._batches = 0
 
-    async def _in_thread(self, texts: list[str]) -> Vectors:
-        self.calls += 1
-        if self.calls > 4:
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        self._batches += 1
+        if self._batches > 1:
             raise SystemError("killed")
-        return await super()._in_thread(texts)
+        return await self._healthy.embed(texts)
 
 
 @pytest.fixture
@@ -93,10 +95,8 @@ async def test_a_document_is_found_by_its_words_before_it_has_vectors(database: 
 async def test_what_a_dead_process_left_is_finished_by_the_next(database: Database, embedder: Embedder) -> None:
     house = House(database, embedder)
     document = await house.furnish()
-    dying = Dying.__new__(Dying)
-    vars(dying).update(vars(embedder))
     with pytest.raises(SystemError):
-        await Indexer(database, dying, SETTINGS.indexing).run()
+        await Indexer(database, Dying(embedder), SETTINGS.indexing).run()
     halfway = await house.documents.get(house.me, "house", document.id)
     assert 0 < halfway.indexed_chunks < halfway.chunks
 

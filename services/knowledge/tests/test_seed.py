@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from collections.abc import Callable
 
@@ -50,6 +51,15 @@ async def test_the_handbook_is_there_for_a_new_organization(
     assert len(TITLES) >= 5
     elsewhere = caller(new_id("org"), "knowledge:read")
     assert (await elsewhere.get("/v1/knowledge-bases/handbook")).status_code == 404
+
+
+async def test_the_event_comes_through_the_sidecar(client: httpx2.AsyncClient, organization: str) -> None:
+    topics = (await client.get("/dapr/subscribe")).json()
+    (route,) = [each["route"] for each in topics if each["topic"] == OrganizationCreated.topic]
+    payload = created(organization).model_dump_json(exclude_none=True).encode()
+    answer = await client.post(route, json={"data_base64": base64.b64encode(payload).decode()})
+    assert answer.json() == {"status": "SUCCESS"}
+    assert set(await titles(client)) == TITLES
 
 
 async def test_events_that_come_again_change_nothing(

@@ -46,7 +46,12 @@ def stranger(caller: Callable[..., httpx2.AsyncClient]) -> httpx2.AsyncClient:
 
 async def test_every_route_is_tried(client: httpx2.AsyncClient) -> None:
     openapi = (await client.get("/internal/openapi.json")).json()
-    public = {(method.upper(), path) for path, methods in openapi["paths"].items() for method in methods}
+    public = {
+        (method.upper(), path)
+        for path, methods in openapi["paths"].items()
+        for method in methods
+        if path.startswith("/v1/knowledge-bases")
+    }
     assert public | {("POST", SEARCH.path)} == set(ATTEMPTS) | OWN
 
 
