@@ -305,4 +305,7 @@ class TestAbout:
         read = document["paths"]["/v1/things/{thing}"]["get"]
         assert set(read["responses"]) == {"200", "default"}
         assert "things:read" in read["description"]
+        assert "security" not in read
+        assert document["security"] == [{"bearer": []}]
+        assert document["paths"]["/v1/things/shelf"]["get"]["security"] == []
         assert set(document["components"]["schemas"]) == {"Part", "Thing", "Problem"}

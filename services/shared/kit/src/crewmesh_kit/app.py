@@ -97,7 +97,8 @@ class Service:
         """Give every event on ``topic`` to ``handler``; what fails for good is kept among the dead letters."""
         if self._subscriptions is None:
             self._subscriptions = Subscriptions(self.app, self.resources)
-            self.routes(dead_letters.router)
+            # Not described: the service that owns the public path describes it by naming the router itself.
+            self.app.include_router(dead_letters.router, include_in_schema=False)
         self._subscriptions.add(topic, handler)
         dead_letters.keep_dead_letters(self._subscriptions, self.resources, topic)
 

@@ -58,16 +58,20 @@ def public_openapi(app: FastAPI) -> JsonObject:
         for route in iter_route_contexts(app.routes)
         if (route.path or "").startswith(PUBLIC_PREFIX) and getattr(route, "include_in_schema", False)
     ]
-    document = cast(JsonObject, get_openapi(title=app.title, version=app.version, routes=routes))
+    document = cast(
+        JsonObject,
+        get_openapi(title=app.title, version=app.version, routes=routes, separate_input_output_schemas=False),
+    )
     paths = cast("dict[str, dict[str, JsonObject]]", document.setdefault("paths", {}))
     for route in routes:
         for method in route.methods or ():
             _describe(paths[route.path_format or ""][method.lower()], route)
     schemas = cast("dict[str, JsonObject]", cast(JsonObject, document.get("components", {})).get("schemas", {}))
     used = _used_schemas(paths, {**schemas, "Problem": _PROBLEM_SCHEMA})
+    document["security"] = [{"bearer": []}]
     document["components"] = {
         "schemas": dict(sorted(used.items())),
-        "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "An API key: cm_…"}},
+        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
     }
     return document
 
@@ -81,7 +85,8 @@ def _describe(operation: JsonObject, route: RouteContext) -> None:
     if permissions:
         needed = f"Needs the permission `{'`, `'.join(permissions)}`."
         operation["description"] = "\n\n".join(filter(None, (str(operation.get("description", "")), needed)))
-        operation["security"] = [{"apiKey": []}]
+    else:
+        operation["security"] = []
 
 
 def _used_schemas(paths: dict[str, dict[str, JsonObject]], schemas: dict[str, JsonObject]) -> dict[str, JsonObject]:
