@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Self, TypeVar, cast
+from typing import TypeVar, cast
 
 import aiohttp
 from crewmesh_contracts.base import Contract, Reply
@@ -19,6 +19,7 @@ from crewmesh_kit.dapr.stores import BlobStore, StateStore, reference_of
 from crewmesh_kit.errors import BadGateway, NotFound, Unavailable
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.settings import DaprSettings
+from yarl import URL
 
 from crewmesh_testkit.identities import APPS, private_key, public_keys
 
@@ -44,6 +45,7 @@ class FakeSidecar(Sidecar):
     def __init__(self, app_id: str, *, secrets: Mapping[str, str] | None = None) -> None:
         super().__init__(app_id, DaprSettings())
         self.published: list[tuple[str, CloudEvent]] = []
+        self.published_raw: list[tuple[str, bytes]] = []
         self.calls: list[Call] = []
         self.secrets: dict[str, str] = {
             **{f"identity-key-{app}": private_key(app) for app in APPS},
@@ -67,10 +69,6 @@ class FakeSidecar(Sidecar):
 
     def published_on(self, topic: str) -> list[CloudEvent]:
         return [event for where, event in self.published if where == topic]
-
-    async def __aenter__(self) -> Self:
-        await super().__aenter__()
-        return self
 
     async def call(
         self,
@@ -102,9 +100,11 @@ class FakeSidecar(Sidecar):
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         if app not in self._forward_to:
             raise Unavailable(f"{app} cannot be reached: the test named no server for it")
-        async with self._http.request(
-            method, self._forward_to[app] + path_and_query, data=body, headers=headers, allow_redirects=False
-        ) as answer:
+        url = URL(self._forward_to[app] + path_and_query, encoded=True)
+        async with (
+            aiohttp.ClientSession(auto_decompress=False) as session,
+            session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
+        ):
             yield answer
 
     async def publish(self, topic: str, event: CloudEvent) -> None:
@@ -115,6 +115,11 @@ class FakeSidecar(Sidecar):
             raise Unavailable(f"The sidecar could not publish to {topic}: the test took the broker away")
         arrived = [CloudEvent.model_validate_json(event.model_dump_json(exclude_none=True)) for event in events]
         self.published += [(topic, event) for event in arrived]
+
+    async def publish_raw(self, topic: str, payload: bytes) -> None:
+        if self.broker_is_down:
+            raise Unavailable(f"The sidecar could not publish to {topic}: the test took the broker away")
+        self.published_raw.append((topic, payload))
 
     async def secret(self, name: str) -> str:
         if name not in self.secrets:

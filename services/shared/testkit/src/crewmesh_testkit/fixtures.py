@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 
 import pytest
 
+from crewmesh_testkit.mesh import MeshProcess
 from crewmesh_testkit.servers import PostgresServer, running_postgres, running_valkey
 
 
@@ -27,3 +28,14 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 def database_url(postgres: PostgresServer) -> Callable[[str], str]:
     """``database_url("knowledge")`` → URL of a fresh database with that service's role and schema."""
     return postgres.create_service_database
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Generator[MeshProcess]:
+    """The whole mesh, real from end to end, shared by all tests that want it."""
+    process = MeshProcess(tmp_path_factory.mktemp("mesh"))
+    process.start()
+    try:
+        yield process
+    finally:
+        process.stop()
