@@ -166,7 +166,7 @@ class Requires(Access):
         return identity
 
 
-class _Public(Access):
+class Public(Access):
     async def __call__(self) -> None:
         return None
 
@@ -178,4 +178,4 @@ def requires(permission: str) -> Depends:
 
 def public() -> Depends:
     """``dependencies=[public()]``: this route is open on purpose."""
-    return Depends(_Public())
+    return Depends(Public())

@@ -17,7 +17,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 
 from crewmesh_kit.errors import PROBLEM_MEDIA_TYPE
 from crewmesh_kit.http.access import declared_access
-from crewmesh_kit.identity import Requires
+from crewmesh_kit.identity import Public, Requires
 
 PUBLIC_PREFIX = "/v1"
 _REFERENCE = re.compile(r'"#/components/schemas/([^"]+)"')
@@ -81,11 +81,12 @@ def _describe(operation: JsonObject, route: RouteContext) -> None:
     if "HTTPValidationError" in json.dumps(responses.get("422", "")):
         del responses["422"]
     responses["default"] = _PROBLEM_RESPONSE
-    permissions = [access.permission for access in declared_access(route) if isinstance(access, Requires)]
+    declared = list(declared_access(route))
+    permissions = [access.permission for access in declared if isinstance(access, Requires)]
     if permissions:
         needed = f"Needs the permission `{'`, `'.join(permissions)}`."
         operation["description"] = "\n\n".join(filter(None, (str(operation.get("description", "")), needed)))
-    else:
+    if all(isinstance(access, Public) for access in declared):
         operation["security"] = []
 
 
