@@ -92,6 +92,21 @@ async def test_what_is_not_json_is_refused(client: httpx2.AsyncClient, body: byt
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (DOCUMENTS, b'{"title": "\\ud800", "text": "x"}'),
+        (DOCUMENTS, b'{"title": "x", "text": "half a \\udc00 character"}'),
+        (BASES, b'{"name": "ok", "description": "\\udfff"}'),
+        (QUESTIONS, b'{"query": "\\ud800 what"}'),
+        ("/internal/search", b'{"knowledge_base": "policies", "query": "\\ud800 what"}'),
+    ],
+)
+async def test_half_a_character_is_refused(client: httpx2.AsyncClient, path: str, body: bytes) -> None:
+    answer = await client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422, answer.text
+
+
 async def test_a_form_is_not_json(client: httpx2.AsyncClient) -> None:
     answer = await client.post(BASES, data={"name": "x"})
     assert answer.status_code == 415

@@ -10,6 +10,10 @@ from pydantic import AfterValidator, Field
 def _storable(text: str) -> str:
     if "\0" in text:
         raise ValueError("must not contain the NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("must not contain half of a surrogate pair") from error
     return text
 
 

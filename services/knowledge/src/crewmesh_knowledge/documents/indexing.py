@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from crewmesh_kit.db.database import Database
+from crewmesh_kit.logs import get_logger
 from crewmesh_kit.resources import Resources
 
 from crewmesh_knowledge.documents import repository
@@ -19,6 +20,8 @@ from crewmesh_knowledge.embedding import Embedder
 from crewmesh_knowledge.settings import IndexingSettings
 
 _BATCH = 8
+
+log = get_logger(__name__)
 
 
 class Indexer:
@@ -46,10 +49,11 @@ class Indexer:
         """Works for ever."""
         while True:
             self._work.clear()
-            worked = False
-            while await self._index_batch():
-                worked = True
-            if worked:
+            chunks = 0
+            while done := await self._index_batch():
+                chunks += done
+            if chunks:
+                log.info("indexed", chunks=chunks)
                 await self._embedder.rest()
             await self._woken()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from crewmesh_contracts.events import CloudEvent, OrganizationCreated
 from crewmesh_kit.db import inbox
 from crewmesh_kit.db.database import Database
+from crewmesh_kit.logs import get_logger
 from crewmesh_kit.resources import Resources
 
 from crewmesh_knowledge.bases.service import Bases
@@ -16,6 +17,8 @@ from crewmesh_knowledge.documents.service import Documents
 from crewmesh_knowledge.seed.documents import HANDBOOK, handbook_documents
 
 CONSUMER = "knowledge.seed"
+
+log = get_logger(__name__)
 
 
 async def on_organization_event(resources: Resources, event: CloudEvent) -> None:
@@ -31,3 +34,4 @@ async def on_organization_event(resources: Resources, event: CloudEvent) -> None
         for document in handbook_documents():
             await documents.take_in(connection, place, document)
     documents.indexer.wake()
+    log.info("gave a new organization its handbook", documents=len(handbook_documents()))
