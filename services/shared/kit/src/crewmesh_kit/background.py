@@ -19,6 +19,7 @@ T = TypeVar("T")
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _HEALTHY_AFTER_SECONDS = 60.0
+_CANCEL_AGAIN_SECONDS = 0.1
 
 log = get_logger(__name__)
 
@@ -69,10 +70,12 @@ class Background:
         return True
 
     async def close(self) -> None:
-        remaining = [*self._loops, *self._tasks]
-        for task in remaining:
-            task.cancel()
-        await asyncio.gather(*remaining, return_exceptions=True)
+        remaining: set[asyncio.Task[object]] = {*self._loops, *self._tasks}
+        while remaining:
+            # Again and again: a library that awaits with asyncio.wait_for (Python 3.11) can swallow a cancellation.
+            for task in remaining:
+                task.cancel()
+            _, remaining = await asyncio.wait(remaining, timeout=_CANCEL_AGAIN_SECONDS)
 
     def _take(self) -> None:
         self._in_hand += 1
