@@ -82,6 +82,7 @@ class Process:
             self._become("stopped")
             return
         self._become("stopping")
+        asked = time.monotonic()
         self._signal(running, self.spec.stop_signal)
         try:
             async with asyncio.timeout(self.spec.stop_seconds):
@@ -90,6 +91,7 @@ class Process:
             self._note(f"{self.spec.name} did not end within {self.spec.stop_seconds:g} s; it is killed")
             self.kill()
             await running.wait()
+        self._note(f"{self.spec.name} stopped in {time.monotonic() - asked:.1f} s")
         self._become("stopped")
 
     def kill(self) -> None:
@@ -179,6 +181,7 @@ class Process:
                 await asyncio.sleep(0.5)
                 return
         self.ready_once.set()
+        self._note(f"{self.spec.name} is ready")
         self._become("ready")
 
     def _not_ready(self, reason: str, refusals: int) -> None:

@@ -105,7 +105,7 @@ class Supervisor:
         self._enter("ready")
 
     async def _all_ready(self) -> None:
-        ready = asyncio.gather(*(process.ready_once.wait() for process in self._processes.values()))
+        ready = asyncio.create_task(self._everyone())
         hopeless = [asyncio.create_task(self._fails(process)) for process in self._processes.values()]
         try:
             await asyncio.wait([ready, *hopeless], return_when=asyncio.FIRST_COMPLETED)
@@ -115,6 +115,10 @@ class Supervisor:
         finally:
             for task in (ready, *hopeless):
                 task.cancel()
+
+    async def _everyone(self) -> None:
+        for process in self._processes.values():
+            await process.ready_once.wait()
 
     async def _fails(self, process: Process) -> None:
         await process.hopeless.wait()
