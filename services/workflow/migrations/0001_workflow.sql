@@ -33,7 +33,8 @@ CREATE TABLE triggers (
     event_source text,
     FOREIGN KEY (workflow_id, workflow_version) REFERENCES workflow_versions ON DELETE CASCADE
 );
-CREATE INDEX triggers_by_type ON triggers (org_id, event_type);
+-- By hash, for a type may be longer than an index entry.
+CREATE INDEX triggers_by_type ON triggers (org_id, md5(event_type));
 SELECT isolate_tenants('triggers');
 
 -- due_at: when somebody must look at the run unless it has moved by then. It is the lease of the worker that advances
@@ -94,13 +95,12 @@ CREATE TABLE run_events (
 );
 SELECT isolate_tenants('run_events');
 
--- One run per workflow and event, however often the event arrives.
+-- One run per workflow and event, however often the event arrives. event_key is a hash of its source and id.
 CREATE TABLE event_starts (
     org_id text NOT NULL,
-    source text NOT NULL,
-    event_id text NOT NULL,
+    event_key text NOT NULL,
     workflow_id text NOT NULL,
     run_id text NOT NULL,
-    PRIMARY KEY (org_id, source, event_id, workflow_id)
+    PRIMARY KEY (org_id, event_key, workflow_id)
 );
 SELECT isolate_tenants('event_starts');

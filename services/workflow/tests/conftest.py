@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.events import CloudEvent
 from crewmesh_contracts.workflow import Definition
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.migrations import migrate
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.resources import Resources
+from crewmesh_kit.settings import DaprSettings, DatabaseSettings
 from crewmesh_testkit.fake_sidecar import FakeSidecar
-from crewmesh_testkit.identities import ORGANIZATION
+from crewmesh_testkit.identities import APP_API_TOKEN, ORGANIZATION, auth_headers
+from crewmesh_testkit.services import running
 from crewmesh_workflow.definitions import repository as definitions
 from crewmesh_workflow.engine.assembly import Assembly, assemble
+from crewmesh_workflow.engine.lifetime import Drivers
 from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.scheduling import Driving
+from crewmesh_workflow.main import create_app
 from crewmesh_workflow.nodes import EFFECT_KINDS
-from crewmesh_workflow.settings import EngineSettings
+from crewmesh_workflow.settings import EngineSettings, WorkflowSettings
+from fastapi import FastAPI
 from psycopg.rows import DictRow
+from pydantic import SecretStr
 
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 
@@ -125,6 +138,9 @@ def make_bench(database: Database, *, slots: int) -> Bench:
         tasks.append(task)
         return task
 
+    async def moved(run: str) -> None:
+        """Nobody follows runs here."""
+
     parts = assemble(
         EngineSettings(inline_slots=slots),
         database=database,
@@ -133,7 +149,7 @@ def make_bench(database: Database, *, slots: int) -> Bench:
         kinds=EFFECT_KINDS,
         schedule=schedule,
         spawn=spawn,
-        moved=lambda run: None,
+        moved=moved,
     )
     return Bench(database, sidecar, parts, scheduled, tasks)
 
@@ -157,3 +173,74 @@ async def idle(url: str) -> AsyncGenerator[Bench]:
 async def empty(database: Database) -> None:
     async with database.system() as conn:
         await conn.execute("TRUNCATE workflows, runs, steps, run_events, event_starts, outbox CASCADE")
+        await conn.execute("TRUNCATE idempotency, inbox, dead_letters")
+
+
+@dataclass
+class Running:
+    """The workflow service in this process, with its neighbours scripted."""
+
+    client: httpx2.AsyncClient
+    sidecar: FakeSidecar
+    app: FastAPI
+    scheduled: list[DriveInput]
+    database: Database
+
+    async def get(self, path: str, who: Identity, **headers: str) -> httpx2.Response:
+        return await self.client.get(path, headers={**auth_headers(who, audience="workflow"), **headers})
+
+    async def post(self, path: str, who: Identity, body: JsonValue, **headers: str) -> httpx2.Response:
+        return await self.client.post(path, json=body, headers={**auth_headers(who, audience="workflow"), **headers})
+
+    async def event(self, topic: str, event: JsonObject | bytes) -> str:
+        """Deliver to the subscription as the sidecar does; its verdict."""
+        payload = event if isinstance(event, bytes) else json.dumps(event).encode()
+        answer = await self.client.post(
+            f"/subscriptions/{topic}",
+            json={"data_base64": base64.b64encode(payload).decode()},
+            headers={"dapr-api-token": APP_API_TOKEN},
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()["status"]
+
+    async def until(self, run: str, status: str, who: Identity) -> JsonObject:
+        """Wait for the run to get there."""
+        deadline = time.monotonic() + 10
+        while True:
+            found: JsonObject = (await self.get(f"/v1/runs/{run}", who)).json()
+            if found["status"] == status:
+                return found
+            assert time.monotonic() < deadline, found
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def service(url: str, valkey: str) -> AsyncGenerator[Running]:
+    sidecar = FakeSidecar("workflow", secrets={"redis-url": valkey})
+    scheduled: list[DriveInput] = []
+
+    async def schedule(drive: DriveInput) -> None:
+        scheduled.append(drive)
+
+    @asynccontextmanager
+    async def open_driving(resources: Resources) -> AsyncGenerator[Driving]:
+        yield Driving(schedule)
+
+    @asynccontextmanager
+    async def open_worker(resources: Resources) -> AsyncGenerator[Worker]:
+        yield Worker()
+
+    settings = WorkflowSettings(
+        database=DatabaseSettings(url=SecretStr(url)),
+        dapr=DaprSettings(app_api_token=SecretStr(APP_API_TOKEN)),
+    )
+    app = create_app(settings, sidecar, Drivers(open_driving, open_worker))
+    async with running(app) as client:
+        resources: Resources = app.state.resources
+        database = resources.get(Database)
+        await empty(database)
+        yield Running(client, sidecar, app, scheduled, database)
+
+
+class Worker:
+    """Stands where Dapr's worker would."""

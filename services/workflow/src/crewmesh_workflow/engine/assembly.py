@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from crewmesh_kit.db.database import Database
@@ -39,7 +39,7 @@ def assemble(
     kinds: EffectKinds,
     schedule: Schedule,
     spawn: Spawn,
-    moved: Callable[[str], None],
+    moved: Callable[[str], Awaitable[None]],
 ) -> Assembly:
     """``leases.run`` and ``sweeper.run`` must be kept running for it to live."""
     payloads = Payloads(blobs)

@@ -56,7 +56,7 @@ class Engine:
         programs: Programs,
         leases: Leases,
         caller: Caller,
-        moved: Callable[[str], None],
+        moved: Callable[[str], Awaitable[None]],
         handed_over: Callable[[], None],
     ) -> None:
         """``moved`` is told the id of every run after every commit, ``handed_over`` when a run is due at once."""
@@ -175,7 +175,7 @@ class Engine:
 
     async def _commit(self, work: Work, commit: Commit) -> None:
         work.run = await self._journal.commit(work.run, commit)
-        self._moved(work.run.id)
+        await self._moved(work.run.id)
         if commit.end is not None:
             ended(commit.end)
 
@@ -187,7 +187,7 @@ class Engine:
             await self._journal.commit(run, Commit(events=[JournalEvent("run.failed", data)], end=failed))
         except LeaseLostError:
             return Superseded()
-        self._moved(run.id)
+        await self._moved(run.id)
         ended(failed)
         return Done()
 

@@ -9,6 +9,7 @@ All times are the database's.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, LiteralString, cast
@@ -79,8 +80,8 @@ _COMMIT_END = _commit_sql(
 _START: LiteralString = (
     """
 WITH claimed AS (
-    INSERT INTO event_starts (org_id, source, event_id, workflow_id, run_id)
-    VALUES (%(org)s, %(source)s, %(event)s, %(workflow)s, %(run)s)
+    INSERT INTO event_starts (org_id, event_key, workflow_id, run_id)
+    VALUES (%(org)s, %(event_key)s, %(workflow)s, %(run)s)
     ON CONFLICT DO NOTHING RETURNING run_id
 ), run AS (
     INSERT INTO runs (id, org_id, workflow_id, workflow_version, status, trigger, output, error, epoch, due_at, seq,
@@ -95,7 +96,7 @@ WITH claimed AS (
 )
 _STARTED_BEFORE = (
     "SELECT run_id FROM event_starts"
-    " WHERE org_id = %(org)s AND source = %(source)s AND event_id = %(event)s AND workflow_id = %(workflow)s"
+    " WHERE org_id = %(org)s AND event_key = %(event_key)s AND workflow_id = %(workflow)s"
 )
 
 _ACQUIRE = (
@@ -158,6 +159,9 @@ class EventKey:
     source: str
     id: str
 
+    def digest(self) -> str:
+        return hashlib.sha256(to_json([self.source, self.id])).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
@@ -189,8 +193,7 @@ class Journal:
         record = await self._record(run, commit)
         parameters = record.parameters | {
             "org": run.organization,
-            "source": key.source,
-            "event": key.id,
+            "event_key": key.digest(),
             "workflow": run.workflow,
             "version": run.version,
             "trigger": to_json(run.trigger).decode(),

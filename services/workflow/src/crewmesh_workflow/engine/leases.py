@@ -48,6 +48,8 @@ class Leases:
         self._database = database
         self._beat = beat_seconds
         self._held: set[Lease] = set()
+        # Leases of workers that were cancelled: nobody works under them, and nobody else knows.
+        self._abandoned: set[Lease] = set()
 
     @contextmanager
     def hold(self, run: Run) -> Generator[Lease]:
@@ -56,6 +58,9 @@ class Leases:
         self._held.add(lease)
         try:
             yield lease
+        except asyncio.CancelledError:
+            self._abandoned.add(lease)
+            raise
         finally:
             self.let_go(lease)
 
@@ -86,8 +91,9 @@ class Leases:
 
     async def give_back(self) -> None:
         """At shutdown: whoever looks next may take over at once, instead of waiting for the leases to run out."""
-        held = list(self._held)
+        held = [*self._held, *self._abandoned]
         self._held.clear()
+        self._abandoned.clear()
         if held:
             async with self._database.system() as conn:
                 await conn.execute(_GIVE_BACK, _columns(held))

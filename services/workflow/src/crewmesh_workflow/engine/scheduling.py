@@ -1,0 +1,49 @@
+"""Asking Dapr to drive a run. The instance's id names the run and the driver's number, and is never used twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_kit.dapr.client import tell_sdk
+from crewmesh_kit.resources import Resources
+from crewmesh_kit.settings import ServiceSettings
+from dapr.ext.workflow.aio import DaprWorkflowClient
+
+from crewmesh_workflow.engine.driver import DRIVE_RUN
+from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.sweeper import Schedule
+
+
+class _Client(Protocol):
+    """The part of Dapr's client that is used here, with its types."""
+
+    async def schedule_new_workflow(self, workflow: str, *, input: JsonObject, instance_id: str) -> str: ...  # noqa: A002
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Driving:
+    """What the sweeper gives due runs to."""
+
+    schedule: Schedule
+
+
+@asynccontextmanager
+async def open_driving(resources: Resources) -> AsyncGenerator[Driving]:
+    dapr = resources.get(ServiceSettings).dapr
+    tell_sdk(dapr)
+    client = cast(_Client, DaprWorkflowClient(host="127.0.0.1", port=str(dapr.grpc_port)))
+
+    async def schedule(drive: DriveInput) -> None:
+        instance = f"{drive.run}-{drive.driver}"
+        await client.schedule_new_workflow(DRIVE_RUN, input=drive.as_json(), instance_id=instance)
+
+    try:
+        yield Driving(schedule)
+    finally:
+        await client.close()

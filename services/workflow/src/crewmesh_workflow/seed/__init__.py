@@ -1,0 +1,1 @@
+"""What a new organization finds: the workflow "Answer a question"."""

@@ -1,0 +1,1 @@
+"""Events that arrive, and the runs they start."""

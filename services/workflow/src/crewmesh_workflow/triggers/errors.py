@@ -1,0 +1,23 @@
+"""What can be wrong with an event."""
+
+from __future__ import annotations
+
+from crewmesh_kit.errors import InvalidRequest, ValidationFailed
+
+
+class EventWithoutOrganization(InvalidRequest):
+    """An event on the topic must name its organization in the extension attribute crewmeshorg."""
+
+    slug, title = "event-without-organization", "Event without organization"
+
+    def __init__(self) -> None:
+        super().__init__("The event does not say whose it is: set crewmeshorg to the organization's id.")
+
+
+class UnstorableEvent(ValidationFailed):
+    """The event holds text with U+0000 or half of a surrogate pair, which PostgreSQL cannot hold."""
+
+    slug, title = "unstorable-event", "Unstorable event"
+
+    def __init__(self) -> None:
+        super().__init__("The event holds text with a NUL character, or NaN; leave it out and send the event again.")
