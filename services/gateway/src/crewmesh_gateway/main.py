@@ -48,6 +48,7 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
         last_use = LastUse(repository, every_seconds=settings.keys.last_use_seconds)
         keys = ApiKeys(repository, WrongKeyThrottle(settings.throttle), last_use, settings.keys)
         authenticator = ApiKeyAuthenticator(keys, app_api_token=settings.dapr.app_api_token.get_secret_value())
+        resources.add(keys)
         resources.add(authenticator)
         resources.add(authenticator, as_=Authenticator)
         async with last_use.flushed_at_the_end():

@@ -21,7 +21,7 @@ from crewmesh_gateway.proxy.body import ClientGone, RequestBody
 from crewmesh_gateway.proxy.errors import ServiceTooSlow, ServiceUnavailable, SlowBody
 from crewmesh_gateway.proxy.headers import passed_in, plain
 from crewmesh_gateway.proxy.paths import Target, target_of
-from crewmesh_gateway.proxy.routing import OWNERS, owner_of
+from crewmesh_gateway.proxy.routing import OWN_RESOURCES, OWNERS, owner_of
 from crewmesh_gateway.settings import ProxySettings
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -90,17 +90,18 @@ class Proxy:
 class ResourceRoute(BaseRoute):
     """Everything at and below one path; metrics are counted under it."""
 
-    def __init__(self, prefix: str, resources: Resources) -> None:
+    def __init__(self, prefix: str, resources: Resources, *, but: tuple[str, ...] = ()) -> None:
         self.path = f"{prefix}/{{path}}"
         self._prefix = prefix
         self._below = f"{prefix}/"
+        self._but = but
         self._resources = resources
         # Read at start-up, where every route has to say who may use it.
         self.dependant = Dependant(dependencies=[Dependant(call=WithKey())])
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         path: str = scope["path"]
-        if scope["type"] != "http" or not (path == self._prefix or path.startswith(self._below)):
+        if scope["type"] != "http" or not (path == self._prefix or path.startswith(self._below)) or path in self._but:
             return Match.NONE, {}
         return Match.FULL, {"route": self}
 
@@ -110,4 +111,6 @@ class ResourceRoute(BaseRoute):
 
 def proxy_routes(resources: Resources) -> list[BaseRoute]:
     """One for each resource that has an owner, and one that says what there is for all others."""
-    return [*(ResourceRoute(f"/v1/{resource}", resources) for resource in OWNERS), ResourceRoute("/v1", resources)]
+    own = tuple(f"/v1/{resource}" for resource in OWN_RESOURCES)
+    others = ResourceRoute("/v1", resources, but=own)
+    return [*(ResourceRoute(f"/v1/{resource}", resources) for resource in OWNERS), others]
