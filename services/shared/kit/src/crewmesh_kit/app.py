@@ -28,6 +28,7 @@ from crewmesh_kit.http.access import check_access_is_declared
 from crewmesh_kit.http.middleware import BodyLimit, LastResort, SidecarOnly
 from crewmesh_kit.http.openapi import public_openapi
 from crewmesh_kit.identity import public
+from crewmesh_kit.logs import get_logger
 from crewmesh_kit.metrics import RequestMetrics, route_templates
 from crewmesh_kit.resources import Resources, provided
 from crewmesh_kit.settings import ServiceSettings
@@ -37,6 +38,8 @@ RunInBackground = Callable[[Resources], Awaitable[None]]
 CheckReady = Callable[[Resources], Awaitable[str | None]]
 
 __all__ = ["Resources", "Service", "provided", "serve"]
+
+log = get_logger(__name__)
 
 
 class Service:
@@ -155,8 +158,10 @@ class Service:
             for name, run in self._background:
                 background.supervise(name, partial(run, self.resources))
             self._lifecycle.started = True
+            log.info("service is ready", version=app.version)
             yield
             self._lifecycle.stop()
+            log.info("service is stopping")
             await background.drain(self._lifecycle.seconds_left(self.settings.http.shutdown_seconds))
 
 

@@ -70,8 +70,9 @@ async def wait_for_sidecar(dapr: DaprSettings, lifecycle: Lifecycle, *, seconds:
 async def sidecar_trouble(session: aiohttp.ClientSession, dapr: DaprSettings) -> str | None:
     """Why the sidecar cannot be used right now; none when it can."""
     url = f"http://127.0.0.1:{dapr.http_port}/v1.0/healthz/outbound"
+    headers = {"dapr-api-token": dapr.api_token.get_secret_value()}
     try:
-        async with session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as answer:
+        async with session.get(url, headers=headers, timeout=aiohttp.ClientTimeout(total=2)) as answer:
             return None if answer.status == 204 else f"{url} answers {answer.status}"
     except (aiohttp.ClientError, TimeoutError) as error:
         return f"{url} does not answer ({type(error).__name__})"
