@@ -1,4 +1,4 @@
-"""The world outside, small: a real HTTP server on this machine that records what it is sent, slow or failing at will."""
+"""The world outside, small: a real HTTP server on this machine that records what it gets, slow or failing at will."""
 
 from __future__ import annotations
 

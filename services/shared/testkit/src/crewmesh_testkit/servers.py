@@ -85,7 +85,8 @@ class PostgresServer:
         """A new database with the service's role and schema, exactly as the mesh makes them; its URL."""
         database = f"test_{next(self._numbers)}"
         password = "test"
-        launcher.create_database(self.admin_url, _TEMPLATE)
+        launcher.bootstrap(self.admin_url, {}, database=_TEMPLATE)
+        launcher.create_database(self.admin_url, database, template=_TEMPLATE)
         launcher.bootstrap(self.admin_url, {app_id: password}, database=database)
         return launcher.service_url(self.admin_url, app_id, password, database=database)
 

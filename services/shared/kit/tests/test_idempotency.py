@@ -1,0 +1,294 @@
+"""Once per key: however many ask at once, whatever dies meanwhile, one effect, and everybody hears the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from crewmesh_contracts.base import Contract, Reply
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.db.idempotency import Idempotency, fingerprint_of
+from crewmesh_kit.db.migrations import migrate
+from crewmesh_kit.errors import (
+    IdempotencyKeyReused,
+    NotFound,
+    OperationInProgress,
+    Problem,
+    Unavailable,
+)
+from crewmesh_testkit import OTHER_ORGANIZATION, identity
+from crewmesh_testkit.polling import until
+from crewmesh_testkit.servers import running_postgres
+
+WHO = identity("things:write")
+
+
+class Order(Contract):
+    item: str
+
+
+class Receipt(Reply):
+    number: int
+    item: str
+
+
+class Shop:
+    """The world in which an effect can be counted."""
+
+    def __init__(self, *, seconds: float = 0.0) -> None:
+        self.sold = 0
+        self.seconds = seconds
+        self.broken_by: Problem | None = None
+        self.doors = asyncio.Event()
+        self.doors.set()
+
+    async def sell(self) -> Receipt:
+        self.sold += 1
+        number = self.sold
+        await asyncio.sleep(self.seconds)
+        await self.doors.wait()
+        if self.broken_by is not None:
+            raise self.broken_by
+        return Receipt(number=number, item="tea")
+
+
+@pytest.fixture
+async def url(database_url: Callable[[str], str]) -> str:
+    url = database_url("integration")
+    await migrate(url, app_id="integration", migrations=None)
+    return url
+
+
+@pytest.fixture
+async def databases(url: str) -> AsyncGenerator[list[Database]]:
+    """Two replicas."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(Database.open(url, app_id="integration", pool_max=8)) for _ in range(2)]
+
+
+@pytest.fixture
+def replicas(databases: list[Database]) -> list[Idempotency]:
+    return [Idempotency(database, lease_seconds=1.0) for database in databases]
+
+
+async def buy(
+    idempotency: Idempotency,
+    shop: Shop,
+    *,
+    key: str | None = "k",
+    item: str = "tea",
+    wait: float = 20,
+    org: str | None = None,
+) -> Receipt:
+    who = WHO if org is None else identity(organization=org)
+    return await idempotency.once(
+        identity=who, scope="orders", key=key, request=Order(item=item), result=Receipt, work=shop.sell, wait=wait
+    )
+
+
+class TestOnce:
+    async def test_fifty_callers_at_two_replicas_cause_one_effect(self, replicas: list[Idempotency]) -> None:
+        shop = Shop(seconds=0.3)
+        receipts = await asyncio.gather(*(buy(replicas[n % 2], shop) for n in range(50)))
+        assert shop.sold == 1
+        assert {receipt.number for receipt in receipts} == {1}
+
+    async def test_a_repeated_call_gets_the_stored_result(self, replicas: list[Idempotency]) -> None:
+        shop = Shop()
+        assert await buy(replicas[0], shop) == await buy(replicas[1], shop) == await buy(replicas[0], shop)
+        assert shop.sold == 1
+
+    async def test_other_keys_and_other_organizations_are_other_operations(self, replicas: list[Idempotency]) -> None:
+        shop = Shop()
+        await buy(replicas[0], shop, key="a")
+        await buy(replicas[0], shop, key="b")
+        await buy(replicas[0], shop, key="a", org=OTHER_ORGANIZATION)
+        assert shop.sold == 3
+
+    async def test_without_a_key_nothing_is_remembered(self, replicas: list[Idempotency]) -> None:
+        shop = Shop()
+        await buy(replicas[0], shop, key=None)
+        await buy(replicas[0], shop, key=None)
+        assert shop.sold == 2
+
+    async def test_a_key_is_for_one_request_only(self, replicas: list[Idempotency]) -> None:
+        shop = Shop()
+        await buy(replicas[0], shop, item="tea")
+        for replica in replicas:
+            with pytest.raises(IdempotencyKeyReused):
+                await buy(replica, shop, item="coffee")
+        assert shop.sold == 1
+
+    async def test_a_key_in_use_is_for_one_request_only(self, replicas: list[Idempotency]) -> None:
+        shop = Shop(seconds=0.3)
+        first = asyncio.create_task(buy(replicas[0], shop, item="tea"))
+        await until(lambda: shop.sold == 1, seconds=5, what="the work to begin")
+        for replica in replicas:
+            with pytest.raises(IdempotencyKeyReused):
+                await buy(replica, shop, item="coffee")
+        await first
+
+    async def test_who_will_not_wait_is_told_to_come_again(self, replicas: list[Idempotency]) -> None:
+        shop = Shop()
+        shop.doors.clear()
+        first = asyncio.create_task(buy(replicas[0], shop))
+        await until(lambda: shop.sold == 1, seconds=5, what="the work to begin")
+        for replica in replicas:
+            with pytest.raises(OperationInProgress) as told:
+                await buy(replica, shop, wait=0.1)
+            assert int(told.value.headers["Retry-After"]) > 0
+        shop.doors.set()
+        assert (await first).number == 1
+        assert (await buy(replicas[1], shop)).number == 1
+
+    async def test_a_caller_who_leaves_does_not_stop_the_work(self, replicas: list[Idempotency]) -> None:
+        shop = Shop()
+        shop.doors.clear()
+        impatient = asyncio.create_task(buy(replicas[0], shop))
+        await until(lambda: shop.sold == 1, seconds=5, what="the work to begin")
+        impatient.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await impatient
+        shop.doors.set()
+        assert (await buy(replicas[1], shop)).number == 1
+        assert shop.sold == 1
+
+
+class TestFailure:
+    async def test_for_good_is_stored_and_repeated(self, replicas: list[Idempotency]) -> None:
+        shop = Shop()
+        shop.broken_by = NotFound("there is no tea", headers={"X-Shelf": "3"}, shelf=3)
+        with pytest.raises(NotFound):
+            await buy(replicas[0], shop)
+        for replica in replicas:
+            with pytest.raises(Problem) as repeated:
+                await buy(replica, shop)
+            assert repeated.value.document() == shop.broken_by.document()
+            assert repeated.value.headers == {"X-Shelf": "3"}
+        assert shop.sold == 1
+
+    @pytest.mark.parametrize("error", [Unavailable("the till is jammed"), RuntimeError("a bug")])
+    async def test_that_may_pass_frees_the_key(self, replicas: list[Idempotency], error: Exception) -> None:
+        shop = Shop()
+
+        async def fail() -> Receipt:
+            shop.sold += 1
+            raise error
+
+        with pytest.raises(type(error)):
+            await replicas[0].once(
+                identity=WHO, scope="orders", key="k", request=Order(item="tea"), result=Receipt, work=fail, wait=1
+            )
+        assert (await buy(replicas[1], shop, wait=0)).number == 2
+
+    async def test_a_dead_holder_s_lease_runs_out_and_the_next_call_does_the_work(
+        self, replicas: list[Idempotency], databases: list[Database]
+    ) -> None:
+        shop = Shop()
+        # What a killed process leaves behind: a claim, and nobody who extends it.
+        async with databases[1].tenant(WHO.organization) as conn:
+            await conn.execute(
+                "INSERT INTO idempotency (org_id, scope, key, fingerprint, state, holder, lease_until)"
+                " VALUES (%s, 'orders', 'k', %s, 'running', 'dead', now() + interval '0.7 second')",
+                [WHO.organization, fingerprint_of(Order(item="tea"))],
+            )
+        with pytest.raises(OperationInProgress):
+            await buy(replicas[0], shop, wait=0.1)
+        assert (await buy(replicas[0], shop, wait=10)).number == 1
+        assert shop.sold == 1
+
+    async def test_work_that_outlasts_its_lease_keeps_it(self, replicas: list[Idempotency]) -> None:
+        shop = Shop(seconds=2.5)
+        receipts = await asyncio.gather(buy(replicas[0], shop), buy(replicas[1], shop))
+        assert shop.sold == 1
+        assert receipts[0] == receipts[1]
+
+    async def test_a_stopping_service_frees_what_it_could_not_finish(self, replicas: list[Idempotency]) -> None:
+        shop = Shop()
+        shop.doors.clear()
+        unfinished = asyncio.create_task(buy(replicas[0], shop))
+        await until(lambda: shop.sold == 1, seconds=5, what="the work to begin")
+        await replicas[0].drain(0.05)
+        with pytest.raises(asyncio.CancelledError):
+            await unfinished
+        shop.doors.set()
+        assert (await buy(replicas[1], shop, wait=0)).number == 2
+
+    async def test_a_result_survives_a_database_that_restarts_meanwhile(self, tmp_path: Path) -> None:
+        with running_postgres(tmp_path) as postgres:
+            url = postgres.create_service_database("integration")
+            await migrate(url, app_id="integration", migrations=None)
+            async with Database.open(url, app_id="integration") as database:
+                idempotency, shop = Idempotency(database), Shop()
+                shop.doors.clear()
+                buying = asyncio.create_task(buy(idempotency, shop))
+                await until(lambda: shop.sold == 1, seconds=5, what="the work to begin")
+                postgres.server.kill()
+                shop.doors.set()
+                await asyncio.to_thread(postgres.server.start)
+                assert (await buying).number == 1
+                assert (await buy(Idempotency(database), shop)).number == 1
+                assert shop.sold == 1
+
+
+class TestOnceIn:
+    async def create(
+        self, database: Database, idempotency: Idempotency, *, item: str = "tea", key: str | None = "k"
+    ) -> Receipt:
+        async with database.tenant(WHO.organization) as conn:
+
+            async def work() -> Receipt:
+                await conn.execute("INSERT INTO inbox VALUES ('orders', %s, gen_random_uuid()::text)", [item])
+                cursor = await conn.execute("SELECT count(*)::int AS orders FROM inbox")
+                row = await cursor.fetchone()
+                assert row is not None
+                return Receipt(number=row["orders"], item=item)
+
+            return await idempotency.once_in(
+                conn, identity=WHO, scope="orders", key=key, request=Order(item=item), work=work
+            )
+
+    async def test_fifty_at_once_make_one_change(self, databases: list[Database], replicas: list[Idempotency]) -> None:
+        receipts = await asyncio.gather(*(self.create(databases[n % 2], replicas[n % 2]) for n in range(50)))
+        assert {receipt.number for receipt in receipts} == {1}
+
+    async def test_a_change_that_was_rolled_back_was_not_made(
+        self, databases: list[Database], replicas: list[Idempotency]
+    ) -> None:
+        async def fail_after_it() -> None:
+            async with databases[0].tenant(WHO.organization) as conn:
+
+                async def work() -> Receipt:
+                    return Receipt(number=0, item="tea")
+
+                await replicas[0].once_in(
+                    conn, identity=WHO, scope="orders", key="k", request=Order(item="tea"), work=work
+                )
+                raise RuntimeError("before the commit")
+
+        with pytest.raises(RuntimeError, match="before the commit"):
+            await fail_after_it()
+        assert (await self.create(databases[1], replicas[1])).number == 1
+
+    async def test_a_key_is_for_one_request_only(self, databases: list[Database], replicas: list[Idempotency]) -> None:
+        await self.create(databases[0], replicas[0])
+        with pytest.raises(IdempotencyKeyReused):
+            await self.create(databases[0], replicas[0], item="coffee")
+
+    async def test_without_a_key_every_call_counts(
+        self, databases: list[Database], replicas: list[Idempotency]
+    ) -> None:
+        numbers = [(await self.create(databases[0], replicas[0], key=None)).number for _ in range(3)]
+        assert numbers == [1, 2, 3]
+
+    async def test_needs_to_know_what_the_work_returns(
+        self, databases: list[Database], replicas: list[Idempotency]
+    ) -> None:
+        with pytest.raises(TypeError, match="result="):
+            async with databases[0].tenant(WHO.organization) as conn:
+                await replicas[0].once_in(
+                    conn, identity=WHO, scope="s", key="k", request=Order(item="tea"), work=lambda: Shop().sell()
+                )
