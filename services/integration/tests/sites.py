@@ -50,7 +50,7 @@ async def site(routes: Mapping[str, Handler], *, tls: ssl.SSLContext | None = No
     async def handle(request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         seen.append((request.method, request.path, headers, await request.read()))
-        return await routes[request.path](request)
+        return await routes.get(request.path, _nothing_there)(request)
 
     server = web.AppRunner(_application(handle), shutdown_timeout=0.1)
     await server.setup()
@@ -60,6 +60,10 @@ async def site(routes: Mapping[str, Handler], *, tls: ssl.SSLContext | None = No
         yield Site(server.addresses[0][1], seen)
     finally:
         await server.cleanup()
+
+
+async def _nothing_there(_: web.Request) -> web.Response:
+    return web.Response(status=404)
 
 
 def _application(handle: Handler) -> web.Application:

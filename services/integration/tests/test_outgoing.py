@@ -45,7 +45,7 @@ def _paths(failed: ValidationFailed) -> list[str]:
 def test_headers_that_are_ours(name: str) -> None:
     with pytest.raises(ValidationFailed) as failed:
         outgoing(HttpSend(url=URL, headers={name: "canary"}))
-    assert _paths(failed.value) == [f"headers.{name}"]
+    assert _paths(failed.value) == [f"body.headers.{name}"]
     assert "canary" not in str(failed.value.document())
 
 
@@ -64,13 +64,13 @@ def test_header_names_cannot_break_out(name: str) -> None:
 def test_the_same_header_twice() -> None:
     with pytest.raises(ValidationFailed) as failed:
         outgoing(HttpSend(url=URL, headers={"X-Mine": "1", "x_mine": "2"}))
-    assert _paths(failed.value) == ["headers.x_mine"]
+    assert _paths(failed.value) == ["body.headers.x_mine"]
 
 
 def test_everything_wrong_is_told_at_once_and_nothing_is_repeated() -> None:
     with pytest.raises(ValidationFailed) as failed:
         outgoing(HttpSend(url="http://me:canary@example.com", headers={"Host": "canary"}, body=float("nan")))
-    assert _paths(failed.value) == ["url", "headers.Host", "body"]
+    assert _paths(failed.value) == ["body.url", "body.headers.Host", "body.body"]
     assert "canary" not in str(failed.value.document())
 
 

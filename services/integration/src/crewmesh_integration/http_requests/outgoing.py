@@ -68,7 +68,7 @@ def _target(url: str, problems: dict[str, str]) -> Target | None:
     try:
         return parse_target(url)
     except BadUrlError as error:
-        problems["url"] = f"this URL cannot be used: {error}"
+        problems["body.url"] = f"this URL cannot be used: {error}"
         return None
 
 
@@ -79,9 +79,9 @@ def _header_problems(headers: Mapping[str, str]) -> dict[str, str]:
         # Many servers hand "Content_Length" to the application as if it were "Content-Length".
         plain = name.lower().replace("_", "-")
         if plain in _OURS or plain.startswith(_OURS_PREFIX):
-            problems[f"headers.{name}"] = "this header is set by Crewmesh; leave it away"
+            problems[f"body.headers.{name}"] = "this header is set by Crewmesh; leave it away"
         elif plain in seen:
-            problems[f"headers.{name}"] = "this header is there more than once; keep one of them"
+            problems[f"body.headers.{name}"] = "this header is there more than once; keep one of them"
         seen.add(plain)
     return problems
 
@@ -95,7 +95,7 @@ def _body(body: JsonValue, headers: Mapping[str, str], problems: dict[str, str])
             return body.encode()
         return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
-        problems["body"] = "this is not valid JSON: numbers must be finite, text must be valid Unicode"
+        problems["body.body"] = "this is not valid JSON: numbers must be finite, text must be valid Unicode"
         return None
 
 
