@@ -12,7 +12,7 @@ import psutil
 from crewmesh_tools.mesh.layout import Layout
 from crewmesh_tools.mesh.process import Process
 from crewmesh_tools.mesh.specs import ProcessSpec
-from crewmesh_tools.mesh.state import created_at, same_process
+from crewmesh_tools.mesh.state import same_process
 
 Supervise = Callable[[ProcessSpec], Process]
 Script = Callable[[str], ProcessSpec]
@@ -54,6 +54,12 @@ async def test_a_process_that_never_gets_ready_is_reported(supervise: Supervise,
     await process.hopeless.wait()
     assert process.detail == "exit status 3"
     assert not process.ready_once.is_set()
+
+
+async def test_one_that_ends_before_it_can_be_looked_at(supervise: Supervise, server_spec: ProcessSpec) -> None:
+    process = supervise(replace(server_spec, command=("/bin/true",)))
+    await process.hopeless.wait()
+    assert process.detail == "exit status 0"
 
 
 async def test_a_program_that_does_not_exist_is_reported(supervise: Supervise, server_spec: ProcessSpec) -> None:
@@ -142,7 +148,7 @@ async def test_work_after_the_first_answer_delays_readiness_and_is_tried_again(
 
 
 def test_a_reused_process_id_is_somebody_else() -> None:
-    mine = os.getpid()
-    assert same_process(mine, created_at(mine)) is not None
-    assert same_process(mine, created_at(mine) - 100) is None
+    mine = psutil.Process()
+    assert same_process(mine.pid, mine.create_time()) is not None
+    assert same_process(mine.pid, mine.create_time() - 100) is None
     assert same_process(None, None) is None

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+import psutil
 import pytest
 from crewmesh_tools.mesh.errors import MeshError
 from crewmesh_tools.mesh.layout import Layout
@@ -21,7 +22,6 @@ from crewmesh_tools.mesh.specs import ProcessSpec
 from crewmesh_tools.mesh.state import (
     MeshStatus,
     ProcessStatus,
-    created_at,
     holding_lock,
     is_locked,
     read_status,
@@ -33,6 +33,10 @@ from crewmesh_tools.mesh.supervisor import Supervisor
 Script = Callable[[str], ProcessSpec]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 KEYS = Secrets({"first-run-api-key": "cm_test"})
+
+
+def birth(pid: int) -> float:
+    return psutil.Process(pid).create_time()
 
 
 def phase_of(layout: Layout) -> str | None:
@@ -115,7 +119,7 @@ async def test_children_die_with_a_supervisor_that_is_killed(until: Until) -> No
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE)
     assert parent.stdout is not None
     child = int(await parent.stdout.readline())
-    created = created_at(child)
+    created = birth(child)
     assert same_process(child, created) is not None
     parent.kill()
     await parent.wait()
@@ -147,13 +151,13 @@ def test_leftovers_are_ended_only_when_they_are_what_was_recorded(
 ) -> None:
     stranger, left = sleeper(), sleeper()
     try:
-        write_status(layout.state_file, status_of(stranger, created_at(stranger.pid) - 100))
+        write_status(layout.state_file, status_of(stranger, birth(stranger.pid) - 100))
         assert clean_up(layout) == []
         assert stranger.poll() is None
 
-        write_status(layout.state_file, status_of(left, created_at(left.pid)))
+        write_status(layout.state_file, status_of(left, birth(left.pid)))
         assert clean_up(layout) == ["left"]
-        assert same_process(left.pid, created_at(stranger.pid)) is None
+        assert left.wait() == -signal.SIGTERM
     finally:
         for process in (stranger, left):
             process.kill()
@@ -165,7 +169,7 @@ def test_nothing_is_cleaned_up_while_a_supervisor_lives(
 ) -> None:
     process = sleeper()
     try:
-        write_status(layout.state_file, status_of(process, created_at(process.pid)))
+        write_status(layout.state_file, status_of(process, birth(process.pid)))
         with holding_lock(layout.lock_file):
             assert is_locked(layout.lock_file)
             assert clean_up(layout) == []
@@ -190,5 +194,5 @@ def test_a_supervisor_that_does_not_listen_is_killed(layout: Layout) -> None:
     assert deaf.stdout is not None
     assert deaf.stdout.readline()
     deaf.stdout.close()
-    assert stop_supervisor(status_of(deaf, created_at(deaf.pid)), seconds=0.3) is False
+    assert stop_supervisor(status_of(deaf, birth(deaf.pid)), seconds=0.3) is False
     assert deaf.wait() == -signal.SIGKILL

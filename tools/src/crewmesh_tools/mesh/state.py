@@ -80,8 +80,12 @@ def same_process(pid: int | None, created: float | None) -> psutil.Process | Non
     return process if alive else None
 
 
-def created_at(pid: int) -> float:
-    return psutil.Process(pid).create_time()
+def created_at(pid: int) -> float | None:
+    """When it started; nothing when it is gone already."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return None
 
 
 @contextmanager

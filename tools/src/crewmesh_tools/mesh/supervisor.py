@@ -46,6 +46,7 @@ class Supervisor:
         self._processes: dict[str, Process] = {}
         self._stop = asyncio.Event()
         self._me = os.getpid()
+        self._created = created_at(self._me) or self._began
 
     async def run(self, plan: Callable[[], Plan]) -> int:
         """Until told to stop or the start turns out to be hopeless; the exit status says which."""
@@ -57,8 +58,8 @@ class Supervisor:
             await self._live(made)
         except MeshError as error:
             self._problem = str(error)
-        except Exception:  # whatever it was, the children are stopped by now and it must be told
-            self._problem = f"The supervisor failed; please report this.\n{traceback.format_exc()}"
+        except Exception as error:  # whatever it was, the children are stopped by now and it must be told
+            self._problem = _our_mistake(error)
         self._phase = "failed" if self._problem else "stopped"
         self._save()
         return 1 if self._problem else 0
@@ -80,7 +81,16 @@ class Supervisor:
             log = RotatingLog(self._layout.logs / f"{spec.name}.log")
             self._processes[spec.name] = Process(spec, log, self._save)
         self._enter("starting")
-        return [asyncio.create_task(process.run(self._processes)) for process in self._processes.values()]
+        tasks = [asyncio.create_task(process.run(self._processes)) for process in self._processes.values()]
+        for task in tasks:
+            task.add_done_callback(self._supervision_ended)
+        return tasks
+
+    def _supervision_ended(self, task: asyncio.Task[None]) -> None:
+        """A process without supervision is worse than none: a mistake of ours ends the mesh, and is told."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._problem = _our_mistake(error)
+            self._stop.set()
 
     async def _unless_stopped(self, work: asyncio.Task[None]) -> bool:
         stop = asyncio.create_task(self._stop.wait())
@@ -135,7 +145,8 @@ class Supervisor:
         if not late:
             return f"The starter content did not appear within {START_SECONDS:g} s. See what is wrong: make logs"
         reasons = "\n".join(f"  {process.spec.name}: {process.state} {process.detail}" for process in late)
-        first = next((process for process in late if process.state != "waiting"), late[0])
+        # Who has died is more telling than who still waits, an app more than the sidecar that waits for it.
+        first = max(late, key=lambda process: (process.state != "waiting", process.restarts, process.spec.tier))
         return f"Not ready within {START_SECONDS:g} s:\n{reasons}\n{self._tail(first.spec.name)}"
 
     def _tail(self, name: str) -> str:
@@ -169,7 +180,7 @@ class Supervisor:
         return MeshStatus(
             phase=self._phase,
             supervisor_pid=self._me,
-            supervisor_created=created_at(self._me),
+            supervisor_created=self._created,
             started_at=self._began,
             ready_after=self._ready_after,
             first_run=self._first_run,
@@ -184,6 +195,10 @@ class Supervisor:
             write_status(self._layout.state_file, self.status())
         except OSError as error:  # a full disk must not take the mesh down
             print(f"the state file could not be written: {error.strerror}", flush=True)
+
+
+def _our_mistake(error: BaseException) -> str:
+    return "The supervisor failed; please report this.\n" + "".join(traceback.format_exception(error))
 
 
 def supervise(layout: Layout, binaries: Path) -> int:
