@@ -155,9 +155,10 @@ def test_leftovers_are_ended_only_when_they_are_what_was_recorded(
         assert clean_up(layout) == []
         assert stranger.poll() is None
 
-        write_status(layout.state_file, status_of(left, birth(left.pid)))
+        born = birth(left.pid)
+        write_status(layout.state_file, status_of(left, born))
         assert clean_up(layout) == ["left"]
-        assert left.wait() == -signal.SIGTERM
+        assert same_process(left.pid, born) is None
     finally:
         for process in (stranger, left):
             process.kill()
