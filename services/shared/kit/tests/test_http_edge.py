@@ -21,8 +21,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 MOST_BYTES = 2048
-READER = auth_headers(identity("things:read"), audience="knowledge")
 SIDECAR = {"dapr-api-token": APP_API_TOKEN}
+
+
+def reader() -> dict[str, str]:
+    """Made when it is needed: a token lives for a minute only."""
+    return auth_headers(identity("things:read"), audience="knowledge")
 
 
 class Part(BaseModel):
@@ -110,7 +114,7 @@ def problem(answer: httpx2.Response, status: int, slug: str) -> JsonObject:
 
 class TestAccess:
     async def test_nobody_gets_in_without_the_sidecars_token(self, client: httpx2.AsyncClient) -> None:
-        bearer = {"authorization": READER["authorization"]}
+        bearer = {"authorization": reader()["authorization"]}
         for headers in (bearer, {**bearer, "dapr-api-token": "wrong"}, {**bearer, "dapr-api-token": ""}):
             problem(await client.get("/v1/things/a", headers=headers), 401, "unauthenticated")
         problem(await client.get("/dapr/subscribe"), 401, "unauthenticated")
@@ -135,7 +139,7 @@ class TestAccess:
         assert "things:read" in str(document["detail"])
 
     async def test_who_is_asking_reaches_the_handler(self, client: httpx2.AsyncClient) -> None:
-        answer = await client.get("/v1/things/a", headers=READER)
+        answer = await client.get("/v1/things/a", headers=reader())
         assert answer.json()["name"] == f"a of {identity().organization}"
 
     async def test_what_the_service_holds_reaches_the_handler(self, client: httpx2.AsyncClient) -> None:
@@ -154,7 +158,7 @@ class TestAccess:
         router.add_api_route("/v1/all", lambda: "x")
         async with running(service(routers=(router,)).app) as client:
             problem(await client.get("/v1/all", headers=SIDECAR), 401, "unauthenticated")
-            assert (await client.get("/v1/all", headers=READER)).status_code == 200
+            assert (await client.get("/v1/all", headers=reader())).status_code == 200
 
 
 class TestEdge:
@@ -168,10 +172,10 @@ class TestEdge:
 
 
 class TestBadRequests:
-    JSON = {**READER, "content-type": "application/json"}
-
-    async def post(self, client: httpx2.AsyncClient, body: bytes, **headers: str) -> httpx2.Response:
-        return await client.post("/v1/things", content=body, headers={**self.JSON, **headers})
+    async def post(
+        self, client: httpx2.AsyncClient, body: bytes | AsyncIterator[bytes], media_type: str = "application/json"
+    ) -> httpx2.Response:
+        return await client.post("/v1/things", content=body, headers={**reader(), "content-type": media_type})
 
     async def test_a_good_one_passes(self, client: httpx2.AsyncClient) -> None:
         assert (await self.post(client, b'{"name": "a"}')).json() == {"name": "a", "parts": []}
@@ -198,16 +202,16 @@ class TestBadRequests:
 
     @pytest.mark.parametrize("media_type", ["text/plain", "application/xml", "application/x-www-form-urlencoded", ""])
     async def test_another_media_type(self, client: httpx2.AsyncClient, media_type: str) -> None:
-        answer = await self.post(client, b'{"name": "a"}', **{"content-type": media_type})
+        answer = await self.post(client, b'{"name": "a"}', media_type)
         problem(answer, 415, "unsupported-media-type")
 
     async def test_json_by_a_longer_name(self, client: httpx2.AsyncClient) -> None:
         for media_type in ("application/json; charset=utf-8", "application/cloudevents+json"):
-            answer = await self.post(client, b'{"name": "a"}', **{"content-type": media_type})
+            answer = await self.post(client, b'{"name": "a"}', media_type)
             assert answer.status_code == 200
 
     async def test_a_wrong_parameter_is_an_invalid_request(self, client: httpx2.AsyncClient) -> None:
-        answer = await client.get("/v1/things/a?size=big", headers=READER)
+        answer = await client.get("/v1/things/a?size=big", headers=reader())
         document = problem(answer, 400, "invalid-request")
         assert cast("list[JsonObject]", document["errors"])[0]["path"] == "query.size"
 
@@ -219,8 +223,7 @@ class TestBadRequests:
             for _ in range(MOST_BYTES):
                 yield b"xx"
 
-        answer = await client.post("/v1/things", content=growing(), headers=self.JSON)
-        problem(answer, 413, "payload-too-large")
+        problem(await self.post(client, growing()), 413, "payload-too-large")
 
     async def test_a_body_of_just_the_size_is_read(self, client: httpx2.AsyncClient) -> None:
         problem(await self.post(client, b"x" * MOST_BYTES), 400, "malformed-json")
@@ -229,15 +232,15 @@ class TestBadRequests:
 class TestFailures:
     async def test_an_unknown_path(self, client: httpx2.AsyncClient) -> None:
         for path in ("/v2/things", "/v1/things/a/b/c", "/v1/things/"):
-            problem(await client.get(path, headers=READER), 404, "not-found")
+            problem(await client.get(path, headers=reader()), 404, "not-found")
 
     async def test_a_wrong_method(self, client: httpx2.AsyncClient) -> None:
-        answer = await client.put("/v1/things", headers=READER)
+        answer = await client.put("/v1/things", headers=reader())
         problem(answer, 405, "method-not-allowed")
         assert answer.headers["allow"] == "POST"
 
     async def test_a_problem_of_ours(self, client: httpx2.AsyncClient) -> None:
-        problem(await client.get("/v1/things/none", headers=READER), 404, "not-found")
+        problem(await client.get("/v1/things/none", headers=reader()), 404, "not-found")
         limited = await client.get("/v1/things/limited", headers=SIDECAR)
         document = problem(limited, 429, "too-many-requests")
         assert (limited.headers["retry-after"], document["limit"], document["retryable"]) == ("7", 3, True)
@@ -254,13 +257,13 @@ class TestFailures:
 
     async def test_the_callers_trace_is_continued(self, client: httpx2.AsyncClient) -> None:
         trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
-        headers = {**READER, "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+        headers = {**reader(), "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
         document = problem(await client.get("/v1/things/none", headers=headers), 404, "not-found")
         assert document["trace_id"] == trace_id
 
     @pytest.mark.parametrize("traceparent", ["", "00", "00-zz-zz-01", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "é"])
     async def test_a_broken_trace_header_does_no_harm(self, client: httpx2.AsyncClient, traceparent: str) -> None:
-        headers = httpx2.Headers({**READER, "traceparent": traceparent}, encoding="utf-8")
+        headers = httpx2.Headers({**reader(), "traceparent": traceparent}, encoding="utf-8")
         problem(await client.get("/v1/things/none", headers=headers), 404, "not-found")
 
 
@@ -272,8 +275,8 @@ class TestAbout:
         assert (version["app"], version["version"]) == ("knowledge", "1.2.3")
 
     async def test_requests_are_counted_by_route_template(self, client: httpx2.AsyncClient) -> None:
-        await client.get("/v1/things/one", headers=READER)
-        await client.get("/v1/things/two", headers=READER)
+        await client.get("/v1/things/one", headers=reader())
+        await client.get("/v1/things/two", headers=reader())
         await client.delete("/v1/things/one/parts/two", headers=SIDECAR)
         await client.get("/v9", headers=SIDECAR)
         text = (await client.get("/metrics")).text
