@@ -36,6 +36,7 @@ async function generate(llama, model, slot, wanted, {onText, signal}) {
         topP: wanted.topP,
         seed: wanted.seed ?? Math.floor(Math.random() * 2 ** 31),
         customStopTriggers: wanted.stop,
+        repeatPenalty: grammar ? undefined : againstLoops(wanted),
         onTextChunk: onText || undefined,
         onToken: (tokens) => (completionTokens += tokens.length)
     });
@@ -46,6 +47,11 @@ async function generate(llama, model, slot, wanted, {onText, signal}) {
         promptTokensRemoved: prompt.removed,
         completionTokens
     };
+}
+
+/** So small a model soon says the same again and again; callers who want it otherwise send penalties of their own. */
+function againstLoops({frequencyPenalty = 0.2, presencePenalty = 0.1}) {
+    return {penalty: 1.15, frequencyPenalty, presencePenalty, lastTokens: 128};
 }
 
 async function grammarFor(llama, format) {

@@ -106,6 +106,8 @@ export function parseChatRequest(text, modelName) {
         maxTokens: number(body, "max_completion_tokens", undefined, 1, 100_000, true) ?? number(body, "max_tokens", undefined, 1, 100_000, true),
         temperature: number(body, "temperature", 1, 0, 2),
         topP: number(body, "top_p", 1, 0, 1),
+        frequencyPenalty: number(body, "frequency_penalty", undefined, -2, 2),
+        presencePenalty: number(body, "presence_penalty", undefined, -2, 2),
         seed: number(body, "seed", undefined, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, true),
         stop: stopOf(body),
         format: formatOf(body)

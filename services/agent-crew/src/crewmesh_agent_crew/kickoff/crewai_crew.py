@@ -76,6 +76,12 @@ class _Crew(Crew):
     _task_output_handler: _KeepsNothing = PrivateAttr(default_factory=_KeepsNothing)  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
+class _Task(Task):
+    def prompt(self) -> str:
+        """As it was written, without CrewAI's own exhortations: small models obey those instead of the task."""
+        return f"{self.description}\n\n{self.expected_output}"
+
+
 class CrewAiCrew:
     """``work()`` runs the crew to its end in the calling thread."""
 
@@ -84,7 +90,7 @@ class CrewAiCrew:
         agents = {agent.name: _agent(agent.role, agent.goal, agent.backstory, llm) for agent in definition.agents}
         tasks: dict[str, Task] = {}
         for task in definition.tasks:
-            tasks[task.name] = Task(
+            tasks[task.name] = _Task(
                 name=task.name,
                 description=hide(task.described(values)),
                 expected_output=hide(task.expected_output),
