@@ -187,3 +187,14 @@ async def test_answers_without_a_body_have_none(app: FastAPI, upstream: Upstream
     async with running(app) as client:
         answer = await client.get("/v1/runs", headers=BEARER)
     assert (answer.status_code, answer.content, answer.headers["etag"]) == (status, b"", '"1"')
+
+
+async def test_requests_are_counted_by_resource_never_by_path(app: FastAPI) -> None:
+    async with running(app) as client:
+        await client.get("/v1/deliveries/dlv_secret", headers=BEARER)
+        await client.get("/v1/no-such-thing-here", headers=BEARER)
+        metrics = (await client.get("/metrics")).text
+    assert 'crewmesh_http_requests_total{method="GET",route="/v1/deliveries/{path}",status="200"}' in metrics
+    assert 'route="/v1/{resource}",status="404"' in metrics
+    assert "dlv_secret" not in metrics
+    assert "no-such-thing" not in metrics

@@ -68,5 +68,5 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_doors)
     service.background("last use of keys", lambda resources: resources.get(LastUse).keep_flushing())
     service.routes(me.router, openapi.router)
-    service.app.router.routes.extend(proxy_routes(service.resources))  # last: what is not ours has another owner
+    service.app.router.routes[:0] = proxy_routes(service.resources)  # first: they are asked for by far the most
     return service.app

@@ -87,30 +87,27 @@ class Proxy:
             raise
 
 
-class ResourceRoute(BaseRoute):
-    """Everything at and below one path; metrics are counted under it."""
+class ProxyRoute(BaseRoute):
+    """Everything at and below one resource of another service; or, with no resource, all that is nobody's."""
 
-    def __init__(self, prefix: str, resources: Resources, *, but: tuple[str, ...] = ()) -> None:
-        self.path = f"{prefix}/{{path}}"
-        self._prefix = prefix
-        self._below = f"{prefix}/"
-        self._but = but
+    def __init__(self, resource: str | None, resources: Resources) -> None:
+        self.path = f"/v1/{resource}/{{path}}" if resource else "/v1/{resource}"  # requests are counted by this
+        self._resource = resource
         self._resources = resources
         # Read at start-up, where every route has to say who may use it.
         self.dependant = Dependant(dependencies=[Dependant(call=WithKey())])
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         path: str = scope["path"]
-        if scope["type"] != "http" or not (path == self._prefix or path.startswith(self._below)) or path in self._but:
+        if scope["type"] != "http" or not path.startswith("/v1/"):
             return Match.NONE, {}
-        return Match.FULL, {"route": self}
+        asked = path.split("/", 3)[2]
+        ours = asked == self._resource if self._resource else asked not in OWN_RESOURCES
+        return (Match.FULL, {"route": self}) if ours else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._resources.get(Proxy)(scope, receive, send)
 
 
 def proxy_routes(resources: Resources) -> list[BaseRoute]:
-    """One for each resource that has an owner, and one that says what there is for all others."""
-    own = tuple(f"/v1/{resource}" for resource in OWN_RESOURCES)
-    others = ResourceRoute("/v1", resources, but=own)
-    return [*(ResourceRoute(f"/v1/{resource}", resources) for resource in OWNERS), others]
+    return [ProxyRoute(resource, resources) for resource in (*OWNERS, None)]
