@@ -59,6 +59,7 @@ def sidecar_spec(layout: Layout, app: App, secrets: Secrets, daprd: Path, needs:
             *("--dapr-graceful-shutdown-seconds", "3", "--disable-builtin-k8s-secret-store", "--log-as-json"),
         ),
         env=go_environment(
+            layout,
             DAPR_API_TOKEN=secrets[f"dapr-api-token-{app.app_id}"],
             APP_API_TOKEN=secrets[f"app-api-token-{app.app_id}"],
             DAPR_HOST_IP=_LOCAL,

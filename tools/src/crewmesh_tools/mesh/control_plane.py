@@ -41,11 +41,16 @@ def control_plane(layout: Layout, binaries: Path) -> tuple[ProcessSpec, ...]:
     return (_sentry(layout, binaries), _placement(layout, binaries), _scheduler(layout, binaries))
 
 
-def go_environment(**more: str) -> dict[str, str]:
-    """What the Dapr programs need of ours. A higher GC frequency costs little here and keeps idle memory low."""
+def go_environment(layout: Layout, **more: str) -> dict[str, str]:
+    """What the Dapr programs need of ours. A higher GC frequency costs little here and keeps idle memory low.
+
+    They put identity files under a fixed name into the temporary folder, where those of another mesh, or another user,
+    would be in the way: so each mesh has its own.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TZ") if name in os.environ}
     telemetry = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
-    return {"GOGC": os.environ.get("GOGC", "60"), "NAMESPACE": "default", **kept, **telemetry, **more}
+    fixed = {"GOGC": os.environ.get("GOGC", "60"), "NAMESPACE": "default", "TMPDIR": str(layout.temporary)}
+    return {**fixed, **kept, **telemetry, **more}
 
 
 def _sentry(layout: Layout, binaries: Path) -> ProcessSpec:
@@ -58,7 +63,7 @@ def _sentry(layout: Layout, binaries: Path) -> ProcessSpec:
             *("--config", str(layout.sentry_file)),
             *_addresses(*ports),
         ),
-        env=go_environment(),
+        env=go_environment(layout),
         cwd=layout.home,
         port=ports[0],
         ports=ports,
@@ -79,7 +84,7 @@ def _placement(layout: Layout, binaries: Path) -> ProcessSpec:
             *_secured(layout),
             *_addresses(*ports),
         ),
-        env=go_environment(),
+        env=go_environment(layout),
         cwd=layout.home,
         port=ports[0],
         ports=(*ports, raft),
@@ -105,7 +110,7 @@ def _scheduler(layout: Layout, binaries: Path) -> ProcessSpec:
             *_secured(layout),
             *_addresses(*ports),
         ),
-        env=go_environment(),
+        env=go_environment(layout),
         cwd=layout.home,
         port=ports[0],
         ports=(*ports, client, peer),

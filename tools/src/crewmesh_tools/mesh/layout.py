@@ -65,6 +65,10 @@ class Layout:
         return self.state / "seeded"
 
     @property
+    def temporary(self) -> Path:
+        return self.state / "tmp"
+
+    @property
     def issuer(self) -> Path:
         return self.state / "sentry"
 

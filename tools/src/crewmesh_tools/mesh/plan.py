@@ -30,7 +30,7 @@ def make_plan(layout: Layout, binaries: Path, environ: Mapping[str, str] = os.en
     """Makes folders, secrets and configuration files on the way; raises MeshError when something must be put right."""
     # Passable for the account the database runs as; the files in it are closed one by one.
     layout.state.mkdir(mode=0o711, parents=True, exist_ok=True)
-    for folder in (layout.logs, layout.state / "blobs"):
+    for folder in (layout.logs, layout.state / "blobs", layout.temporary):
         folder.mkdir(mode=0o700, exist_ok=True)
     check_disk(layout.state)
     apps = read_dapr_file(layout.dapr_file)
