@@ -11,6 +11,7 @@ from aiohttp import web
 from crewmesh_contracts.base import JsonValue
 from crewmesh_contracts.invocations import HttpReply
 from crewmesh_testkit.identities import identity
+from crewmesh_testkit.receiver import Receiver
 from standardwebhooks import Webhook
 
 from .running import RUN, SECRET, Integration, integration
@@ -39,24 +40,20 @@ async def test_a_webhook_arrives_signed(service: Integration) -> None:
 
 class TestOnce:
     async def test_fifty_at_once_send_one(self, service: Integration) -> None:
-        async def slow(_: web.Request) -> web.Response:
-            await asyncio.sleep(0.1)
-            return web.json_response({"number": len(receiver.seen)})
-
-        async with site({"/hook": slow}) as receiver:
+        async with Receiver(delay=lambda: 0.1) as receiver:
             url = receiver.url("/hook")
             answers = await asyncio.gather(*(service.send("one key", url=url, body={"a": 1}) for _ in range(50)))
         assert [answer.status_code for answer in answers] == [200] * 50
-        assert {answer.text for answer in answers} == {answers[0].text}
-        assert len(receiver.seen) == 1
+        assert all(answer.json() == answers[0].json() for answer in answers)
+        assert receiver.counts_by_key() == {"one key": 1}
         assert len(await service.deliveries()) == 1
 
     async def test_fifty_at_once_at_two_replicas_send_one(self, database: str) -> None:
-        async def slow(_: web.Request) -> web.Response:
-            await asyncio.sleep(0.1)
-            return web.json_response({"number": len(receiver.seen)})
-
-        async with integration(database) as one, integration(database) as other, site({"/hook": slow}) as receiver:
+        async with (
+            integration(database) as one,
+            integration(database) as other,
+            Receiver(delay=lambda: 0.1) as receiver,
+        ):
             answers = await asyncio.gather(
                 *(
                     replica.send("one key", one.run(), url=receiver.url("/hook"))
@@ -66,7 +63,13 @@ class TestOnce:
             )
         assert Counter(answer.status_code for answer in answers) == {200: 50}
         assert all(answer.json() == answers[0].json() for answer in answers)
-        assert len(receiver.seen) == 1
+        assert receiver.counts_by_key() == {"one key": 1}
+
+    async def test_fifty_keys_at_once_send_fifty(self, service: Integration) -> None:
+        async with Receiver() as receiver:
+            keys = [f"key {number}" for number in range(50)]
+            await asyncio.gather(*(service.send(key, url=receiver.url("/hook")) for key in keys * 2))
+        assert receiver.counts_by_key() == dict.fromkeys(keys, 1)
 
     async def test_a_repetition_gets_the_recorded_reply(self, service: Integration) -> None:
         async with site({"/hook": ok}) as receiver:

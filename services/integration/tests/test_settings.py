@@ -21,6 +21,10 @@ def test_ports_of_the_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     assert IntegrationSettings().refused_ports == {3500, 5480, 6380, 8083, 3503, 4503}
 
 
+def test_the_local_mesh_is_refused_without_being_told() -> None:
+    assert {8080, 3503, 5503, 9300, 5480, 6380} <= IntegrationSettings().refused_ports
+
+
 @pytest.mark.parametrize("ports", ["all", "3500;3501", "99999", "-1"])
 def test_misspelt_ports_stop_the_service(monkeypatch: pytest.MonkeyPatch, ports: str) -> None:
     monkeypatch.setenv("CREWMESH_OUTBOUND__MESH_PORTS", ports)

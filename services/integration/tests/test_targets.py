@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from crewmesh_integration.guard.targets import BadUrlError, parse_target
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 REFUSED = [
     "",
@@ -78,6 +82,7 @@ REFUSED = [
     f"http://{'a' * 64}.com/",
     f"http://{'a.' * 127}com/",
     "http://xn--\udc80.com/",
+    "http://example.com/\udc80",
     "http://‮moc.elpmaxe/",
 ]
 
@@ -111,3 +116,40 @@ def test_an_error_does_not_repeat_the_url() -> None:
     with pytest.raises(BadUrlError) as refused:
         parse_target("http://user:canary@example.com/?token=canary")
     assert "canary" not in str(refused.value)
+
+
+# Pieces that parsers have been known to disagree about, in any order.
+_PIECES = st.sampled_from(
+    [
+        *("http://", "https://", "//", "/", "\\", "@", ":", ":80", "?", "#", "%2f", "%00", ".", "..", "[", "]", "::1"),
+        *("127.0.0.1", "2130706433", "0x7f", "localhost", "example.com", "a", "ß", "。", "①", "\t", "\n", " ", "xn--"),
+    ]
+)
+_URLS = st.one_of(
+    st.text(max_size=60),
+    st.lists(_PIECES, max_size=8).map("".join),
+    st.lists(_PIECES, max_size=6).map(lambda pieces: "http://" + "".join(pieces)),
+)
+
+
+@given(_URLS)
+@settings(max_examples=1_000, deadline=None)
+def test_whatever_is_accepted_means_the_same_to_the_http_client(text: str) -> None:
+    try:
+        target = parse_target(text)
+    except BadUrlError:
+        return
+    url = target.url
+    assert (url.scheme, url.raw_host, url.port) == target.origin
+    assert url.user is None
+    assert url.password is None
+    assert (url.raw_path, url.raw_query_string) == (target.path, target.query)
+    assert parse_target(str(url)) == target
+    assert str(url).isascii()
+
+
+@given(st.text(max_size=5_000))
+@settings(max_examples=50, deadline=500)
+def test_reading_takes_no_longer_for_odd_text(text: str) -> None:
+    with suppress(BadUrlError):
+        parse_target("http://" + text)

@@ -17,7 +17,7 @@ from crewmesh_integration.guard.addresses import Address, address_of
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
-_FORBIDDEN_CHARACTER = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029]")
+_FORBIDDEN_CHARACTER = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029\ud800-\udfff]")
 _AUTHORITY = re.compile(r"^(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:@%/?#]+))(?P<port>:[0-9]{1,5})?$")
 _LABEL = re.compile(r"^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$")
 # What inet_aton and browsers would still take for an IPv4 address: 2130706433, 0x7f.1, 0177.0.0.1, 127.1
