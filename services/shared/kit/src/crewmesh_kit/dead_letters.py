@@ -35,6 +35,9 @@ _GAVE_UP = "it was tried again and again, as long as the delivery policy allows,
 _BYTES = "data:application/octet-stream;base64,"
 _VISIBLE = "(org_id = %(organization)s OR (%(operator)s AND org_id IS NULL))"
 
+# No JSON, or JSON that PostgreSQL cannot hold: a NUL character, half a surrogate, too deep.
+_NO_JSON = (ValueError, RecursionError, psycopg.DataError, psycopg.errors.StatementTooComplex)
+
 log = get_logger(__name__)
 
 
@@ -66,7 +69,7 @@ class DeadLetters:
             try:
                 async with conn.transaction():
                     await _insert(conn, letter_id, notice, as_event=True)
-            except (psycopg.DataError, ValueError):  # no JSON, or JSON that PostgreSQL cannot hold
+            except _NO_JSON:
                 await _insert(conn, letter_id, notice, as_event=False)
 
     async def list(self, identity: Identity, page: PageRequest) -> Page[DeadLetter]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 
 import pytest
 
+from crewmesh_testkit.collector import SpanCollector, running_collector
 from crewmesh_testkit.mesh import MeshProcess
 from crewmesh_testkit.servers import PostgresServer, running_postgres, running_valkey
 
@@ -31,9 +32,17 @@ def database_url(postgres: PostgresServer) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Generator[MeshProcess]:
+def collector() -> Generator[SpanCollector]:
+    """Where the services of the mesh send their spans."""
+    with running_collector() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory: pytest.TempPathFactory, collector: SpanCollector) -> Generator[MeshProcess]:
     """The whole mesh, real from end to end, shared by all tests that want it."""
-    process = MeshProcess(tmp_path_factory.mktemp("mesh"))
+    environment = {"CREWMESH_TELEMETRY__OTLP_ENDPOINT": collector.url}
+    process = MeshProcess(tmp_path_factory.mktemp("mesh"), environment=environment)
     process.start()
     try:
         yield process

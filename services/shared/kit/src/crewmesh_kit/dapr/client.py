@@ -11,10 +11,12 @@ from dapr.conf import settings as sdk_settings
 from grpc import RpcError, StatusCode
 from grpc.aio import AioRpcError
 
-from crewmesh_kit.errors import BadGateway, GatewayTimeout, PayloadTooLarge, Problem, Unavailable
+from crewmesh_kit.errors import BadGateway, GatewayTimeout, NotFound, PayloadTooLarge, Problem, Unavailable
 from crewmesh_kit.settings import DaprSettings
 
 _AWAY = (StatusCode.UNAVAILABLE, StatusCode.ABORTED, StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.CANCELLED)
+# Components tell a missing secret or file as an internal error, in words.
+_MISSING = ("not found", "NoSuchKey")
 
 
 def sdk_client(dapr: DaprSettings) -> DaprGrpcClientAsync:
@@ -48,6 +50,8 @@ def _problem(doing: str, error: Exception) -> Problem:
         return GatewayTimeout(said)
     if code is StatusCode.RESOURCE_EXHAUSTED:
         return PayloadTooLarge(said)
+    if any(sign in said for sign in _MISSING):
+        return NotFound(said)
     if code is None or code in _AWAY:
         return Unavailable(said)
     return BadGateway(said)

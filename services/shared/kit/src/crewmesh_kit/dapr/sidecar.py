@@ -23,7 +23,7 @@ from yarl import URL
 from crewmesh_kit.dapr.client import sdk_client, translated
 from crewmesh_kit.dapr.stores import BlobStore, StateStore
 from crewmesh_kit.dapr.traces import traced
-from crewmesh_kit.errors import BadGateway, GatewayTimeout, RemoteProblem, Unavailable
+from crewmesh_kit.errors import BadGateway, GatewayTimeout, NotFound, RemoteProblem, Unavailable
 from crewmesh_kit.identity import Identity, TokenSigner
 from crewmesh_kit.settings import DaprSettings
 from crewmesh_kit.telemetry import trace_headers
@@ -175,10 +175,11 @@ class Sidecar:
 
     async def secret(self, name: str) -> str:
         """The secret's value; a missing one is an error that names it."""
-        with translated(f"read the secret {name!r} (is {self.app_id} allowed to, and does the store hold it?)"):
-            found = await self._sdk().get_secret(SECRET_STORE, name)
-        if name not in found.secret:
-            raise BadGateway(f"The secret store holds no secret {name!r}, which {self.app_id} needs.")
+        try:
+            with translated(f"read the secret {name!r}"):
+                found = await self._sdk().get_secret(SECRET_STORE, name)
+        except NotFound as problem:
+            raise BadGateway(f"The secret store holds no secret {name!r}, which {self.app_id} needs.") from problem
         return found.secret[name]
 
     async def metadata(self) -> SidecarMetadata:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dapr.aio.clients.grpc.client import DaprGrpcClientAsync
 
 from crewmesh_kit.dapr.client import translated
-from crewmesh_kit.errors import BadGateway, InvalidRequest, NotFound
+from crewmesh_kit.errors import BadGateway, InvalidRequest
 
 STATE_STORE = "statestore"
 BLOBS = "blobs"
+# The binding decodes what happens to look like base64 or a quoted string. Nothing that begins so does.
+_AS_IT_IS = b"="
 _REFERENCE = re.compile(r"^sha256:([0-9a-f]{64})$")
 
 
@@ -46,16 +48,16 @@ class BlobStore:
         """Store ``payload`` and return its reference, ``sha256:…``."""
         reference = reference_of(payload)
         with translated("store a blob"):
-            await self._client().invoke_binding(BLOBS, "create", payload, {"fileName": _file_name(reference)})
+            await self._client().invoke_binding(
+                BLOBS, "create", _AS_IT_IS + payload, {"fileName": _file_name(reference)}
+            )
         return reference
 
     async def get(self, reference: str) -> bytes:
         file_name = _file_name(reference)
-        with translated(f"read the blob {reference}"):
+        with translated(f"read the blob {reference}"):  # a missing one is a NotFound
             found = await self._client().invoke_binding(BLOBS, "get", b"", {"fileName": file_name})
-        payload = bytes(found.data)
-        if not payload:
-            raise NotFound(f"There is no blob {reference}.")
+        payload = bytes(found.data).removeprefix(_AS_IT_IS)
         if reference_of(payload) != reference:
             raise BadGateway(f"The blob {reference} is damaged: its content has another hash.")
         return payload

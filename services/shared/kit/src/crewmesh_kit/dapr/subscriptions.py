@@ -148,7 +148,8 @@ def read_event(payload: bytes) -> tuple[CloudEvent, dict[str, str]]:
     attributes = cast(JsonObject, document)
     carried = attributes.pop(TRACE_ATTRIBUTE, None) or attributes.get("traceparent")
     for name in _ADDED_BY_DAPR:
-        attributes.pop(name, None)
+        if isinstance(attributes.get(name), str):  # what is no string did not come from daprd, and is refused below
+            del attributes[name]
     try:
         event = CloudEvent.model_validate(attributes)
     except ValidationError as error:
