@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import logging
 import os
 import shutil
 import sys
@@ -35,6 +36,9 @@ def _prepare() -> None:
         CREWAI_TRACING_ENABLED="false",
         ANONYMIZED_TELEMETRY="False",
     )
+    # What a crew fails of is told once, by whoever runs it.
+    logging.getLogger("crewai").setLevel(logging.CRITICAL)
+    logging.getLogger("crewai_core").setLevel(logging.WARNING)
     if "CREWAI_STORAGE_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix="crewmesh-crewai-")
         os.environ["CREWAI_STORAGE_DIR"] = folder

@@ -85,6 +85,7 @@ class CrewRunner:
         finally:
             # Also when this task is cancelled: the place is given on only after the thread is free.
             conversation.close()
+            working.add_done_callback(_looked_at)
             await asyncio.wait({working}, timeout=_STOP_SECONDS)
         if not done:
             raise KickoffTimeout(
@@ -109,6 +110,12 @@ class CrewRunner:
     def stop(self) -> None:
         for conversation in self._conversations:
             conversation.stop()
+
+
+def _looked_at(working: asyncio.Future[tuple[CrewMessage, ...]]) -> None:
+    """A crew that was given up ends with an error that nobody waits for."""
+    if not working.cancelled():
+        working.exception()
 
 
 @asynccontextmanager
