@@ -18,6 +18,11 @@ from pydantic import SecretStr
 from .harness import MODEL_KEY, Running
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """CrewAI warns of its own use of what it deprecates, hundreds of times."""
+    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:crewai")
+
+
 @pytest.fixture(scope="session")
 def crews_database(database_url: Callable[[str], str]) -> str:
     return database_url("agent-crew")
