@@ -61,11 +61,8 @@ async def all_ended(client: MeshClient, runs: list[str]) -> dict[str, str]:
 
     async def ended() -> dict[str, str] | None:
         answers = await asyncio.gather(*(client.try_get(f"/v1/runs/{run}") for run in runs))
-        statuses = {
-            run: str(answer.body["status"])
-            for run, answer in zip(runs, answers, strict=True)
-            if answer and answer.status == 200
-        }
+        heard = {run: answer.body for run, answer in zip(runs, answers, strict=True) if answer and answer.status == 200}
+        statuses = {run: str(detail["status"]) for run, detail in heard.items()}
         return statuses if len(statuses) == len(runs) and "running" not in statuses.values() else None
 
     return await until(ended, seconds=180, every=1.0, what=f"{len(runs)} runs ended")
@@ -73,12 +70,13 @@ async def all_ended(client: MeshClient, runs: list[str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("victim", ["workflow", "workflow-dapr", "scheduler", "postgres"])
 async def test_a_killed_process_loses_nothing_and_repeats_nothing(mesh: MeshProcess, victim: str) -> None:
+    await mesh.until_ready()
     dice = random.Random(f"{SEED}/{victim}")
     kill_after = dice.randrange(10, RUNS * EFFECTS - 60)
     print(f"seed {SEED}: kill -9 {victim} after {kill_after} effects (repeat with CREWMESH_FAULT_SEED={SEED})")
     event_type = f"test.fault.{victim}.{SEED}"
     async with Receiver(delay=lambda: dice.uniform(0.05, 0.4)) as receiver, mesh.client() as client:
-        await client.post("/v1/workflows", {"definition": five_deliveries(event_type, receiver.url("/effects"))})
+        await client.post("/v1/workflows", five_deliveries(event_type, receiver.url("/effects")))
         starts = [asyncio.create_task(start_run(client, event_type, number)) for number in range(RUNS)]
         await until(lambda: len(receiver.requests) >= kill_after, seconds=90, every=0.01, what=f"{kill_after} effects")
         killed_at = asyncio.get_running_loop().time()

@@ -56,7 +56,7 @@ BAD = [
         422,
         "validation-failed",
         "nodez",
-        body=b'{"definition": {"name": "x", "nodez": []}}',
+        body=b'{"name": "x", "nodez": []}',
     ),
     Bad(
         "a definition with a cycle",
@@ -66,20 +66,18 @@ BAD = [
         "cycle",
         body=json.dumps(
             {
-                "definition": {
-                    "name": "x",
-                    "nodes": [{"id": "a", "kind": "http", "url": "https://example.com"}],
-                    "edges": [{"from": "a", "to": "a"}],
-                }
+                "name": "x",
+                "nodes": [{"id": "a", "kind": "http", "url": "https://example.com"}],
+                "edges": [{"from": "a", "to": "a"}],
             }
         ).encode(),
     ),
-    Bad("an unknown run", f"/v1/runs/run_{uuid4().hex}", 404, "not-found", "run", method="GET", body=b""),
-    Bad("an id of another kind", "/v1/runs/wf_1", 404, "not-found", "run", method="GET", body=b""),
+    Bad("an unknown run", f"/v1/runs/run_{uuid4().hex}", 404, "unknown-run", "/v1/runs", method="GET", body=b""),
+    Bad("an id of another kind", "/v1/runs/wf_1", 400, "invalid-request", "run_", method="GET", body=b""),
     Bad("an unknown path", "/v1/nothing-here", 404, "not-found", "/v1/", method="GET", body=b""),
     Bad("a method that is not there", "/v1/events", 405, "method-not-allowed", "", method="DELETE", body=b""),
     Bad("a bad cursor", "/v1/runs?cursor=%00", 400, "invalid-request", "cursor", method="GET", body=b""),
-    Bad("a limit that is no number", "/v1/runs?limit=many", 422, "validation-failed", "limit", method="GET", body=b""),
+    Bad("a limit that is no number", "/v1/runs?limit=many", 400, "invalid-request", "limit", method="GET", body=b""),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The main job, whole: an event becomes a durable run that searches, thinks, decides and delivers, seen step by step."""
+"""The main job, whole: an event becomes a durable run that searches, thinks, decides, delivers and shows each step."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import hmac
 import json
 from uuid import uuid4
 
+from crewmesh_testkit.collector import SpanCollector
 from crewmesh_testkit.mesh import MeshClient, MeshProcess
+from crewmesh_testkit.polling import until
 from crewmesh_testkit.receiver import Receiver
 
 QUESTION = "What happens to a run when a process is killed?"
 EVENT_TYPE = "com.example.question.asked"
-STEPS = ["search", "think", "wants-callback", "deliver"]
+STEPS = ["search", "answer", "wants-callback", "deliver"]
 
 
 def question_event(**data: str) -> dict[str, object]:
@@ -45,8 +47,8 @@ async def test_an_event_becomes_an_answer_at_a_webhook(mesh: MeshProcess) -> Non
     assert set(by_id) == set(STEPS)
     assert {step["status"] for step in steps} == {"completed"}
     assert any("kill" in hit["text"].lower() for hit in by_id["search"]["output"]["hits"])
-    assert len({message["agent"] for message in by_id["think"]["output"]["messages"]}) == 2
-    assert by_id["think"]["output"]["usage"]["completion_tokens"] > 0
+    assert len({message["agent"] for message in by_id["answer"]["output"]["messages"]}) == 2
+    assert by_id["answer"]["output"]["usage"]["completion_tokens"] > 0
 
     (delivery,) = receiver.requests
     assert json.loads(delivery.body) == {"question": QUESTION, "answer": detail["output"]["answer"]}
@@ -91,11 +93,16 @@ async def test_a_producer_on_the_topic_starts_a_run_too(mesh: MeshProcess) -> No
     assert kinds[-1] == "run.completed"
 
 
-async def test_one_trace_runs_from_the_request_to_the_effects(mesh: MeshProcess) -> None:
+async def test_one_trace_runs_from_the_request_to_the_effects(mesh: MeshProcess, collector: SpanCollector) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e" + uuid4().hex[:4]
-    async with mesh.client(headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}) as client:
-        run = await ask(client)
+    traced = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    async with Receiver() as receiver, mesh.client(headers=traced) as client:
+        run = await ask(client, callback_url=receiver.url("/answers"))
         async for _ in client.events(run):
             pass
-    seen = {app for app in ("gateway", "workflow", "knowledge", "agent-crew") if trace in mesh.log(app)}
-    assert seen == {"gateway", "workflow", "knowledge", "agent-crew"}
+
+    async def everybody_told() -> bool:
+        return collector.services_of(trace) >= {"gateway", "workflow", "knowledge", "agent-crew", "integration"}
+
+    await until(everybody_told, seconds=20, what=f"spans of every service in trace {trace}")
+    assert {name for service, name in collector.spans_of(trace) if service == "workflow"} >= {"advance"}

@@ -1,4 +1,4 @@
-"""An OTLP collector, small: it takes the spans that the services of a whole mesh export and remembers who saw which trace."""
+"""An OTLP collector, small: it takes the spans that the services of a whole mesh export and remembers them by trace."""
 
 from __future__ import annotations
 
