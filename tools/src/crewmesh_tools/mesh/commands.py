@@ -20,6 +20,7 @@ from crewmesh_tools.mesh.errors import MeshError
 from crewmesh_tools.mesh.layout import Layout
 from crewmesh_tools.mesh.leftovers import clean_up, stop_supervisor
 from crewmesh_tools.mesh.logfiles import follow, last_lines, merged
+from crewmesh_tools.mesh.preflight import check_disk, disk_warning
 from crewmesh_tools.mesh.process import die_with_parent
 from crewmesh_tools.mesh.show import Progress, as_json, line_printer, table
 from crewmesh_tools.mesh.state import MeshStatus, is_locked, read_status
@@ -38,6 +39,9 @@ def up(layout: Layout, console: Console, *, foreground: bool) -> int:
     ended = clean_up(layout)
     if ended:
         console.print(f"Ended what an earlier mesh had left running: {', '.join(ended)}")
+    # Passable for the account the database runs as; what is in it is closed one by one.
+    layout.state.mkdir(mode=0o711, parents=True, exist_ok=True)
+    check_disk(layout.state)
     supervisor = _launch(layout, _dapr(layout, console), attached=foreground)
     with _interrupted_by_user(layout, console, foreground=foreground):
         status = _wait_until_settled(layout, console, supervisor)
@@ -58,7 +62,6 @@ def _dapr(layout: Layout, console: Console) -> Path:
 
 
 def _launch(layout: Layout, binaries: Path, *, attached: bool) -> subprocess.Popen[bytes]:
-    layout.state.mkdir(mode=0o711, parents=True, exist_ok=True)
     layout.logs.mkdir(mode=0o700, exist_ok=True)
     layout.state_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "crewmesh_tools.mesh.supervisor", str(layout.dapr_file), str(layout.home)]
@@ -127,8 +130,12 @@ def _tell(layout: Layout, status: MeshStatus, console: Console, *, show_key: boo
         "",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
-    if status.warning:
-        console.print(status.warning, style="yellow")
+    _warn(disk_warning(layout.state), console)
+
+
+def _warn(warning: str, console: Console) -> None:
+    if warning:
+        console.print(warning, style="yellow", soft_wrap=True)
 
 
 def _demo_command(layout: Layout) -> str:
@@ -172,10 +179,12 @@ def status(layout: Layout, console: Console, *, as_json_document: bool) -> int:
             if known is not None and known.problem:
                 console.print(known.problem, markup=False, highlight=False, soft_wrap=True)
         return 3
+    warning = disk_warning(layout.state)  # asked here: a full disk keeps the supervisor from writing it down
     if as_json_document:
-        print(as_json(known, known.phase))
+        print(as_json(known, known.phase, warning=warning))
     else:
         console.print(table(known, memory=True))
+        _warn(warning, console)
     everything = all(process.state == "ready" for process in known.processes)
     return 0 if known.phase == "ready" and everything else 1
 

@@ -12,7 +12,7 @@ from crewmesh_tools.mesh.control_plane import control_plane
 from crewmesh_tools.mesh.daprfile import App, read_dapr_file
 from crewmesh_tools.mesh.layout import Layout
 from crewmesh_tools.mesh.model import URL_VARIABLE, model_spec, model_url
-from crewmesh_tools.mesh.preflight import check_disk, check_ports
+from crewmesh_tools.mesh.preflight import check_ports
 from crewmesh_tools.mesh.secrets import Secrets, write_private
 from crewmesh_tools.mesh.servers import prepare_data
 from crewmesh_tools.mesh.specs import ProcessSpec
@@ -28,11 +28,8 @@ class Plan:
 
 def make_plan(layout: Layout, binaries: Path, environ: Mapping[str, str] = os.environ) -> Plan:
     """Makes folders, secrets and configuration files on the way; raises MeshError when something must be put right."""
-    # Passable for the account the database runs as; the files in it are closed one by one.
-    layout.state.mkdir(mode=0o711, parents=True, exist_ok=True)
     for folder in (layout.logs, layout.state / "blobs", layout.temporary):
         folder.mkdir(mode=0o700, exist_ok=True)
-    check_disk(layout.state)
     apps = read_dapr_file(layout.dapr_file)
     data = prepare_data(layout, [app.app_id for app in apps], environ)
     model = model_spec(layout, environ)

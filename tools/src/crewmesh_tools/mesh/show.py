@@ -94,13 +94,13 @@ def table(status: MeshStatus, *, memory: bool = False) -> Table:
 def _title(status: MeshStatus) -> str:
     ready = sum(process.state == "ready" for process in status.processes)
     counted = f"{ready} of {len(status.processes)} ready" if status.processes else ""
-    return " · ".join(part for part in (f"Crewmesh is {status.phase}", counted, status.warning) if part)
+    return " · ".join(part for part in (f"Crewmesh is {status.phase}", counted) if part)
 
 
-def as_json(status: MeshStatus, phase: str) -> str:
+def as_json(status: MeshStatus, phase: str, *, warning: str = "") -> str:
     """For programs: the state file plus what each process uses."""
     document = status.model_dump(mode="json")
-    document["phase"] = phase
+    document |= {"phase": phase, "warning": warning}
     for process, described in zip(status.processes, document["processes"], strict=True):
         used = usage(process)
         described["rss"] = used.rss if used else None

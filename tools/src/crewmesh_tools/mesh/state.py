@@ -46,7 +46,6 @@ class MeshStatus(BaseModel):
     first_run: bool = False
     api_url: str
     problem: str = ""
-    warning: str = ""
     processes: tuple[ProcessStatus, ...] = ()
 
     def process(self, name: str) -> ProcessStatus:

@@ -20,7 +20,6 @@ from crewmesh_tools.mesh.errors import MeshError
 from crewmesh_tools.mesh.layout import GATEWAY_PORT, Layout
 from crewmesh_tools.mesh.logfiles import RotatingLog, last_lines
 from crewmesh_tools.mesh.plan import Plan, make_plan
-from crewmesh_tools.mesh.preflight import disk_warning
 from crewmesh_tools.mesh.process import Process
 from crewmesh_tools.mesh.readable import readable
 from crewmesh_tools.mesh.reaping import adopt_orphans, reap
@@ -40,7 +39,6 @@ class Supervisor:
         self._began = time.time()
         self._phase: Phase = "preparing"
         self._problem = ""
-        self._warning = ""
         self._ready_after: float | None = None
         self._first_run = not layout.seeded_marker.exists()
         self._processes: dict[str, Process] = {}
@@ -167,10 +165,6 @@ class Supervisor:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             reap({process.pid for process in self._processes.values() if process.pid is not None})
-            warning = disk_warning(self._layout.state)
-            if warning != self._warning:
-                self._warning = warning
-                self._save()
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
@@ -186,7 +180,6 @@ class Supervisor:
             first_run=self._first_run,
             api_url=self._layout.api_url,
             problem=self._problem,
-            warning=self._warning,
             processes=tuple(process.status() for process in self._processes.values()),
         )
 
