@@ -77,12 +77,15 @@ def test_links_in_the_documentation_lead_somewhere() -> None:
 
 
 def orchestrators(tree: ast.AST) -> list[ast.FunctionDef]:
-    """Functions that take a Dapr workflow context: they are replayed, so they must decide the same every time."""
+    """Functions that take a workflow context: they are replayed, so they must decide the same every time."""
     return [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef)
-        and any(arg.annotation and "DaprWorkflowContext" in ast.unparse(arg.annotation) for arg in node.args.args)
+        and any(
+            arg.annotation and re.search(r"(DaprWorkflow|Orchestration)Context", ast.unparse(arg.annotation))
+            for arg in node.args.args
+        )
     ]
 
 
