@@ -1,0 +1,1 @@
+"""What the Docker and Kubernetes deployments need before their first start: secrets, certificates, roles."""
