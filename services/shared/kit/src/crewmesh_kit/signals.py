@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Protocol, Self, cast
 
@@ -50,7 +50,9 @@ class Listener:
     async def changed(self, timeout: float) -> bool:
         """Whether there was a signal since the last call; waits for one up to ``timeout`` seconds."""
         try:
-            await asyncio.wait_for(self._event.wait(), timeout)
+            # Not wait_for(): before Python 3.12 it may swallow a cancellation that comes together with the event.
+            async with asyncio.timeout(timeout):
+                await self._event.wait()
         except TimeoutError:
             return False
         self._event.clear()
@@ -79,9 +81,7 @@ class Signals:
         try:
             yield signals
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancelled(tasks)
             await client.aclose()
 
     async def notify(self, channel: str) -> None:
@@ -140,3 +140,12 @@ class Signals:
         if replica != self._replica:
             for channel in channels:
                 self._wake(channel)
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Before Python 3.12 the Redis client may swallow a cancellation while it connects; so it is told again."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.2)

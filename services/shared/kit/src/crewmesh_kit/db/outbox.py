@@ -88,7 +88,9 @@ class Outbox:
                 log.warning("outbox waits", reason=problem.detail)
                 await asyncio.sleep(_POLL_SECONDS)
             try:
-                await asyncio.wait_for(filled.wait(), _POLL_SECONDS)
+                # Not wait_for(): before Python 3.12 it may swallow a cancellation that comes together with the event.
+                async with asyncio.timeout(_POLL_SECONDS):
+                    await filled.wait()
             except TimeoutError:
                 continue
 
