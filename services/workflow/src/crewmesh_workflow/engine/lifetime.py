@@ -6,13 +6,19 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
+from crewmesh_contracts.base import JsonValue
 from crewmesh_kit.background import Background
 from crewmesh_kit.dapr.sidecar import Sidecar
+from crewmesh_kit.dapr.worker import WorkflowWorker
 from crewmesh_kit.db.database import Database
+from crewmesh_kit.health import Readiness
 from crewmesh_kit.resources import Resources
+from crewmesh_kit.settings import ServiceSettings
 from crewmesh_kit.signals import Signals
 
 from crewmesh_workflow.engine.assembly import Assembly, assemble
+from crewmesh_workflow.engine.driver import ADVANCE, DRIVE_RUN, drive_run
+from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.scheduling import Driving, open_driving
 from crewmesh_workflow.nodes import EFFECT_KINDS
 from crewmesh_workflow.settings import EngineSettings
@@ -27,8 +33,22 @@ class Drivers:
 
 
 @asynccontextmanager
-async def open_worker(resources: Resources) -> AsyncGenerator[None]:
-    yield None
+async def open_worker(resources: Resources) -> AsyncGenerator[WorkflowWorker]:
+    """Drivers and their activity, served to Dapr by this replica."""
+    engine, background = resources.get(Assembly).engine, resources.get(Background)
+
+    async def advance(given: JsonValue) -> JsonValue:
+        drive = DriveInput.model_validate(given)
+        with background.hold():
+            outcome = await engine.advance(drive.run, drive.driver, drive.traceparent)
+        return outcome.model_dump(mode="json")
+
+    worker = WorkflowWorker(resources.get(ServiceSettings).dapr, resources.get(Sidecar))
+    worker.workflow(DRIVE_RUN, drive_run)
+    worker.activity(ADVANCE, advance)
+    async with worker.running():
+        resources.get(Readiness).add("workflow worker", worker.why_not_ready)
+        yield worker
 
 
 DAPR_DRIVERS = Drivers(open_driving, open_worker)

@@ -60,7 +60,9 @@ class Sweeper:
             except DatabaseUnavailable as problem:
                 log.warning("due runs are not looked for", reason=problem.detail)
             try:
-                await asyncio.wait_for(self._nudged.wait(), self._poll)
+                # Not wait_for(): before Python 3.12 it may swallow a cancellation that comes together with the event.
+                async with asyncio.timeout(self._poll):
+                    await self._nudged.wait()
             except TimeoutError:
                 continue
 

@@ -1,0 +1,207 @@
+"""Reading runs: lists, one run, its steps, and the stream that can be picked up anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.invocations import SEARCH, SearchHit, SearchRequest, SearchResult
+from crewmesh_kit.resources import Resources
+from crewmesh_testkit.identities import OTHER_ORGANIZATION, identity
+from crewmesh_workflow.runs.schemas import StoredEvent
+from crewmesh_workflow.runs.stream import Streams
+
+from services.workflow.tests.conftest import Running
+
+OWNER = identity("events:write", "workflows:write", "workflows:read", "runs:read")
+STRANGER = identity("*", organization=OTHER_ORGANIZATION)
+TYPES = ["run.started", "step.started", "step.completed", "step.skipped", "step.completed", "run.completed"]
+DEFINITION: JsonObject = {
+    "name": "search, then decide",
+    "triggers": [{"type": "t"}],
+    "nodes": [
+        {"id": "s", "kind": "knowledge.search", "knowledge_base": "kb", "query": "q"},
+        {"id": "b", "kind": "if", "condition": "false"},
+        {"id": "t", "kind": "knowledge.search", "knowledge_base": "kb", "query": "q"},
+    ],
+    "edges": [{"from": "s", "to": "b"}, {"from": "b", "port": "true", "to": "t"}],
+    "output": {"text": "{{ steps.s.output.text }}"},
+}
+
+
+async def begin(service: Running, number: int = 1) -> str:
+    event: JsonObject = {"specversion": "1.0", "id": f"e{number}", "source": "test", "type": "t", "data": {}}
+    return (await service.post("/v1/events", OWNER, event)).json()["runs"][0]
+
+
+async def save(service: Running) -> str:
+    return (await service.post("/v1/workflows", OWNER, DEFINITION)).json()["id"]
+
+
+def answer(service: Running, text: str = "found", gate: asyncio.Event | None = None) -> None:
+    async def found(request: SearchRequest) -> SearchResult:
+        if gate is not None:
+            await gate.wait()
+        return SearchResult(hits=(SearchHit(document="d", title="T", position=0, text=text, score=1),))
+
+    service.sidecar.answer(SEARCH, found)
+
+
+def read(stream: str) -> list[tuple[str, str]]:
+    """(id, event) of each server-sent event."""
+    found: list[tuple[str, str]] = []
+    for block in stream.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+        if "event" in fields:
+            found.append((fields["id"], fields["event"]))
+    return found
+
+
+async def test_a_run_its_steps_and_its_etag(service: Running) -> None:
+    answer(service)
+    workflow = await save(service)
+    run = await begin(service)
+    found = await service.until(run, "completed", OWNER)
+    assert found["output"] == {"text": "T\nfound"}
+    assert found["workflow"] == workflow
+    steps = (await service.get(f"/v1/runs/{run}/steps", OWNER)).json()["items"]
+    assert [(step["node"], step["status"], step["port"]) for step in steps] == [
+        ("s", "completed", "out"),
+        ("b", "completed", "false"),
+        ("t", "skipped", None),
+    ]
+    assert steps[0]["input"] == {"knowledge_base": "kb", "query": "q", "limit": 4}
+    assert steps[0]["output"]["text"] == "T\nfound"
+    etag = (await service.get(f"/v1/runs/{run}", OWNER)).headers["etag"]
+    assert (await service.get(f"/v1/runs/{run}", OWNER, **{"if-none-match": etag})).status_code == 304
+
+
+async def test_large_payloads_are_whole_for_the_reader(service: Running) -> None:
+    answer(service, "x" * 100_000)
+    await save(service)
+    run = await begin(service)
+    found = await service.until(run, "completed", OWNER)
+    assert found["output"] == {"text": "T\n" + "x" * 100_000}
+    steps = (await service.get(f"/v1/runs/{run}/steps", OWNER)).json()["items"]
+    assert len(steps[0]["output"]["text"]) == 100_002
+
+
+async def test_the_list_has_filters_and_pages(service: Running) -> None:
+    answer(service)
+    workflow = await save(service)
+    runs = [await begin(service, number) for number in range(5)]
+    for run in runs:
+        await service.until(run, "completed", OWNER)
+    first = (await service.get("/v1/runs?limit=2", OWNER)).json()
+    second = (await service.get(f"/v1/runs?limit=3&cursor={first['next_cursor']}", OWNER)).json()
+    assert [run["id"] for run in [*first["items"], *second["items"]]] == runs[::-1]
+    assert second["next_cursor"] is None
+    for query, count in [("status=completed", 5), ("status=failed", 0), (f"workflow={workflow}", 5)]:
+        assert len((await service.get(f"/v1/runs?{query}", OWNER)).json()["items"]) == count
+
+
+@pytest.mark.parametrize("after", range(len(TYPES)))
+async def test_the_stream_goes_on_where_the_reader_was(service: Running, after: int) -> None:
+    answer(service)
+    await save(service)
+    run = await begin(service)
+    await service.until(run, "completed", OWNER)
+    expected = [(str(number), type_) for number, type_ in enumerate(_in_order(), start=1)][after:]
+    by_header = await service.get(f"/v1/runs/{run}/events", OWNER, **{"last-event-id": str(after)})
+    assert by_header.headers["content-type"].startswith("text/event-stream")
+    assert read(by_header.text) == expected
+    assert read((await service.get(f"/v1/runs/{run}/events?after={after}", OWNER)).text) == expected
+
+
+def _in_order() -> list[str]:
+    return ["run.started", "step.started", "step.completed", "step.completed", "step.skipped", "run.completed"]
+
+
+async def test_nothing_follows_the_end(service: Running) -> None:
+    answer(service)
+    await save(service)
+    run = await begin(service)
+    await service.until(run, "completed", OWNER)
+    assert (await service.get(f"/v1/runs/{run}/events?after=6", OWNER)).status_code == 204
+
+
+async def test_a_reader_gets_each_event_as_it_happens(service: Running) -> None:
+    gate = asyncio.Event()
+    answer(service, gate=gate)
+    await save(service)
+    run = await begin(service)
+    resources: Resources = service.app.state.resources
+    stream: AsyncIterator[StoredEvent] = resources.get(Streams).follow(OWNER, run, 0)
+    assert [(await anext(stream)).type, (await anext(stream)).type] == ["run.started", "step.started"]
+    gate.set()
+    started = asyncio.get_running_loop().time()
+    rest = [event.type async for event in stream]
+    assert rest == _in_order()[2:]
+    assert asyncio.get_running_loop().time() - started < 0.9, "a signal wakes the stream, not its poll"
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "1.5", "99999999999999"])
+async def test_a_bad_last_event_id_is_refused(service: Running, last: str) -> None:
+    answer(service)
+    await save(service)
+    run = await begin(service)
+    refused = await service.get(f"/v1/runs/{run}/events", OWNER, **{"last-event-id": last})
+    assert refused.status_code == 400
+
+
+async def test_another_organization_sees_nothing(service: Running) -> None:
+    answer(service)
+    workflow = await save(service)
+    run = await begin(service)
+    await service.until(run, "completed", OWNER)
+    for path in (f"/v1/runs/{run}", f"/v1/runs/{run}/steps", f"/v1/runs/{run}/events", f"/v1/workflows/{workflow}"):
+        assert (await service.get(path, OWNER)).status_code == 200
+        refused = await service.get(path, STRANGER)
+        assert refused.status_code == 404, path
+        assert "found" not in refused.text.replace("Not found", "").replace("not-found", "")
+    for path in ("/v1/runs", f"/v1/runs?workflow={workflow}", "/v1/workflows", "/v1/dead-letters"):
+        assert (await service.get(path, STRANGER)).json()["items"] == []
+
+
+async def test_row_level_security_holds_without_our_conditions(service: Running) -> None:
+    answer(service)
+    await save(service)
+    run = await begin(service)
+    await service.until(run, "completed", OWNER)
+    tables = ["workflows", "workflow_versions", "triggers", "runs", "steps", "run_events", "event_starts"]
+    for organization, there in ((OWNER.organization, True), (OTHER_ORGANIZATION, False)):
+        async with service.database.tenant(organization) as conn:
+            for table in tables:
+                row = await (await conn.execute(f"SELECT count(*) AS n FROM {table}".encode())).fetchone()
+                assert row is not None
+                assert (row["n"] > 0) is there, table
+    async with service.database.tenant(OTHER_ORGANIZATION) as conn:
+        cursor = await conn.execute("UPDATE runs SET status = 'failed' WHERE id = %s", [run])
+        assert cursor.rowcount == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/runs/run_1",
+        "/v1/runs/%00",
+        "/v1/runs/run_" + "g" * 32,
+        "/v1/runs?status=weird",
+        "/v1/runs?workflow=x",
+        "/v1/runs?limit=0",
+        "/v1/runs?cursor=nonsense",
+        "/v1/workflows/wf_'--",
+    ],
+)
+async def test_bad_questions_are_answered_with_a_problem(service: Running, path: str) -> None:
+    refused = await service.get(path, STRANGER)
+    assert refused.status_code in (400, 404, 422)
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/v1/runs", "/v1/runs/run_" + "0" * 32, "/v1/workflows", "/v1/dead-letters"])
+async def test_permissions(service: Running, path: str) -> None:
+    assert (await service.client.get(path)).status_code == 401
+    assert (await service.get(path, identity("events:write"))).status_code == 403

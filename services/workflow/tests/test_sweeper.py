@@ -1,0 +1,75 @@
+"""The sweeper: takes what is due, once, and never loses what Dapr did not take."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from crewmesh_contracts.base import JsonObject
+from crewmesh_kit.errors import Unavailable
+from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.sweeper import Sweeper
+
+from services.workflow.tests.conftest import Bench, replica
+
+NODE: JsonObject = {"id": "s", "kind": "knowledge.search", "knowledge_base": "kb", "query": "q"}
+
+
+async def begin(idle: Bench, count: int) -> list[str]:
+    workflow = await idle.save([NODE])
+    return [await idle.start(workflow, event_id=f"e{number}") for number in range(count)]
+
+
+async def test_two_sweepers_share_what_is_due(url: str, idle: Bench) -> None:
+    runs = await begin(idle, 60)
+    async with replica(url, slots=0) as other:
+        counts = await asyncio.gather(idle.parts.sweeper.sweep(), other.parts.sweeper.sweep())
+        counts += await asyncio.gather(idle.parts.sweeper.sweep(), other.parts.sweeper.sweep())
+        taken = [drive.run for drive in [*idle.scheduled, *other.scheduled]]
+    assert sorted(taken) == sorted(runs)
+    assert sum(counts) == 60
+    assert await idle.parts.sweeper.sweep() == 0
+
+
+async def test_a_leased_run_is_left_alone(idle: Bench) -> None:
+    (run,) = await begin(idle, 1)
+    assert await idle.parts.journal.acquire(run, driver=0, lease=15) is not None
+    assert await idle.parts.sweeper.sweep() == 0
+
+
+async def test_a_lost_driver_gets_a_successor(idle: Bench) -> None:
+    (run,) = await begin(idle, 1)
+    await idle.parts.sweeper.sweep()
+    await idle.make_due(run)
+    await idle.parts.sweeper.sweep()
+    assert [drive.driver for drive in idle.scheduled] == [1, 2]
+
+
+@pytest.mark.parametrize("error", [Unavailable("no scheduler"), ValueError("a bug in the SDK")])
+async def test_what_dapr_did_not_take_is_tried_sooner(idle: Bench, error: Exception) -> None:
+    async def refuse(drive: DriveInput) -> None:
+        raise error
+
+    (run,) = await begin(idle, 1)
+    sweeper = Sweeper(idle.database, refuse, poll_seconds=1, alarm_seconds=30, retry_seconds=2)
+    assert await sweeper.sweep() == 1
+    row = await idle.row(run)
+    assert row["driver"] == 1
+    assert 1 < row["due_in"] <= 2
+
+
+async def test_a_nudge_is_heard_at_once(idle: Bench) -> None:
+    taken = asyncio.Event()
+
+    async def take(drive: DriveInput) -> None:
+        taken.set()
+
+    sweeper = Sweeper(idle.database, take, poll_seconds=60, alarm_seconds=30, retry_seconds=2)
+    task = asyncio.create_task(sweeper.run())
+    try:
+        await asyncio.sleep(0.05)
+        await begin(idle, 1)
+        sweeper.nudge()
+        await asyncio.wait_for(taken.wait(), 5)
+    finally:
+        task.cancel()
