@@ -81,3 +81,21 @@ async def test_work_that_fails_holds_nothing_up(background: Background) -> None:
 
     background.start("failing", failing())
     assert await background.drain(5)
+
+
+async def test_a_loop_whose_cancellation_was_swallowed_still_ends() -> None:
+    background, swallowed = Background(), 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while swallowed < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:  # as asyncio.wait_for of Python 3.11 does in a race
+                swallowed += 1
+        await asyncio.Event().wait()
+
+    background.supervise("stubborn", stubborn)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(background.close(), 5)
+    assert swallowed == 2
