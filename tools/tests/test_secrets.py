@@ -55,6 +55,13 @@ def test_somebodys_own_redis(path: Path) -> None:
     assert secrets["redis-url"] == own.redis_url
 
 
+def test_from_the_embedded_server_to_an_own_one_and_back(path: Path) -> None:
+    own = Servers(EMBEDDED.database_admin_url, redis_port=6380, redis_url="redis://cache.example")
+    before, _, after = (load_or_make(path, APPS, servers) for servers in (EMBEDDED, own, EMBEDDED))
+    assert before["redis-password"]
+    assert before.values == after.values
+
+
 def test_the_database_knows_every_app_and_the_workflow_store(path: Path) -> None:
     secrets = load_or_make(path, APPS, EMBEDDED)
     assert set(database_passwords(secrets, APPS)) == {"gateway", "agent-crew", "workflowstore"}

@@ -22,6 +22,8 @@ from crewmesh_tools.mesh.errors import MeshError
 from crewmesh_tools.servers.postgres import service_url
 
 WORKFLOW_STORE = "workflowstore"
+# Kept under a name of its own: redis-password is that of the server in use, which may be somebody's own for a while.
+EMBEDDED_REDIS_PASSWORD = "valkey-password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def load_or_make(path: Path, apps: Sequence[str], servers: Servers) -> Secrets:
 
 
 def _passwords(kept: Secrets, apps: Sequence[str]) -> None:
-    for name in ("redis-password", f"database-password-{WORKFLOW_STORE}"):
+    for name in (EMBEDDED_REDIS_PASSWORD, f"database-password-{WORKFLOW_STORE}"):
         kept.once(name, lambda: secrets.token_hex(24))
     for app in apps:
         for name in (f"database-password-{app}", f"dapr-api-token-{app}", f"app-api-token-{app}"):
@@ -94,6 +96,7 @@ def _addresses(kept: Secrets, apps: Sequence[str], servers: Servers) -> None:
     kept.values["workflowstore-url"] = service_url(servers.database_admin_url, WORKFLOW_STORE, password)
     if servers.redis_url is None:
         kept.values["redis-host"] = f"127.0.0.1:{servers.redis_port}"
+        kept.values["redis-password"] = kept[EMBEDDED_REDIS_PASSWORD]
         kept.values["redis-url"] = f"redis://:{kept['redis-password']}@127.0.0.1:{servers.redis_port}/0"
         return
     theirs = urlsplit(servers.redis_url)

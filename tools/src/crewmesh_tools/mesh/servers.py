@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
+import redis
 
 from crewmesh_tools.mesh.errors import MeshError
 from crewmesh_tools.mesh.layout import POSTGRES_PORT, VALKEY_PORT, Layout
 from crewmesh_tools.mesh.probes import postgres_check, valkey_check
-from crewmesh_tools.mesh.secrets import Secrets, Servers, database_passwords, load_or_make
+from crewmesh_tools.mesh.secrets import EMBEDDED_REDIS_PASSWORD, Secrets, Servers, database_passwords, load_or_make
 from crewmesh_tools.mesh.specs import ProcessSpec
 from crewmesh_tools.servers.postgres import PostgresServer, bootstrap
 from crewmesh_tools.servers.valkey import ValkeyServer
@@ -40,8 +41,10 @@ def prepare_data(layout: Layout, apps: Sequence[str], environ: Mapping[str, str]
         _bootstrap_own(admin_url, passwords)
     else:
         specs.append(_postgres_spec(layout, postgres, _bootstrapping(admin_url, passwords)))
-    if own_redis is None:
-        specs.append(_valkey_spec(layout, secrets["redis-password"], port))
+    if own_redis:
+        _check_own_redis(own_redis)
+    else:
+        specs.append(_valkey_spec(layout, secrets[EMBEDDED_REDIS_PASSWORD], port))
     return Data(secrets, tuple(specs))
 
 
@@ -59,9 +62,24 @@ def _bootstrap_own(admin_url: str, passwords: Mapping[str, str]) -> None:
         bootstrap(admin_url, passwords)
     except psycopg.Error as error:
         raise MeshError(
-            f"The PostgreSQL of DATABASE_URL cannot be prepared: {str(error).strip()}. It must be reachable, have the "
+            f"The PostgreSQL of DATABASE_URL cannot be prepared: {_first_line(error)}. It must be reachable, have the "
             "extension vector (pgvector) available, and the URL must be that of an administrator."
         ) from error
+
+
+def _check_own_redis(url: str) -> None:
+    if not url.startswith("redis://"):
+        raise MeshError("REDIS_URL must begin with redis://; the local mesh does not speak TLS to it.")
+    try:
+        # Twice pyright: the keyword arguments of the library are untyped.
+        with redis.Redis.from_url(url, socket_timeout=5) as client:  # pyright: ignore[reportUnknownMemberType]
+            client.ping()  # pyright: ignore[reportUnknownMemberType]
+    except redis.RedisError as error:
+        raise MeshError(f"The server of REDIS_URL cannot be used: {_first_line(error)}.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0].rstrip(".")
 
 
 def _bootstrapping(admin_url: str, passwords: Mapping[str, str]) -> Callable[[], Awaitable[None]]:
