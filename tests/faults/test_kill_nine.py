@@ -62,6 +62,7 @@ async def all_ended(client: MeshClient, runs: list[str]) -> dict[str, str]:
     async def ended() -> dict[str, str] | None:
         answers = await asyncio.gather(*(client.try_get(f"/v1/runs/{run}") for run in runs))
         heard = {run: answer.body for run, answer in zip(runs, answers, strict=True) if answer and answer.status == 200}
+        assert all("status" in detail for detail in heard.values()), heard
         statuses = {run: str(detail["status"]) for run, detail in heard.items()}
         return statuses if len(statuses) == len(runs) and "running" not in statuses.values() else None
 

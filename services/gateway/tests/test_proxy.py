@@ -70,6 +70,19 @@ async def test_only_what_services_understand_goes_in(app: FastAPI, upstream: Ups
     assert seen.body == b"{}"
 
 
+async def test_a_mutation_without_a_key_gets_one(app: FastAPI, upstream: Upstream) -> None:
+    """Sidecars repeat a request whose connection was lost; under a key the repetition has no second effect."""
+    async with running(app) as client:
+        for method in ("POST", "POST", "DELETE", "GET"):
+            await client.request(method, "/v1/workflows", headers=BEARER)
+    first, second, deletion, reading = (seen.headers.get("idempotency-key") for seen in upstream.seen)
+    assert first is not None
+    assert second is not None
+    assert deletion is not None
+    assert first != second
+    assert reading is None
+
+
 async def test_the_trace_goes_on_or_starts_here(app: FastAPI, upstream: Upstream) -> None:
     async with running(app) as client:
         await client.get("/v1/runs", headers={**BEARER, "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"})

@@ -49,7 +49,7 @@ class Proxy:
         client = scope["client"]
         key = await self._authenticator.key(headers, peer=client[0] if client else "unknown")
         token = self._signer.sign(key.identity, audience=app)
-        inwards = passed_in(headers, token=token) | trace_headers()
+        inwards = passed_in(scope["method"], headers, token=token) | trace_headers()
         try:
             async with RequestBody(receive, headers) as body:
                 await self._exchange(app, scope["method"], target, inwards, body, send)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from crewmesh_kit.ids import new_id
+
 _PASSED_IN = frozenset(
     {
         "accept",
@@ -28,6 +30,7 @@ _PASSED_IN = frozenset(
         "x-request-id",
     }
 )
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 _CLOUD_EVENT_PREFIX = "ce-"  # CloudEvents in binary mode carry their attributes in headers
 
 _KEPT_BACK = frozenset(
@@ -64,14 +67,19 @@ def plain(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
-def passed_in(headers: Mapping[str, str], *, token: str) -> dict[str, str]:
-    """A client's headers as a service gets them, with the token that says on whose behalf."""
+def passed_in(method: str, headers: Mapping[str, str], *, token: str) -> dict[str, str]:
+    """A client's headers as a service gets them, with the token that says on whose behalf.
+
+    A mutation without a key gets one here, because the sidecars repeat a request whose connection was lost.
+    """
     kept = {
         name: value for name, value in headers.items() if name in _PASSED_IN or name.startswith(_CLOUD_EVENT_PREFIX)
     }
     kept["authorization"] = f"Bearer {token}"
     # Between neighbours compression costs more than it saves, and a stream must not wait for a compressor's buffer.
     kept["accept-encoding"] = "identity"
+    if method not in _REPEATABLE:
+        kept.setdefault("idempotency-key", new_id("request"))
     return kept
 
 
