@@ -33,12 +33,12 @@ class Shared(_Section):
 class App(Shared):
     """One app and its sidecar."""
 
-    app_id: str = Field(alias="appID")
+    app_id: str = Field(validation_alias="appID")
     app_dir_path: Path
     app_port: int
-    dapr_http_port: int = Field(alias="daprHTTPPort")
-    dapr_grpc_port: int = Field(alias="daprGRPCPort")
-    dapr_internal_grpc_port: int = Field(alias="daprInternalGRPCPort")
+    dapr_http_port: int = Field(validation_alias="daprHTTPPort")
+    dapr_grpc_port: int = Field(validation_alias="daprGRPCPort")
+    dapr_internal_grpc_port: int = Field(validation_alias="daprInternalGRPCPort")
     metrics_port: int
     command: tuple[str, ...] = Field(min_length=1)
 
