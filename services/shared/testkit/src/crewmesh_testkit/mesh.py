@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import cast
 
 import aiohttp
+from crewmesh_contracts.invocations.base import Invocation, RequestT, ResultT
+from crewmesh_kit.identity import Identity, TokenSigner
 from crewmesh_tools.mesh.layout import Layout, default_dapr_file
 from crewmesh_tools.mesh.state import MeshStatus
 from yarl import URL
@@ -25,8 +27,8 @@ from crewmesh_testkit.polling import until
 APPS = ("gateway", "workflow", "agent-crew", "integration", "knowledge")
 __all__ = ["APPS", "Credentials", "JsonDict", "MeshClient", "MeshProcess", "free_offset"]
 
-_APP_PORT, _DAPR_HTTP_PORT = 8080, 3500
-_FIRST_PORTS = (_APP_PORT, _DAPR_HTTP_PORT, 4500, 5500, 9190)
+_APP_PORT, _DAPR_HTTP_PORT, _DAPR_METRICS_PORT = 8080, 3500, 9190
+_FIRST_PORTS = (_APP_PORT, _DAPR_HTTP_PORT, 4500, 5500, _DAPR_METRICS_PORT)
 _OTHER_PORTS = (5480, 6380, 8090, 9300, 9301, 9302, *range(9310, 9314), *range(9320, 9325))
 _EVERY_PORT = (*(first + number for first in _FIRST_PORTS for number in range(len(APPS))), *_OTHER_PORTS)
 _OFFSETS = range(10_000, 23_000, 250)
@@ -116,10 +118,36 @@ class MeshProcess:
         assert status == 204, body
 
     async def invoke_through_sidecar(
-        self, caller: str, callee: str, method: str, path: str, *, token: str | None = None
+        self,
+        caller: str,
+        callee: str,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        token: str | None = None,
     ) -> tuple[int, str]:
         """What ``caller``'s sidecar answers when ``callee`` is to be called; ``token`` replaces the right one."""
-        return await self._ask_sidecar(caller, method, f"/v1.0/invoke/{callee}/method{path}", token=token)
+        path = f"/v1.0/invoke/{callee}/method{path}"
+        return await self._ask_sidecar(caller, method, path, body=body, headers=headers, token=token)
+
+    async def call(self, caller: str, invocation: Invocation[RequestT, ResultT], request: RequestT) -> tuple[int, str]:
+        """An invocation as ``caller`` would make it, with a token of its own for the first organization."""
+        identity = Identity(self.organization, "test", frozenset({invocation.permission}))
+        token = TokenSigner(self._secrets[f"identity-key-{caller}"], app_id=caller).sign(
+            identity, audience=invocation.app
+        )
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        body = request.model_dump_json().encode()
+        return await self.invoke_through_sidecar(
+            caller, invocation.app, "POST", invocation.path, body=body, headers=headers
+        )
+
+    async def sidecar_metrics(self, app: str) -> str:
+        """What Prometheus would scrape."""
+        _, metrics = await _ask("GET", f"http://127.0.0.1:{self._port(_DAPR_METRICS_PORT, app)}/metrics", b"", {})
+        return metrics
 
     async def secret_through_sidecar(self, app: str, name: str) -> tuple[int, str]:
         return await self._ask_sidecar(app, "GET", f"/v1.0/secrets/secretstore/{name}")
@@ -140,10 +168,13 @@ class MeshProcess:
         headers: Mapping[str, str] | None = None,
         token: str | None = None,
     ) -> tuple[int, str]:
-        known = cast("dict[str, str]", json.loads(self.layout.secrets_file.read_text()))
-        right_token = known[f"dapr-api-token-{app}"]
+        right_token = self._secrets[f"dapr-api-token-{app}"]
         url = f"http://127.0.0.1:{self._port(_DAPR_HTTP_PORT, app)}{path}"
         return await _ask(method, url, body, {**(headers or {}), "dapr-api-token": token or right_token})
+
+    @property
+    def _secrets(self) -> dict[str, str]:
+        return cast("dict[str, str]", json.loads(self.layout.secrets_file.read_text()))
 
     def _port(self, base: int, app: str) -> int:
         return self.layout.port(base + APPS.index(app))

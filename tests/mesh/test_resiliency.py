@@ -1,0 +1,63 @@
+"""The policies of dapr-config/policies, seen at work between real sidecars."""
+
+from __future__ import annotations
+
+import re
+from uuid import uuid4
+
+from crewmesh_contracts.invocations import SEARCH, SearchRequest
+from crewmesh_testkit.mesh import MeshProcess
+from crewmesh_testkit.polling import until
+
+OPEN = "circuit breaker is open"
+QUESTION = SearchRequest(knowledge_base="handbook", query="What is a run?")
+
+
+async def activations(mesh: MeshProcess, app: str, policy: str) -> float:
+    """How often a policy of this kind has stepped in at the app's sidecar."""
+    pattern = rf'^dapr_resiliency_activations_total{{[^}}]*policy="{policy}"[^}}]*}} (\S+)$'
+    return sum(float(value) for value in re.findall(pattern, await mesh.sidecar_metrics(app), re.M))
+
+
+async def test_a_breaker_opens_on_a_service_that_is_down_and_closes_when_it_is_back(mesh: MeshProcess) -> None:
+    await mesh.until_ready()
+    assert (await mesh.call("workflow", SEARCH, QUESTION))[0] == 200
+
+    async def opened() -> bool:
+        return OPEN in (await mesh.call("workflow", SEARCH, QUESTION))[1]
+
+    mesh.kill("knowledge")
+    await until(opened, seconds=15, every=0, what="the circuit breaker to open")
+    async with mesh.client() as client:
+        answer = await client.get("/v1/runs?limit=1")
+    assert answer.status == 200, "the breaker between two services concerns nobody else"
+
+    async def closed() -> bool:
+        return (await mesh.call("workflow", SEARCH, QUESTION))[0] == 200
+
+    await until(closed, seconds=60, every=0.5, what="the circuit breaker to close again")
+    assert await activations(mesh, "workflow", "circuitbreaker") > 0
+
+
+async def test_a_lost_connection_is_tried_again(mesh: MeshProcess) -> None:
+    await mesh.until_ready()
+    before = await activations(mesh, "gateway", "retry")
+    mesh.kill("knowledge-dapr")
+    async with mesh.client() as client:
+
+        async def answered() -> bool:
+            answer = await client.get("/v1/knowledge-bases")
+            assert answer.status in (200, 503), answer.body
+            return answer.status == 200 and await activations(mesh, "gateway", "retry") > before
+
+        await until(answered, seconds=60, what="an answer after a retry")
+
+
+async def test_no_answer_of_a_service_is_tried_again(mesh: MeshProcess) -> None:
+    """Only a lost connection is: a 404 repeated three times would be three times the work for nothing."""
+    await mesh.until_ready()
+    before = await activations(mesh, "gateway", "retry")
+    async with mesh.client() as client:
+        for _ in range(5):
+            assert (await client.get(f"/v1/runs/run_{uuid4().hex}")).status == 404
+    assert await activations(mesh, "gateway", "retry") == before
