@@ -49,8 +49,8 @@ class ValkeyServer:
         lines = {
             "port": str(self.port),
             "bind": HOST,
-            "dir": f'"{self.data_dir.resolve()}"',
-            "requirepass": f'"{self.password}"',
+            "dir": _quoted(str(self.data_dir.resolve())),
+            "requirepass": _quoted(self.password),
             "daemonize": "no",
             "save": '""',
             "appendonly": "yes" if self.keep else "no",
@@ -82,3 +82,9 @@ class ValkeyServer:
 
     def _configuration(self) -> Path:
         return self.data_dir / "valkey.conf"
+
+
+def _quoted(text: str) -> str:
+    """As the configuration file wants a string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

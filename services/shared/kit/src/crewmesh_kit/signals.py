@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol, Self, cast
 
 import redis.asyncio as redis
@@ -118,11 +118,10 @@ class Signals:
 
     async def _receive(self) -> None:
         while True:
-            with suppress(asyncio.TimeoutError):
-                try:
-                    await self._follow()
-                except (RedisError, OSError) as error:
-                    log.warning("signals of other replicas are not heard right now", error=str(error))
+            try:
+                await self._follow()
+            except (RedisError, OSError) as error:  # asyncio's TimeoutError is an OSError too
+                log.warning("signals of other replicas are not heard right now", error=str(error))
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _follow(self) -> None:
