@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 MESH = $(PYTHON) -m crewmesh_tools.mesh
 PLACE = --port-offset $(OFFSET)
 
-.PHONY: help setup run stop status logs check test bench gen demo
+.PHONY: help setup run compose stop status logs check test bench gen demo
 
 help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ setup: ## Install everything the other commands need; quick when nothing has cha
 
 run: setup ## Start the whole mesh on this machine and say where it is.
 	@$(MESH) up $(PLACE)
+
+compose: setup ## Start the mesh on one Docker host instead, with Kong, Prometheus and Grafana.
+	@$(PYTHON) -m crewmesh_tools.compose
 
 stop: ## Stop the mesh; its data stays.
 	@$(MESH) stop $(PLACE)

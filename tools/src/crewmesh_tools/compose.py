@@ -1,4 +1,4 @@
-"""``python -m crewmesh_tools.compose``: makes the secrets of the compose stack, then starts it (docs/guides/deploy.md)."""
+"""``python -m crewmesh_tools.compose``: makes the secrets of the compose stack, starts it (docs/guides/deploy.md)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,136 @@
+"""Prometheus watches the ports the mesh has; rules and dashboards ask for metrics that exist."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+from typing import cast
+
+import pytest
+from crewmesh_tools.mesh import layout
+from prometheus_client import REGISTRY
+
+from tests.rules.repository import ROOT, SERVICES, Mapping, at, documents, mappings, strings
+
+PROMETHEUS = ROOT / "observability" / "prometheus"
+DASHBOARDS = sorted((ROOT / "observability" / "grafana" / "dashboards").glob("*.json"))
+RUNBOOK = ROOT / "docs" / "guides" / "runbook.md"
+APPS = {str(app["appID"]): app for app in mappings(documents(ROOT / "dapr.yaml")[0]["apps"])}
+# What Dapr 1.18 tells at the metrics ports of sidecars and sentry, as far as it is used here.
+OF_DAPR = {
+    "dapr_component_pubsub_egress_bulk_count",
+    "dapr_component_pubsub_ingress_count",
+    "dapr_resiliency_cb_state",
+    "dapr_runtime_acl_app_policy_action_blocked_total",
+    "dapr_runtime_service_invocation_req_sent_total",
+    "dapr_sentry_issuercert_expiry_timestamp",
+}
+OF_PROMETHEUS = {"up"}
+
+
+def rules() -> list[Mapping]:
+    return [
+        rule
+        for path in sorted((PROMETHEUS / "rules").glob("*.yml"))
+        for group in mappings(documents(path)[0]["groups"])
+        for rule in mappings(group["rules"])
+    ]
+
+
+def targets(file: str) -> dict[str, dict[str, str]]:
+    """job → app → address."""
+    found: dict[str, dict[str, str]] = {}
+    for job in mappings(documents(PROMETHEUS / file)[0]["scrape_configs"]):
+        for entry in mappings(job["static_configs"]):
+            (address,) = strings(entry["targets"])
+            found.setdefault(str(job["job_name"]), {})[str(at(entry, "labels.app"))] = address
+    return found
+
+
+def queries() -> list[str]:
+    panels = [
+        panel for path in DASHBOARDS for panel in mappings(cast("Mapping", json.loads(path.read_text()))["panels"])
+    ]
+    asked = [str(target["expr"]) for panel in panels for target in mappings(panel.get("targets"))]
+    return asked + [str(rule["expr"]) for rule in rules()]
+
+
+def metrics_of_services() -> set[str]:
+    """Every series name of every service: what its modules register when they are imported."""
+    for path in sorted(ROOT.glob("services/**/src/**/metrics.py")):
+        parts = path.with_suffix("").parts
+        importlib.import_module(".".join(parts[parts.index("src") + 1 :]))
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+    return {family.name + end for family in REGISTRY.collect() for end in suffixes.get(family.type, ("",))}
+
+
+def names_in(query: str) -> set[str]:
+    """Metric names of a query: strings, selectors, groupings and functions taken away."""
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|without|ignoring)\s*\([^)]*\)", "", query)
+    words = set(re.findall(r"[a-z_][a-z0-9_:]*(?![a-z0-9_:]*\s*\()", bare))
+    return {word for word in words if "_" in word or ":" in word or word == "up"}
+
+
+def test_the_mesh_on_one_machine_is_watched_at_its_ports() -> None:
+    found = targets("local.yml")
+    assert found["services"] == {app: f"localhost:{entry['appPort']}" for app, entry in APPS.items()}
+    assert found["sidecars"] == {app: f"localhost:{entry['metricsPort']}" for app, entry in APPS.items()}
+    assert found["control-plane"] == {
+        "sentry": f"localhost:{layout.SENTRY_METRICS}",
+        "placement": f"localhost:{layout.PLACEMENT_METRICS}",
+        "scheduler": f"localhost:{layout.SCHEDULER_METRICS}",
+    }
+
+
+def test_the_compose_stack_is_watched_at_its_ports() -> None:
+    found = targets("compose.yml")
+    assert found["services"] == {app: f"{app}:{entry['appPort']}" for app, entry in APPS.items()}
+    expected = {app: f"{app}:{entry['metricsPort']}" for app, entry in APPS.items()}
+    assert found["sidecars"] == {**expected, "kong": "kong:9090"}
+    containers = cast("Mapping", documents(ROOT / "docker-compose.yml")[0]["services"])
+    assert set(found["control-plane"]) <= set(containers)
+    assert found["kong"] == {
+        "kong": str(at(containers, "kong.environment.KONG_STATUS_LISTEN")).replace("0.0.0.0", "kong")
+    }
+
+
+def test_every_metric_that_is_asked_for_exists() -> None:
+    recorded = {str(rule["record"]) for rule in rules() if "record" in rule}
+    known = metrics_of_services() | recorded | OF_DAPR | OF_PROMETHEUS | {"process_resident_memory_bytes"}
+    asked = {name for query in queries() for name in names_in(query)}
+    assert asked - known == set()
+    assert recorded <= asked, "a rule that nobody asks for"
+
+
+def test_a_name_that_does_not_exist_is_seen() -> None:
+    query = 'sum by (app, le_x) (rate(crewmesh_gone_total{route=~"/v1_a/.*"}[5m])) / (app:http_requests:rate5m > 0)'
+    assert names_in(query) == {"crewmesh_gone_total", "app:http_requests:rate5m"}
+
+
+@pytest.mark.parametrize("alert", [rule for rule in rules() if "alert" in rule], ids=lambda rule: str(rule["alert"]))
+def test_an_alert_leads_to_a_page_that_says_what_to_do(alert: Mapping) -> None:
+    page, _, anchor = str(at(alert, "annotations.runbook")).partition("#")
+    assert ROOT / page == RUNBOOK
+    headings = [
+        line.removeprefix("## ").strip().lower() for line in RUNBOOK.read_text().splitlines() if line[:3] == "## "
+    ]
+    assert anchor in headings
+    assert at(alert, "labels.severity") in ("warning", "critical")
+    assert at(alert, "annotations.summary")
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_a_dashboard_asks_the_provisioned_source(path: Path) -> None:
+    board = cast("Mapping", json.loads(path.read_text()))
+    source = documents(ROOT / "observability/grafana/provisioning/datasources/prometheus.yml")[0]
+    uids = {str(entry["uid"]) for entry in mappings(source["datasources"])}
+    assert board["uid"] == path.stem
+    for panel in mappings(board["panels"]):
+        for target in mappings(panel.get("targets")):
+            assert at(target, "datasource.uid") in uids
+
+
+def test_every_service_is_watched() -> None:
+    assert set(APPS) == set(SERVICES)
