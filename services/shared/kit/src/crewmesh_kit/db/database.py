@@ -130,7 +130,8 @@ class Database:
 
     async def _begin(self, organization: str) -> Connection:
         begin = sql.SQL("BEGIN; SET LOCAL app.org_id = {}").format(sql.Literal(organization))
-        for _ in range(self._pool.max_size):
+        # All of the pool may have died together; the one after them is new.
+        for _ in range(self._pool.max_size + 1):
             connection = await self._pool.getconn()
             try:
                 await connection.execute(begin)
