@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 MESH = $(PYTHON) -m crewmesh_tools.mesh
 PLACE = --port-offset $(OFFSET)
 
-.PHONY: help setup run compose stop status logs check test bench gen demo
+.PHONY: help setup run compose stop status logs check test bench gen demo installed
 
 help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,16 +24,16 @@ run: setup ## Start the whole mesh on this machine and say where it is.
 compose: setup ## Start the mesh on one Docker host instead, with Kong, Prometheus and Grafana.
 	@$(PYTHON) -m crewmesh_tools.compose
 
-stop: ## Stop the mesh; its data stays.
+stop: installed ## Stop the mesh; its data stays.
 	@$(MESH) stop $(PLACE)
 
-status: ## Show every process of the mesh and what it uses.
+status: installed ## Show every process of the mesh and what it uses.
 	@$(MESH) status $(PLACE)
 
-logs: ## Show and follow the logs of all processes together.
+logs: installed ## Show and follow the logs of all processes together.
 	@$(MESH) logs $(PLACE)
 
-demo: ## Show the main job: an event becomes a durable run whose answer arrives at a webhook.
+demo: installed ## Show the main job: an event becomes a durable run whose answer arrives at a webhook.
 	@$(PYTHON) -m crewmesh_tools.demo
 
 check: setup ## Check formatting, lint, types, import borders and that generated files are up to date.
@@ -51,3 +51,6 @@ bench: setup ## Measure the mesh, each figure beside a baseline of the same run.
 
 gen: setup ## Write the generated files anew: schemas, API document, reference pages.
 	@$(PYTHON) -m crewmesh_tools.reference
+
+installed:
+	@test -x $(PYTHON) || { echo "Nothing is set up yet. Do it first: make setup" >&2; exit 1; }

@@ -195,8 +195,12 @@ def _our_mistake(error: BaseException) -> str:
 
 
 def supervise(layout: Layout, binaries: Path) -> int:
-    with holding_lock(layout.lock_file):
-        return asyncio.run(Supervisor(layout).run(lambda: make_plan(layout, binaries)))
+    try:
+        with holding_lock(layout.lock_file):
+            return asyncio.run(Supervisor(layout).run(lambda: make_plan(layout, binaries)))
+    except MeshError as error:  # somebody else was quicker
+        print(error, flush=True)
+        return 1
 
 
 def main() -> int:
