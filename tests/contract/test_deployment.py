@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from crewmesh_testkit.ports import free_port
 from crewmesh_testkit.servers import running_postgres
+from crewmesh_tools import compose
 from crewmesh_tools.dapr_runtime import ensure_dapr
 from crewmesh_tools.deploy import bootstrap, kubernetes
 from crewmesh_tools.deploy.compose import prepare
@@ -144,6 +145,15 @@ class TestIssuer:
         first = ensure_issuer(tmp_path, trust_domain="localhost", namespace="default")
         (tmp_path / "issuer.key").unlink()
         assert ensure_issuer(tmp_path, trust_domain="localhost", namespace="default") != first
+
+
+class TestMakeCompose:
+    def test_without_docker_it_says_so_and_makes_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert compose.main() == 1
+        assert "Docker is not installed" in capsys.readouterr().err
 
 
 class TestComposeSecrets:
