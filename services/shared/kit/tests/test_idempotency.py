@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from crewmesh_contracts.base import Contract, Reply
+from crewmesh_kit.db.claims import fingerprint_of
 from crewmesh_kit.db.database import Database
-from crewmesh_kit.db.idempotency import Idempotency, fingerprint_of
+from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.db.migrations import migrate
 from crewmesh_kit.errors import (
     IdempotencyKeyReused,

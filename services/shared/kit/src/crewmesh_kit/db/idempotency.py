@@ -9,22 +9,29 @@ or gets the stored result. When the process dies in the middle the lease runs ou
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast, get_type_hints
 
-from crewmesh_contracts.base import JsonObject
 from fastapi import Depends, Header
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel
 
+from crewmesh_kit.db.claims import (
+    Claim,
+    answer_json,
+    fingerprint_of,
+    in_progress,
+    problem_json,
+    read_row,
+    stored_answer,
+)
 from crewmesh_kit.db.database import Database, DatabaseUnavailable, persistently
-from crewmesh_kit.errors import IdempotencyKeyReused, InvalidRequest, OperationInProgress, Problem, RemoteProblem
+from crewmesh_kit.errors import InvalidRequest, Problem
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import uuid7_hex
 from crewmesh_kit.logs import get_logger
@@ -53,31 +60,6 @@ async def _idempotency_key(
 
 # ``key: IdempotencyKey`` in an endpoint's parameters.
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
-
-
-def fingerprint_of(request: BaseModel) -> str:
-    """What makes two requests the same request."""
-    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """One use of a key: whose, for what, with which content."""
-
-    organization: str
-    scope: str
-    key: str
-    fingerprint: str
-
-    @property
-    def place(self) -> list[str]:
-        return [self.organization, self.scope, self.key]
-
-    def check(self, fingerprint: str) -> None:
-        if fingerprint != self.fingerprint:
-            raise IdempotencyKeyReused(
-                f"The Idempotency-Key {self.key!r} was used before with another request; use a new key."
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +95,7 @@ class Idempotency:
         if key is None:
             return await work()
         kind = result or _declared_result(work)
-        claim = _Claim(identity.organization, scope, key, fingerprint_of(request))
+        claim = Claim(identity.organization, scope, key, fingerprint_of(request))
         # A second transaction with the same key waits here until the first ends, one way or the other.
         inserted = await conn.execute(
             "INSERT INTO idempotency (org_id, scope, key, fingerprint, state) VALUES (%s, %s, %s, %s, 'done')"
@@ -121,13 +103,13 @@ class Idempotency:
             [*claim.place, claim.fingerprint],
         )
         if inserted.rowcount == 0:
-            row = await _row(conn, claim)
+            row = await read_row(conn, claim)
             claim.check(row["fingerprint"])
-            return _stored_answer(row, kind)
+            return stored_answer(row, kind)
         answer = await work()
         await conn.execute(
             "UPDATE idempotency SET body = %s WHERE org_id = %s AND scope = %s AND key = %s",
-            [_json(answer), *claim.place],
+            [answer_json(answer), *claim.place],
         )
         return answer
 
@@ -149,7 +131,7 @@ class Idempotency:
         """
         if key is None:
             return await work()
-        claim = _Claim(identity.organization, scope, key, fingerprint_of(request))
+        claim = Claim(identity.organization, scope, key, fingerprint_of(request))
         running = self._running.get((claim.organization, scope, key))
         if running is None:
             task = asyncio.create_task(self._claim_and_work(claim, result, work, wait), name=f"once {scope}")
@@ -159,7 +141,7 @@ class Idempotency:
         claim.check(running.fingerprint)
         done, _ = await asyncio.wait([running.task], timeout=wait)
         if not done:
-            raise _in_progress()
+            raise in_progress()
         return cast(ResultT, await asyncio.shield(running.task))
 
     async def drain(self, seconds: float) -> None:
@@ -172,7 +154,7 @@ class Idempotency:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
 
-    def _remember(self, claim: _Claim, running: _Running) -> None:
+    def _remember(self, claim: Claim, running: _Running) -> None:
         place = (claim.organization, claim.scope, claim.key)
 
         def forget(task: asyncio.Task[BaseModel]) -> None:
@@ -184,7 +166,7 @@ class Idempotency:
         running.task.add_done_callback(forget)
 
     async def _claim_and_work(
-        self, claim: _Claim, result: type[ResultT], work: Callable[[], Awaitable[ResultT]], wait: float
+        self, claim: Claim, result: type[ResultT], work: Callable[[], Awaitable[ResultT]], wait: float
     ) -> ResultT:
         holder = uuid7_hex()
         stored = await self._claim_or_wait(claim, holder, result, wait)
@@ -195,7 +177,7 @@ class Idempotency:
             # From here on the effect has happened: whatever fails now, the key is not freed.
             return await self._keep(claim, result, answer)
 
-    async def _work(self, claim: _Claim, holder: str, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    async def _work(self, claim: Claim, holder: str, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
         try:
             async with self._heartbeat(claim, holder):
                 return await work()
@@ -209,7 +191,7 @@ class Idempotency:
             await self._release(claim, holder)
             raise
 
-    async def _claim_or_wait(self, claim: _Claim, holder: str, result: type[ResultT], wait: float) -> ResultT | None:
+    async def _claim_or_wait(self, claim: Claim, holder: str, result: type[ResultT], wait: float) -> ResultT | None:
         """``None`` when the work is ours to do; else what another replica's work gave."""
         deadline = time.monotonic() + wait
         pause = 0.02
@@ -219,13 +201,13 @@ class Idempotency:
                 return None
             claim.check(row["fingerprint"])
             if row["state"] != "running":
-                return _stored_answer(row, result)
+                return stored_answer(row, result)
             if time.monotonic() + pause >= deadline:
-                raise _in_progress()
+                raise in_progress()
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_POLL_PAUSE_SECONDS)
 
-    async def _try_claim(self, claim: _Claim, holder: str) -> DictRow | None:
+    async def _try_claim(self, claim: Claim, holder: str) -> DictRow | None:
         """Insert the intent, or take over one whose holder died. Otherwise the row as it stands."""
         async with self._database.tenant(claim.organization) as conn:
             cursor = await conn.execute(
@@ -237,24 +219,24 @@ class Idempotency:
                 " AND held.fingerprint = excluded.fingerprint",
                 [*claim.place, claim.fingerprint, holder, self._lease],
             )
-            return None if cursor.rowcount == 1 else await _row(conn, claim)
+            return None if cursor.rowcount == 1 else await read_row(conn, claim)
 
-    async def _keep(self, claim: _Claim, result: type[ResultT], answer: ResultT) -> ResultT:
+    async def _keep(self, claim: Claim, result: type[ResultT], answer: ResultT) -> ResultT:
         """Store the result. Should the lease have passed to another that was faster, its result is the one."""
 
         async def store() -> DictRow | None:
-            return await self._finish(claim, "done", None, _json(answer))
+            return await self._finish(claim, "done", None, answer_json(answer))
 
         stored_before = await persistently(store, seconds=_RESULT_WRITTEN_WITHIN_SECONDS)
-        return answer if stored_before is None else _stored_answer(stored_before, result)
+        return answer if stored_before is None else stored_answer(stored_before, result)
 
-    async def _keep_refusal(self, claim: _Claim, problem: Problem) -> None:
+    async def _keep_refusal(self, claim: Claim, problem: Problem) -> None:
         async def store() -> DictRow | None:
-            return await self._finish(claim, "failed", problem.status, _problem_json(problem))
+            return await self._finish(claim, "failed", problem.status, problem_json(problem))
 
         await persistently(store, seconds=_RESULT_WRITTEN_WITHIN_SECONDS)
 
-    async def _finish(self, claim: _Claim, state: str, status: int | None, body: Jsonb) -> DictRow | None:
+    async def _finish(self, claim: Claim, state: str, status: int | None, body: Jsonb) -> DictRow | None:
         async with self._database.tenant(claim.organization) as conn:
             cursor = await conn.execute(
                 "UPDATE idempotency"
@@ -262,9 +244,9 @@ class Idempotency:
                 " WHERE org_id = %s AND scope = %s AND key = %s AND state = 'running'",
                 [state, status, body, *claim.place],
             )
-            return None if cursor.rowcount == 1 else await _row(conn, claim)
+            return None if cursor.rowcount == 1 else await read_row(conn, claim)
 
-    async def _release(self, claim: _Claim, holder: str) -> None:
+    async def _release(self, claim: Claim, holder: str) -> None:
         """Free the key. If even that fails the lease frees it."""
 
         async def delete() -> None:
@@ -280,7 +262,7 @@ class Idempotency:
             log.warning("an idempotency key stays claimed until its lease ends", scope=claim.scope)
 
     @asynccontextmanager
-    async def _heartbeat(self, claim: _Claim, holder: str) -> AsyncGenerator[None]:
+    async def _heartbeat(self, claim: Claim, holder: str) -> AsyncGenerator[None]:
         async def beat() -> None:
             while True:
                 await asyncio.sleep(self._lease / 3)
@@ -297,63 +279,13 @@ class Idempotency:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def _extend(self, claim: _Claim, holder: str) -> None:
+    async def _extend(self, claim: Claim, holder: str) -> None:
         async with self._database.tenant(claim.organization) as conn:
             await conn.execute(
                 "UPDATE idempotency SET lease_until = now() + %s * interval '1 second'"
                 " WHERE org_id = %s AND scope = %s AND key = %s AND holder = %s",
                 [self._lease, *claim.place, holder],
             )
-
-
-async def _row(conn: AsyncConnection[DictRow], claim: _Claim) -> DictRow:
-    cursor = await conn.execute(
-        "SELECT fingerprint, state, status, body FROM idempotency WHERE org_id = %s AND scope = %s AND key = %s",
-        claim.place,
-    )
-    row = await cursor.fetchone()
-    if row is None:  # released or pruned in this very moment
-        raise _in_progress()
-    return row
-
-
-def _stored_answer(row: DictRow, result: type[ResultT]) -> ResultT:
-    if row["state"] == "failed":
-        raise _stored_problem(row["status"], row["body"])
-    return result.model_validate(row["body"])
-
-
-def _json(answer: BaseModel) -> Jsonb:
-    return Jsonb(answer.model_dump(mode="json", by_alias=True))
-
-
-def _problem_json(problem: Problem) -> Jsonb:
-    return Jsonb({"problem": problem.document(), "headers": problem.headers})
-
-
-def _stored_problem(status: int, body: JsonObject) -> RemoteProblem:
-    document = cast(JsonObject, body["problem"])
-    extensions = {
-        name: value
-        for name, value in document.items()
-        if name not in ("type", "title", "status", "detail", "retryable")
-    }
-    return RemoteProblem(
-        str(document["detail"]),
-        status=status,
-        slug=str(document["type"]).rsplit("/", 1)[-1],
-        title=str(document["title"]),
-        retryable=False,
-        headers=cast("dict[str, str]", body["headers"]),
-        **extensions,
-    )
-
-
-def _in_progress() -> OperationInProgress:
-    return OperationInProgress(
-        "An operation with this Idempotency-Key is still running; ask again with the same key.",
-        headers={"Retry-After": "2"},
-    )
 
 
 def _declared_result(work: Callable[[], Awaitable[ResultT]]) -> type[ResultT]:
