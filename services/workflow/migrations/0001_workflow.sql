@@ -38,7 +38,8 @@ CREATE INDEX triggers_by_type ON triggers (org_id, md5(event_type));
 SELECT isolate_tenants('triggers');
 
 -- due_at: when somebody must look at the run unless it has moved by then. It is the lease of the worker that advances
--- it, the wake-up of a sleeping run, and the alarm of the watchdog. epoch fences workers, driver counts Dapr instances.
+-- it, the wake-up of a sleeping run, and the alarm of the watchdog. epoch fences workers: whoever takes the run raises it.
+-- scheduled counts the Dapr instances that were asked for; driver is the one of them that took the run last (0: none).
 -- Commits leave due_at alone while the lease lasts, so that they touch no index and stay within the page.
 CREATE TABLE runs (
     id text PRIMARY KEY,
@@ -50,6 +51,7 @@ CREATE TABLE runs (
     output jsonb,
     error jsonb,
     epoch integer NOT NULL,
+    scheduled integer NOT NULL DEFAULT 0,
     driver integer NOT NULL DEFAULT 0,
     due_at timestamptz,
     seq integer NOT NULL,

@@ -22,7 +22,7 @@ from crewmesh_testkit.replay import (
 )
 from crewmesh_workflow.engine.driver import ADVANCE, TURNS_PER_HISTORY, OrchestrationContext, TaskT, drive_run
 
-START: JsonObject = {"run": "run_1", "driver": 1, "traceparent": None}
+START: JsonObject = {"run": "run_1", "driver": 1, "epoch": 1, "traceparent": None}
 SLEPT: list[Happened] = [Completed("advance", {"kind": "sleep", "seconds": 7.5}), Fired(7.5)]
 
 

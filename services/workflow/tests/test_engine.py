@@ -19,7 +19,7 @@ from crewmesh_contracts.invocations import (
 from crewmesh_kit.errors import BadGateway, OperationInProgress, Unavailable
 from crewmesh_testkit.identities import ORGANIZATION
 from crewmesh_workflow.engine.journal import Commit, JournalEvent, LeaseLostError
-from crewmesh_workflow.engine.outcome import Done, Sleep, Superseded
+from crewmesh_workflow.engine.outcome import Done, DriveInput, Sleep, Superseded
 
 from services.workflow.tests.conftest import Bench, replica
 
@@ -33,6 +33,10 @@ CHAIN: list[JsonValue] = [{"from": f"s{n}", "to": f"s{n + 1}"} for n in range(1,
 
 def node(id_: str = "s", **more: JsonValue) -> JsonObject:
     return {"id": id_, "kind": "knowledge.search", "knowledge_base": "kb", "query": "q", **more}
+
+
+def first_driver(run: str) -> DriveInput:
+    return DriveInput(run=run, driver=1, epoch=1)
 
 
 async def found(request: SearchRequest) -> SearchResult:
@@ -91,10 +95,10 @@ async def test_without_a_slot_the_run_is_due_at_once_and_a_driver_finishes_it(id
     (drive,) = idle.scheduled
     assert (drive.run, drive.driver) == (run, 1)
     assert 25 < (await idle.row(run))["due_in"] <= 30
-    assert await idle.parts.engine.advance(run, 1) == Done()
+    assert await idle.parts.engine.advance(idle.scheduled[-1]) == Done()
     assert (await idle.row(run))["status"] == "completed"
     # A second delivery of the same activity finds nothing to do.
-    assert await idle.parts.engine.advance(run, 1) == Done()
+    assert await idle.parts.engine.advance(idle.scheduled[-1]) == Done()
     assert len(idle.sidecar.calls) == 1
 
 
@@ -191,7 +195,7 @@ async def test_a_long_back_off_becomes_a_sleep_of_the_driver(bench: Bench) -> No
     assert (await bench.row(run))["due_in"] <= 0
     assert await bench.parts.sweeper.sweep() == 1
 
-    first = await bench.parts.engine.advance(run, 1)
+    first = await bench.parts.engine.advance(bench.scheduled[-1])
     assert isinstance(first, Sleep)
     assert 95 < first.seconds <= 100
     assert 125 < (await bench.row(run))["due_in"] <= 130
@@ -199,7 +203,7 @@ async def test_a_long_back_off_becomes_a_sleep_of_the_driver(bench: Bench) -> No
 
     async with bench.database.system() as conn:
         await conn.execute("UPDATE steps SET retry_at = now() WHERE run_id = %s", [run])
-    assert await bench.parts.engine.advance(run, 1) == Done()
+    assert await bench.parts.engine.advance(bench.scheduled[-1]) == Done()
     assert (await bench.row(run))["status"] == "completed"
     assert (await bench.steps(run))["s"]["attempt"] == 2
 
@@ -219,7 +223,7 @@ async def test_the_older_of_two_workers_cannot_write(url: str, bench: Bench) -> 
         other.sidecar.answer(SEARCH, found)
         await other.make_due(run)
         assert await other.parts.sweeper.sweep() == 1
-        assert await other.parts.engine.advance(run, 1) == Done()
+        assert await other.parts.engine.advance(other.scheduled[-1]) == Done()
         before = await other.events(run)
     go.set()
     await bench.settle()
@@ -234,13 +238,13 @@ async def test_a_worker_is_told_that_its_lease_is_lost(idle: Bench) -> None:
     idle.sidecar.answer(SEARCH, found)
     await idle.make_due(run_id)
     await idle.parts.sweeper.sweep()
-    taken = await idle.parts.journal.acquire(run_id, driver=1, lease=15)
+    taken = await idle.parts.journal.acquire(first_driver(run_id), lease=15)
     assert taken is not None
     with idle.parts.leases.hold(taken[0]) as lease:
         await idle.parts.leases.extend()
         assert not lease.lost
         assert 14 < (await idle.row(run_id))["due_in"] <= 15
-        assert await idle.parts.journal.acquire(run_id, driver=1, lease=15) is not None
+        assert await idle.parts.journal.acquire(first_driver(run_id), lease=15) is not None
         await idle.parts.leases.extend()
         assert lease.lost
         with pytest.raises(LeaseLostError):
@@ -251,7 +255,7 @@ async def test_a_worker_is_told_that_its_lease_is_lost(idle: Bench) -> None:
 
 async def test_leases_are_given_back_at_shutdown(idle: Bench) -> None:
     run_id = await idle.start(await idle.save([node()], []))
-    taken = await idle.parts.journal.acquire(run_id, driver=0, lease=15)
+    taken = await idle.parts.journal.acquire(first_driver(run_id), lease=15)
     assert taken is not None
     with idle.parts.leases.hold(taken[0]):
         await idle.parts.leases.give_back()
@@ -260,7 +264,7 @@ async def test_leases_are_given_back_at_shutdown(idle: Bench) -> None:
 
 async def test_a_commit_whose_confirmation_was_lost_is_not_written_twice(idle: Bench) -> None:
     run_id = await idle.start(await idle.save([node()], []))
-    taken = await idle.parts.journal.acquire(run_id, driver=0, lease=15)
+    taken = await idle.parts.journal.acquire(first_driver(run_id), lease=15)
     assert taken is not None
     run, _ = taken
     commit = Commit(events=[JournalEvent("step.retrying", {"node": "s"})])
@@ -272,8 +276,22 @@ async def test_a_commit_whose_confirmation_was_lost_is_not_written_twice(idle: B
 
 async def test_a_driver_of_another_number_stands_back(idle: Bench) -> None:
     run = await idle.start(await idle.save([node()], []))
-    assert await idle.parts.engine.advance(run, 7) == Superseded()
-    assert await idle.parts.engine.advance("run_" + "0" * 32, 1) == Done()
+    assert await idle.parts.engine.advance(DriveInput(run=run, driver=7, epoch=7)) == Superseded()
+    assert await idle.parts.engine.advance(DriveInput(run="run_" + "0" * 32, driver=1, epoch=1)) == Done()
+
+
+async def test_of_several_drivers_the_first_to_come_takes_the_run(idle: Bench) -> None:
+    idle.sidecar.answer(SEARCH, found)
+    run = await idle.start(await idle.save([node()], []))
+    for _ in range(3):
+        await idle.make_due(run)
+        await idle.parts.sweeper.sweep()
+    waited_long, second, third = idle.scheduled
+    assert await idle.parts.journal.acquire(waited_long, lease=15) is not None
+    assert await idle.parts.engine.advance(second) == Superseded()
+    assert await idle.parts.engine.advance(third) == Superseded()
+    assert await idle.parts.engine.advance(waited_long) == Done(), "it has the run, and may come again"
+    assert len(idle.sidecar.calls) == 1
 
 
 async def test_a_crash_between_effects_repeats_only_what_was_not_journalled(url: str, bench: Bench) -> None:
@@ -293,7 +311,7 @@ async def test_a_crash_between_effects_repeats_only_what_was_not_journalled(url:
         other.sidecar.answer(SEARCH, found)
         await other.make_due(run)
         await other.parts.sweeper.sweep()
-        assert await other.parts.engine.advance(run, 1) == Done()
+        assert await other.parts.engine.advance(other.scheduled[-1]) == Done()
         assert [call.idempotency_key for call in other.sidecar.calls] == [f"{run}/s{n}/0" for n in range(2, 6)]
     types = [type_ for _, type_, _ in await bench.events(run)]
     assert types.count("step.started") == types.count("step.completed") == 5
@@ -342,6 +360,6 @@ async def test_a_definition_that_cannot_be_read_any_more_fails_the_run(bench: Be
         )
     run = await bench.start(workflow)
     await bench.parts.sweeper.sweep()
-    assert await bench.parts.engine.advance(run, 1) == Done()
+    assert await bench.parts.engine.advance(bench.scheduled[-1]) == Done()
     row = await bench.row(run)
     assert (row["status"], row["error"]["type"]) == ("failed", "invalid-definition")

@@ -17,7 +17,7 @@ from services.workflow.tests.conftest import Running
 
 OWNER = identity("events:write", "workflows:write", "workflows:read", "runs:read")
 STRANGER = identity("*", organization=OTHER_ORGANIZATION)
-TYPES = ["run.started", "step.started", "step.completed", "step.skipped", "step.completed", "run.completed"]
+TYPES = ["run.started", "step.started", "step.completed", "step.completed", "step.skipped", "run.completed"]
 DEFINITION: JsonObject = {
     "name": "search, then decide",
     "triggers": [{"type": "t"}],
@@ -66,6 +66,7 @@ async def test_a_run_its_steps_and_its_etag(service: Running) -> None:
     found = await service.until(run, "completed", OWNER)
     assert found["output"] == {"text": "T\nfound"}
     assert found["workflow"] == workflow
+    assert found["event"] == {"id": "e1", "source": "test", "type": "t"}
     steps = (await service.get(f"/v1/runs/{run}/steps", OWNER)).json()["items"]
     assert [(step["node"], step["status"], step["port"]) for step in steps] == [
         ("s", "completed", "out"),
@@ -108,15 +109,11 @@ async def test_the_stream_goes_on_where_the_reader_was(service: Running, after: 
     await save(service)
     run = await begin(service)
     await service.until(run, "completed", OWNER)
-    expected = [(str(number), type_) for number, type_ in enumerate(_in_order(), start=1)][after:]
+    expected = [(str(number), type_) for number, type_ in enumerate(TYPES, start=1)][after:]
     by_header = await service.get(f"/v1/runs/{run}/events", OWNER, **{"last-event-id": str(after)})
     assert by_header.headers["content-type"].startswith("text/event-stream")
     assert read(by_header.text) == expected
     assert read((await service.get(f"/v1/runs/{run}/events?after={after}", OWNER)).text) == expected
-
-
-def _in_order() -> list[str]:
-    return ["run.started", "step.started", "step.completed", "step.completed", "step.skipped", "run.completed"]
 
 
 async def test_nothing_follows_the_end(service: Running) -> None:
@@ -138,7 +135,7 @@ async def test_a_reader_gets_each_event_as_it_happens(service: Running) -> None:
     gate.set()
     started = asyncio.get_running_loop().time()
     rest = [event.type async for event in stream]
-    assert rest == _in_order()[2:]
+    assert rest == TYPES[2:]
     assert asyncio.get_running_loop().time() - started < 0.9, "a signal wakes the stream, not its poll"
 
 

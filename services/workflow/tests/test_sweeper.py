@@ -7,8 +7,13 @@ import asyncio
 import pytest
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.errors import Unavailable
+from crewmesh_kit.resources import Resources
+from crewmesh_kit.settings import DaprSettings, ServiceSettings
 from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.scheduling import open_driving
 from crewmesh_workflow.engine.sweeper import Sweeper
+from crewmesh_workflow.settings import WorkflowSettings
+from grpc import RpcError
 
 from services.workflow.tests.conftest import Bench, replica
 
@@ -33,16 +38,19 @@ async def test_two_sweepers_share_what_is_due(url: str, idle: Bench) -> None:
 
 async def test_a_leased_run_is_left_alone(idle: Bench) -> None:
     (run,) = await begin(idle, 1)
-    assert await idle.parts.journal.acquire(run, driver=0, lease=15) is not None
+    assert await idle.parts.journal.acquire(DriveInput(run=run, driver=1, epoch=1), lease=15) is not None
     assert await idle.parts.sweeper.sweep() == 0
 
 
 async def test_a_lost_driver_gets_a_successor(idle: Bench) -> None:
     (run,) = await begin(idle, 1)
-    await idle.parts.sweeper.sweep()
-    await idle.make_due(run)
-    await idle.parts.sweeper.sweep()
-    assert [drive.driver for drive in idle.scheduled] == [1, 2]
+    alarms: list[int] = []
+    for _ in range(4):
+        await idle.make_due(run)
+        await idle.parts.sweeper.sweep()
+        alarms.append(round((await idle.row(run))["due_in"]))
+    assert [drive.driver for drive in idle.scheduled] == [1, 2, 3, 4]
+    assert alarms == [30, 60, 120, 120]
 
 
 @pytest.mark.parametrize("error", [Unavailable("no scheduler"), ValueError("a bug in the SDK")])
@@ -54,7 +62,7 @@ async def test_what_dapr_did_not_take_is_tried_sooner(idle: Bench, error: Except
     sweeper = Sweeper(idle.database, refuse, poll_seconds=1, alarm_seconds=30, retry_seconds=2)
     assert await sweeper.sweep() == 1
     row = await idle.row(run)
-    assert row["driver"] == 1
+    assert row["scheduled"] == 1
     assert 1 < row["due_in"] <= 2
 
 
@@ -73,3 +81,11 @@ async def test_a_nudge_is_heard_at_once(idle: Bench) -> None:
         await asyncio.wait_for(taken.wait(), 5)
     finally:
         task.cancel()
+
+
+async def test_dapr_out_of_reach_is_an_error_and_not_a_silence() -> None:
+    resources = Resources()
+    resources.add(WorkflowSettings(dapr=DaprSettings(grpc_port=1)), as_=ServiceSettings)
+    async with open_driving(resources) as driving:
+        with pytest.raises(RpcError):
+            await driving.schedule(DriveInput(run="run_1", driver=1, epoch=1))

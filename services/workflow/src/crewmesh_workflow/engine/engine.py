@@ -22,7 +22,7 @@ from crewmesh_workflow.engine import metrics
 from crewmesh_workflow.engine.effects import Caller, attempt
 from crewmesh_workflow.engine.journal import Commit, Journal, JournalEvent, LeaseLostError, Run
 from crewmesh_workflow.engine.leases import Lease, Leases
-from crewmesh_workflow.engine.outcome import Done, Sleep, Superseded
+from crewmesh_workflow.engine.outcome import Done, DriveInput, Sleep, Superseded
 from crewmesh_workflow.engine.plan import Effect, Failed, Finished, Step, StepError
 from crewmesh_workflow.engine.program import InvalidDefinitionError, Program
 from crewmesh_workflow.engine.programs import Programs
@@ -67,12 +67,13 @@ class Engine:
         self._moved = moved
         self._handed_over = handed_over
 
-    async def advance(self, run_id: str, driver: int, traceparent: str | None = None) -> Done | Superseded | Sleep:
+    async def advance(self, drive: DriveInput) -> Done | Superseded | Sleep:
         """Take the run over and bring it as far as it goes. This is the activity that Dapr calls."""
-        with continued({"traceparent": traceparent} if traceparent else {}), span("advance", run=run_id, driver=driver):
-            taken = await self._journal.acquire(run_id, driver=driver, lease=self._leases.seconds)
+        trace = {"traceparent": drive.traceparent} if drive.traceparent else {}
+        with continued(trace), span("advance", run=drive.run, driver=drive.driver):
+            taken = await self._journal.acquire(drive, lease=self._leases.seconds)
             if taken is None:
-                return Done() if await self._journal.has_ended(run_id) else Superseded()
+                return Done() if await self._journal.has_ended(drive.run) else Superseded()
             run, steps = taken
             with bound(run=run.id, organization=run.organization):
                 return await self._resume(run, steps)

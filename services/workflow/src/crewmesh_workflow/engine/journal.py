@@ -22,6 +22,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from pydantic_core import to_json
 
+from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.payloads import Payloads
 from crewmesh_workflow.engine.plan import Failed, Finished, Step, StepError, StepStatus
 
@@ -99,9 +100,10 @@ _STARTED_BEFORE = (
     " WHERE org_id = %(org)s AND event_key = %(event_key)s AND workflow_id = %(workflow)s"
 )
 
+# A driver may take the run when it had it last, or when nobody took it since the driver was asked for.
 _ACQUIRE = (
-    "UPDATE runs SET epoch = epoch + 1, due_at = now() + make_interval(secs => %s)"
-    " WHERE id = %s AND driver = %s AND status = 'running'"
+    "UPDATE runs SET epoch = epoch + 1, driver = %(driver)s, due_at = now() + make_interval(secs => %(lease)s)"
+    " WHERE id = %(run)s AND (driver = %(driver)s OR epoch = %(epoch)s) AND status = 'running'"
     " RETURNING id, org_id, workflow_id, workflow_version, trigger, traceparent, epoch, seq"
 )
 _STEPS = (
@@ -227,13 +229,14 @@ class Journal:
         await persistently(write)
         return replace(run, seq=run.seq + len(commit.events))
 
-    async def acquire(self, run_id: str, *, driver: int, lease: float) -> tuple[Run, dict[str, Step]] | None:
+    async def acquire(self, drive: DriveInput, *, lease: float) -> tuple[Run, dict[str, Step]] | None:
         """Take the run over from whoever had it; None when it is not this driver's to take."""
+        parameters = {"run": drive.run, "driver": drive.driver, "epoch": drive.epoch, "lease": lease}
         async with self._database.system() as conn:
-            row = await (await conn.execute(_ACQUIRE, [lease, run_id, driver])).fetchone()
+            row = await (await conn.execute(_ACQUIRE, parameters)).fetchone()
             if row is None:
                 return None
-            steps = await (await conn.execute(_STEPS, [run_id])).fetchall()
+            steps = await (await conn.execute(_STEPS, [drive.run])).fetchall()
         return _run(row), await self._steps(steps)
 
     async def has_ended(self, run_id: str) -> bool:

@@ -38,9 +38,8 @@ async def open_worker(resources: Resources) -> AsyncGenerator[WorkflowWorker]:
     engine, background = resources.get(Assembly).engine, resources.get(Background)
 
     async def advance(given: JsonValue) -> JsonValue:
-        drive = DriveInput.model_validate(given)
         with background.hold():
-            outcome = await engine.advance(drive.run, drive.driver, drive.traceparent)
+            outcome = await engine.advance(DriveInput.model_validate(given))
         return outcome.model_dump(mode="json")
 
     worker = WorkflowWorker(resources.get(ServiceSettings).dapr, resources.get(Sidecar))

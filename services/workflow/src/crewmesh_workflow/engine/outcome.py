@@ -41,10 +41,14 @@ def read_outcome(answer: object) -> Done | Superseded | Sleep:
 
 
 class DriveInput(Contract):
-    """What an instance is told: which run, as which of its drivers, and the trace that started it."""
+    """What an instance is told: which run, as which of its drivers, and the trace that started it.
+
+    ``epoch`` is the run's when the instance was asked for: while nobody took the run since, the instance may.
+    """
 
     run: str
     driver: int
+    epoch: int
     traceparent: str | None = None
 
     def as_json(self) -> JsonObject:

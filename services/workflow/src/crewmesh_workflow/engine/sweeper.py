@@ -1,8 +1,10 @@
 """Finds runs that are due and gives each to a new Dapr driver.
 
-A run is due when its lease ran out, when it was handed over, or when a sleeping driver overslept. Taking it raises the
-driver's number and sets the next alarm in one commit; only then is Dapr asked. If Dapr cannot be asked, or loses the
-instance, the alarm rings and the next number is tried. An instance that comes late finds its number superseded.
+A run is due when its lease ran out, when it was handed over, or when a sleeping driver overslept. Taking it gives the
+next driver a number and sets the alarm in one commit; only then is Dapr asked. If Dapr cannot be asked, or loses the
+instance, the alarm rings and the next number is tried. Whichever instance comes first takes the run, and the others
+find that the epoch has moved. So an instance that only waited long in a queue is as good as its successor, and while
+nothing comes the alarms get rarer: an overloaded mesh is not fed with more and more instances.
 """
 
 from __future__ import annotations
@@ -18,16 +20,17 @@ from crewmesh_workflow.engine.outcome import DriveInput
 
 _BATCH = 50
 _TAKE = """
-UPDATE runs SET driver = driver + 1, due_at = now() + make_interval(secs => %s)
+UPDATE runs SET scheduled = scheduled + 1,
+    due_at = now() + make_interval(secs => %s * least(power(2, scheduled - driver), 4))
 WHERE id IN (
     SELECT id FROM runs WHERE status = 'running' AND due_at <= now()
     ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
 )
-RETURNING id, driver, traceparent
+RETURNING id, scheduled, epoch, traceparent
 """
 _TRY_SOONER = (
     "UPDATE runs SET due_at = least(due_at, now() + make_interval(secs => %s))"
-    " WHERE id = %s AND driver = %s AND status = 'running'"
+    " WHERE id = %s AND scheduled = %s AND epoch = %s AND status = 'running'"
 )
 _SCHEDULING_SECONDS = 10.0
 
@@ -71,7 +74,10 @@ class Sweeper:
         async with self._database.system() as conn:
             rows = await (await conn.execute(_TAKE, [self._alarm, _BATCH])).fetchall()
         metrics.DUE_RUNS.set(len(rows))
-        drives = [DriveInput(run=row["id"], driver=row["driver"], traceparent=row["traceparent"]) for row in rows]
+        drives = [
+            DriveInput(run=row["id"], driver=row["scheduled"], epoch=row["epoch"], traceparent=row["traceparent"])
+            for row in rows
+        ]
         await asyncio.gather(*(self._hand_over(drive) for drive in drives))
         return len(drives)
 
@@ -83,6 +89,6 @@ class Sweeper:
             # Whatever it was, the run must not depend on it: the next alarm comes sooner.
             log.warning("driver not scheduled", run=drive.run, driver=drive.driver, error=repr(error))
             async with self._database.system() as conn:
-                await conn.execute(_TRY_SOONER, [self._retry, drive.run, drive.driver])
+                await conn.execute(_TRY_SOONER, [self._retry, drive.run, drive.driver, drive.epoch])
         else:
             log.info("driver scheduled", run=drive.run, driver=drive.driver)

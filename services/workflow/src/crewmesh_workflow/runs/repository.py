@@ -7,7 +7,10 @@ from psycopg.rows import DictRow, class_row
 
 from crewmesh_workflow.runs.schemas import RunDetail, RunStatus, RunSummary, StepDetail, StoredEvent
 
-_SUMMARY = "id, workflow_id AS workflow, workflow_version, status, created_at, finished_at, error"
+_SUMMARY = (
+    "id, workflow_id AS workflow, workflow_version, status, created_at, finished_at, error,"
+    " jsonb_build_object('id', trigger->'id', 'source', trigger->'source', 'type', trigger->'type') AS event"
+)
 # Newest first; ids are ordered by time.
 _PAGE = f"""
 SELECT {_SUMMARY} FROM runs

@@ -23,10 +23,19 @@ class RunFailure(Failure):
     node: Annotated[str | None, Field(description="The step that failed; null when it was none.")]
 
 
+class StartedBy(Reply):
+    """The event that started a run."""
+
+    id: str
+    source: str
+    type: str
+
+
 class RunSummary(Reply):
     """A run in a list."""
 
     id: RunId
+    event: StartedBy
     workflow: WorkflowId
     workflow_version: int
     status: RunStatus
