@@ -1,0 +1,78 @@
+"""``python -m tests.load``: start a mesh of its own, measure it, stop it, tell."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crewmesh_testkit.mesh import MeshProcess
+
+from tests.load.calls import measure_calls
+from tests.load.disk import measure_fsync
+from tests.load.figures import Figure, table, write
+from tests.load.processes import measure_idle_memory, measure_warm_start
+from tests.load.runs import measure_runs
+
+_STATE = Path(__file__).resolve().parents[2] / ".crewmesh"
+
+
+def main() -> int:
+    began = time.monotonic()
+    _STATE.mkdir(mode=0o711, exist_ok=True)
+    with _mesh() as mesh:
+        figures = asyncio.run(_measure(mesh))
+    write(_STATE / "bench.json", figures)
+    missed = [figure for figure in figures if figure.verdict == "MISSED"]
+    print(f"\n{table(figures)}\n")
+    took = time.monotonic() - began
+    print(f"{_machine()}; took {took:.0f} s; targets missed: {len(missed)}; written to .crewmesh/bench.json")
+    return 0
+
+
+async def _measure(mesh: MeshProcess) -> list[Figure]:
+    _say("a page on this disk")
+    fsync = measure_fsync(mesh.layout.state)
+    _say("starting with data in place")
+    start = measure_warm_start(mesh)
+    _say("memory while idle")
+    memory = await measure_idle_memory(mesh)
+    _say("calls through the gateway and two sidecars, and direct, in turns")
+    calls = await measure_calls(mesh)
+    _say("runs of five effects, and bare Dapr chains of five activities, in turns")
+    runs = await measure_runs(mesh)
+    return [fsync, *calls, *runs, memory, start]
+
+
+@contextmanager
+def _mesh() -> Generator[MeshProcess]:
+    """In a folder on the disk on which a developer's mesh has its data."""
+    home = Path(tempfile.mkdtemp(prefix="bench-", dir=_STATE))
+    home.chmod(0o711)
+    mesh = MeshProcess(home)
+    _say(f"a mesh of its own, ports shifted by {mesh.layout.offset}")
+    try:
+        mesh.start()
+        yield mesh
+    finally:
+        mesh.stop()
+        shutil.rmtree(home)
+
+
+def _machine() -> str:
+    load = os.getloadavg()[0]
+    return f"{os.cpu_count()} cores shared by everything, load {load:.1f} at the end, Python {sys.version.split()[0]}"
+
+
+def _say(what: str) -> None:
+    print(f"… {what}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
