@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from crewmesh_kit.settings import DaprSettings
 from crewmesh_tools.dapr_runtime import ensure_dapr
 from crewmesh_tools.mesh.layout import default_dapr_file
+from crewmesh_tools.mesh.process import die_with_parent
 from crewmesh_tools.servers.valkey import ValkeyServer
 from pydantic import SecretStr
 
@@ -73,7 +75,14 @@ def running_daprd(
     environment = {**os.environ, "DAPR_API_TOKEN": _API_TOKEN, "APP_API_TOKEN": APP_API_TOKEN}
     log = folder / "daprd.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent(signal.SIGKILL),
+        )
     try:
         _wait_for_port(http, process, log)
         settings = DaprSettings(

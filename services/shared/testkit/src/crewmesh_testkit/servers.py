@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections.abc import Generator, Sequence
@@ -11,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+from crewmesh_tools.mesh.process import die_with_parent
 from crewmesh_tools.servers import postgres as launcher
 from crewmesh_tools.servers.valkey import ValkeyServer
 
@@ -42,7 +44,12 @@ class ServerProcess:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.launcher.command(), env=self.launcher.env, cwd="/", stdout=log, stderr=subprocess.STDOUT
+                self.launcher.command(),
+                env=self.launcher.env,
+                cwd="/",
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent(signal.SIGKILL),  # a test run that is killed leaves nothing behind
             )
         try:
             self.launcher.wait_ready(time.monotonic() + _READY_SECONDS)
