@@ -20,6 +20,8 @@ from tests.load.figures import Figure, table, write
 from tests.load.processes import measure_idle_memory, measure_warm_start
 from tests.load.runs import measure_runs
 
+# Above every offset that tests take: between two starts nobody else may come by and take the ports.
+_OFFSET = 23_250
 _STATE = Path(__file__).resolve().parents[2] / ".crewmesh"
 
 
@@ -55,7 +57,7 @@ def _mesh() -> Generator[MeshProcess]:
     """In a folder on the disk on which a developer's mesh has its data."""
     home = Path(tempfile.mkdtemp(prefix="bench-", dir=_STATE))
     home.chmod(0o711)
-    mesh = MeshProcess(home)
+    mesh = MeshProcess(home, offset=_OFFSET)
     _say(f"a mesh of its own, ports shifted by {mesh.layout.offset}")
     try:
         mesh.start()
