@@ -211,6 +211,13 @@ class TestInbox:
             assert await first_time(conn, "search", self.event)
             assert await first_time(conn, "seed", self.event.model_copy(update={"source": "other"}))
 
+    async def test_no_organizations_event_hides_another_s(self, database: Database) -> None:
+        async with database.system() as conn:
+            for organization in (ORGANIZATION, OTHER_ORGANIZATION):
+                event = self.event.model_copy(update={"crewmeshorg": organization})
+                assert await first_time(conn, "seed", event)
+                assert not await first_time(conn, "seed", event)
+
     async def test_forgets_after_a_week(self, database: Database) -> None:
         async with database.system() as conn:
             await conn.execute("INSERT INTO inbox VALUES ('c', 's', 'old', now() - interval '8 days')")

@@ -59,7 +59,9 @@ class Indexer:
 
     async def _woken(self) -> None:
         try:
-            await asyncio.wait_for(self._work.wait(), self._settings.poll_seconds)
+            # Not wait_for(): before Python 3.12 it may swallow a cancellation that comes together with the event.
+            async with asyncio.timeout(self._settings.poll_seconds):
+                await self._work.wait()
         except TimeoutError:
             return  # what another replica left behind is found without being told
 

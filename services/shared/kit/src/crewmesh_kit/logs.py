@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
 _SECRET_NAMES = ("authorization", "token", "password", "secret", "api_key", "apikey", "cookie")
 # Chatty at "info", and told better by our own metrics and traces.
-_QUIET_LIBRARIES = ("aiohttp.access", "httpx2", "urllib3", "opentelemetry", "psycopg.pool", "uvicorn.error")
+_QUIET_LIBRARIES = (
+    "aiohttp.access",
+    "durabletask-client",
+    "durabletask-worker",
+    "httpx2",
+    "opentelemetry",
+    "psycopg.pool",
+    "urllib3",
+    "uvicorn.error",
+)
 
 
 # Plain tracebacks: the pretty ones show local variables, and with them whatever secret is among them.

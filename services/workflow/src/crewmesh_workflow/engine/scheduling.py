@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.dapr.client import tell_sdk
+from crewmesh_kit.dapr.worker import sdk_logging
 from crewmesh_kit.resources import Resources
 from crewmesh_kit.settings import ServiceSettings
 from dapr.ext.workflow.aio import DaprWorkflowClient
@@ -35,7 +36,7 @@ class Driving:
 async def open_driving(resources: Resources) -> AsyncGenerator[Driving]:
     dapr = resources.get(ServiceSettings).dapr
     tell_sdk(dapr)
-    client = cast(_Client, DaprWorkflowClient(host="127.0.0.1", port=str(dapr.grpc_port)))
+    client = cast(_Client, DaprWorkflowClient("127.0.0.1", str(dapr.grpc_port), sdk_logging()))
 
     async def schedule(drive: DriveInput) -> None:
         instance = f"{drive.run}-{drive.driver}"

@@ -10,6 +10,7 @@ it counts no connected worker for a while, the service is not ready any more and
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -18,6 +19,7 @@ from typing import Protocol, Self, cast
 
 from crewmesh_contracts.base import JsonValue
 from dapr.ext.workflow import WorkflowRuntime
+from dapr.ext.workflow.logger import LoggerOptions
 
 from crewmesh_kit.dapr.client import tell_sdk
 from crewmesh_kit.dapr.sidecar import Sidecar
@@ -46,6 +48,11 @@ class _Runtime(Protocol):
     def register_activity(self, fn: Callable[..., Awaitable[object]], *, name: str) -> None: ...
     def start(self) -> None: ...
     def shutdown(self) -> None: ...
+
+
+def sdk_logging() -> LoggerOptions:
+    """The SDK's log lines go through ours, as JSON; left alone it writes each a second time, as text."""
+    return LoggerOptions(log_handler=logging.NullHandler())
 
 
 def leave_process() -> None:
@@ -83,6 +90,7 @@ class WorkflowWorker:
                 maximum_concurrent_orchestration_work_items=most_turns,
                 maximum_thread_pool_workers=_THREADS,
                 worker_ready_timeout=_CONNECT_WITHIN_SECONDS,
+                logger_options=sdk_logging(),
             ),
         )
 

@@ -32,10 +32,11 @@ SELECT isolate_tenants('outbox');
 -- Which events a consumer has dealt with. No tenant data: sources and ids only.
 CREATE TABLE inbox (
     consumer text NOT NULL,
-    source text NOT NULL,
-    event_id text NOT NULL,
+    -- Part of the key, so that no organization's event hides another's; empty where an event has none.
+    org_id text NOT NULL,
+    event_key text NOT NULL,
     seen_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (consumer, source, event_id)
+    PRIMARY KEY (consumer, org_id, event_key)
 );
 CREATE INDEX inbox_seen_at ON inbox (seen_at);
 
