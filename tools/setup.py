@@ -26,6 +26,8 @@ MODEL = ROOT / "services" / "agent-crew" / "embedded-model"
 RUNTIME = ROOT / "dapr-config" / "runtime"
 MEMBERS = (".", "services/*", "services/shared/*", "tools")
 OLDEST_PYTHON = (3, 11)
+# CrewAI and the embedded Valkey exist for these; a newer system Python may well have one of them beside it.
+PYTHONS = ("3.13", "3.12", "3.11")
 OLDEST_NODE = 20
 
 
@@ -61,6 +63,19 @@ def check_prerequisites() -> None:
         raise SetupError(f"Less than 3 GB are free on the disk of {ROOT}; free some space first.")
 
 
+def python() -> str:
+    """The interpreter the project runs on: this one, or the newest that its libraries exist for."""
+    if f"{sys.version_info.major}.{sys.version_info.minor}" in PYTHONS:
+        return sys.executable
+    found = next((path for version in PYTHONS if (path := shutil.which(f"python{version}"))), None)
+    if found is None:
+        raise SetupError(
+            f"Python {sys.version.split()[0]} is too new for libraries that Crewmesh needs; install Python "
+            f"{PYTHONS[0]} beside it, so that python{PYTHONS[0]} is in PATH."
+        )
+    return found
+
+
 def tool_environment() -> bool:
     """A uv of the pinned version, whatever the machine has."""
 
@@ -81,7 +96,7 @@ def packages() -> bool:
         # Another environment may be active in this shell; the project's own is meant.
         environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
         run(
-            [str(UV), "sync", "--frozen", "--all-packages", "--python", sys.executable],
+            [str(UV), "sync", "--frozen", "--all-packages", "--python", python()],
             environment={"UV_PYTHON_DOWNLOADS": "never", **environment},
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -46,6 +47,17 @@ def test_an_old_python_is_named(setup: ModuleType, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(setup, "OLDEST_PYTHON", (99, 0))
     with pytest.raises(setup.SetupError, match=r"install Python 3\.11 or newer"):
         setup.check_prerequisites()
+
+
+def test_beside_a_python_that_is_too_new_another_is_taken(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert setup.python() == sys.executable
+    monkeypatch.setattr(setup, "PYTHONS", ("2.98", "2.99"))
+    with pytest.raises(setup.SetupError, match=r"too new .* install Python 2\.98 beside it"):
+        setup.python()
+    program(tmp_path / "bin" / "python2.99", "")
+    assert setup.python() == str(tmp_path / "bin" / "python2.99")
 
 
 def test_a_step_is_done_once_until_its_inputs_change(setup: ModuleType, tmp_path: Path) -> None:

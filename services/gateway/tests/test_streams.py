@@ -56,6 +56,37 @@ async def test_an_event_arrives_before_the_stream_ends(address: Address, upstrea
         assert await answer.content.read() == b"id: 2\ndata: second\n\n"
 
 
+def cut_off(told: int, sent: int) -> web.Response:
+    """What a sidecar makes of an answer whose service died in the middle: whole by every sign but our own."""
+    return web.Response(body=b"x" * sent, headers={"crewmesh-length": str(told)})
+
+
+async def test_a_small_answer_that_was_cut_off_is_a_problem(address: Address, upstream: Upstream) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return cut_off(told=20, sent=0)
+
+    upstream.handler = handler
+    async with (
+        aiohttp.ClientSession("http://{}:{}".format(*address)) as client,
+        client.get("/v1/runs", headers=BEARER) as answer,
+    ):
+        assert answer.status == 503
+        assert (await answer.json(content_type=None))["service"] == "workflow"
+
+
+async def test_a_large_answer_that_was_cut_off_is_seen_to_be(address: Address, upstream: Upstream) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return cut_off(told=200_000, sent=100_000)
+
+    upstream.handler = handler
+    async with (
+        aiohttp.ClientSession("http://{}:{}".format(*address)) as client,
+        client.get("/v1/runs", headers=BEARER) as answer,
+    ):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+
+
 async def test_a_request_body_arrives_before_it_is_complete(address: Address, upstream: Upstream) -> None:
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
     go_on = asyncio.Event()

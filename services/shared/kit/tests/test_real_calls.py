@@ -38,6 +38,11 @@ class TestCalls:
         with pytest.raises(GatewayTimeout, match=r"0\.3 seconds"):
             await probe.sidecar.call(ASK, Question(text="slow"), identity=identity("ask"), timeout=0.3)
 
+    async def test_an_answer_that_was_cut_off_is_none(self, probe: Probe) -> None:
+        """The sidecars end it as if it were whole, and with status 200."""
+        with pytest.raises(Unavailable, match="in the middle of its answer"):
+            await probe.sidecar.call(ASK, Question(text="die"), identity=identity("ask"))
+
     async def test_streams_pass_unbuffered(self, probe: Probe) -> None:
         headers = {"authorization": await probe.sidecar.authorization(identity("ask"), audience=APP)}
         async with probe.sidecar.forward(APP, "GET", "/internal/stream", headers=headers) as answer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import aiohttp
-from crewmesh_kit.dapr.sidecar import problem_of
+from crewmesh_kit.dapr.sidecar import check_whole, problem_of, told_length
 from crewmesh_kit.errors import PROBLEM_MEDIA_TYPE, BadGateway, Problem, Unavailable
 from starlette.types import Send
 
@@ -24,30 +24,43 @@ class AnswerCutOff(Exception):  # noqa: N818  reads as the sentence it is
     """The service stopped in the middle of its answer; the client sees that it is not complete."""
 
 
-async def pass_back(answer: aiohttp.ClientResponse, send: Send, *, last: Callable[[], None]) -> None:
+async def pass_back(app: str, answer: aiohttp.ClientResponse, send: Send, *, last: Callable[[], None]) -> None:
     """``last`` is told before the last piece is sent."""
     headers = passed_out(answer.raw_headers)
     if answer.status in _WITHOUT_BODY:
         headers = [(name, value) for name, value in headers if name != b"content-length"]
-    start = {"type": "http.response.start", "status": answer.status, "headers": headers}
-    if answer.content_length is not None and answer.content_length <= _SMALL:
+    length = told_length(answer)
+    if length is not None and length <= _SMALL:
         content = await answer.read()
+        check_whole(app, answer, len(content))
         last()
-        await send(start)
+        await send({"type": "http.response.start", "status": answer.status, "headers": _measured(headers, length)})
         await send({"type": "http.response.body", "body": content})
         return
-    await send(start)
-    await _stream(answer, send)
+    headers = headers if length is None else _measured(headers, length)
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    streamed = await _stream(answer, send)
+    if length is not None and streamed != length:
+        raise AnswerCutOff  # the client was told the length, so it sees it too
     last()
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _stream(answer: aiohttp.ClientResponse, send: Send) -> None:
+def _measured(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    kept = [(name, value) for name, value in headers if name != b"content-length"]
+    return [*kept, (b"content-length", str(length).encode())]
+
+
+async def _stream(answer: aiohttp.ClientResponse, send: Send) -> int:
+    """How many bytes passed."""
+    passed = 0
     try:
         async for chunk in answer.content.iter_any():
+            passed += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except aiohttp.ClientError as error:
         raise AnswerCutOff from error
+    return passed
 
 
 async def refusal(app: str, answer: aiohttp.ClientResponse) -> Problem | None:

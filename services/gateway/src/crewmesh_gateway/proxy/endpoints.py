@@ -76,7 +76,7 @@ class Proxy:
                     patience.reschedule(None)
                     if (refused := await refusal(app, answer)) is not None:
                         raise refused
-                    await pass_back(answer, send, last=body.answered)
+                    await pass_back(app, answer, send, last=body.answered)
         except Exception as error:
             if body.failure is not None:
                 raise body.failure from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from crewmesh_kit.http.middleware import LENGTH_HEADER
 from crewmesh_kit.ids import new_id
 
 _PASSED_IN = frozenset(
@@ -52,6 +53,7 @@ _KEPT_BACK = frozenset(
         b"traceparent",
         b"tracestate",
         b"grpc-trace-bin",
+        LENGTH_HEADER.encode(),
         # services have no sessions
         b"set-cookie",
     }

@@ -25,7 +25,7 @@ from crewmesh_kit.dapr.subscriptions import HandleEvent, Subscriptions
 from crewmesh_kit.health import Lifecycle, Readiness, health_router
 from crewmesh_kit.http import problems
 from crewmesh_kit.http.access import check_access_is_declared
-from crewmesh_kit.http.middleware import BodyLimit, LastResort, SidecarOnly
+from crewmesh_kit.http.middleware import BodyLimit, LastResort, SidecarOnly, ToldLength
 from crewmesh_kit.http.openapi import public_openapi
 from crewmesh_kit.identity import public
 from crewmesh_kit.logs import get_logger
@@ -116,6 +116,8 @@ class Service:
         ]
         if not telemetry.is_exported(self.settings.telemetry):
             layers.insert(0, Middleware(telemetry.TraceIds))
+        if not edge:
+            layers.insert(0, Middleware(ToldLength))
         if token := self.settings.dapr.app_api_token.get_secret_value():
             layers.append(Middleware(SidecarOnly, token=token, edge=edge))
         return [*layers, Middleware(BodyLimit, most_bytes=self.settings.http.max_body_bytes)]

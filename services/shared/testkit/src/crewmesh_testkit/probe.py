@@ -26,7 +26,8 @@ from crewmesh_kit.identity import Identity, requires
 from crewmesh_kit.settings import HttpServerSettings, ServiceSettings
 from crewmesh_kit.telemetry import trace_headers
 from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from crewmesh_testkit.daprd import SidecarProcess, running_daprd
 from crewmesh_testkit.identities import identity, private_key, public_keys
@@ -58,12 +59,21 @@ NOBODY = Invocation(
 router = APIRouter()
 
 
-@router.post("/internal/ask")
-async def ask(question: Question, who: Annotated[Identity, requires("ask")]) -> Answer:
+class DyingAnswer(Response):
+    """An answer whose service is gone before the body left, as after a kill."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+
+
+@router.post("/internal/ask", response_model=Answer)
+async def ask(question: Question, who: Annotated[Identity, requires("ask")]) -> Answer | DyingAnswer:
     if question.text == "missing":
         raise NotFound("There is no such answer.", hint="ask another question")
     if question.text == "slow":
         await asyncio.sleep(5)
+    if question.text == "die":
+        return DyingAnswer(b'{"text": "never whole", "asked_by": "nobody"}')
     return Answer(text=question.text.upper(), asked_by=who.organization)
 
 

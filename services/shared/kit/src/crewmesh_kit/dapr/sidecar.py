@@ -24,6 +24,7 @@ from crewmesh_kit.dapr.client import sdk_client, translated
 from crewmesh_kit.dapr.stores import BlobStore, StateStore
 from crewmesh_kit.dapr.traces import traced
 from crewmesh_kit.errors import BadGateway, GatewayTimeout, NotFound, RemoteProblem, Unavailable
+from crewmesh_kit.http.middleware import LENGTH_HEADER
 from crewmesh_kit.identity import Identity, TokenSigner
 from crewmesh_kit.settings import DaprSettings
 from crewmesh_kit.telemetry import trace_headers
@@ -115,6 +116,7 @@ class Sidecar:
                 allow_redirects=False,
             ) as answer:
                 body = await answer.read()
+        check_whole(invocation.app, answer, len(body))
         if answer.status >= 300:
             raise problem_of(invocation.app, answer.status, body, answer.headers)
         try:
@@ -212,6 +214,19 @@ class Sidecar:
 def envelope(event: CloudEvent) -> bytes:
     """The event in structured JSON form."""
     return traced(event).model_dump_json(exclude_none=True).encode()
+
+
+def told_length(answer: aiohttp.ClientResponse) -> int | None:
+    """How long the service said its answer is; None where it did not know, as with streams."""
+    told = answer.headers.get(LENGTH_HEADER, "")
+    return int(told) if told.isdigit() else None
+
+
+def check_whole(app: str, answer: aiohttp.ClientResponse, length: int) -> None:
+    """A service that dies in the middle of its answer must not look like one that had little to say."""
+    told = told_length(answer)
+    if told is not None and told != length:
+        raise Unavailable(f"{app} stopped in the middle of its answer; ask again.")
 
 
 def problem_of(

@@ -17,6 +17,8 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/version", "/metrics"})
 EDGE_PATHS = frozenset({"/", "/openapi.json", "/docs"})
 EDGE_PREFIX = "/v1/"
 TOPICS_PREFIX = "/subscriptions/"
+# Sidecars pass no Content-Length on and end an answer that was cut off as if it were whole; this says how long it was.
+LENGTH_HEADER = "crewmesh-length"
 _TOKEN_HEADER = b"dapr-api-token"
 
 log = get_logger(__name__)
@@ -47,6 +49,28 @@ class LastResort:
             if begun:
                 raise  # half an answer cannot be taken back; the server cuts the connection
             await ProblemResponse(translated(error), path=scope["path"])(scope, receive, send)
+
+
+class ToldLength:
+    """Says how long an answer is in a header that the sidecars leave alone, so that the caller knows a whole one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers: list[tuple[bytes, bytes]] = message["headers"]
+                length = next((value for name, value in headers if name == b"content-length"), None)
+                if length is not None:
+                    message = {**message, "headers": [*headers, (LENGTH_HEADER.encode(), length)]}
+            await send(message)
+
+        await self._app(scope, receive, telling)
 
 
 class SidecarOnly:
