@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from crewmesh_testkit.mesh import MeshProcess
 
 from tests.load.calls import measure_calls
@@ -27,6 +28,7 @@ _STATE = Path(__file__).resolve().parents[2] / ".crewmesh"
 
 def main() -> int:
     began = time.monotonic()
+    busy = psutil.cpu_percent(interval=2.0)
     _STATE.mkdir(mode=0o711, exist_ok=True)
     with _mesh() as mesh:
         figures = asyncio.run(_measure(mesh))
@@ -34,7 +36,8 @@ def main() -> int:
     missed = [figure for figure in figures if figure.verdict == "MISSED"]
     print(f"\n{table(figures)}\n")
     took = time.monotonic() - began
-    print(f"{_machine()}; took {took:.0f} s; targets missed: {len(missed)}; written to .crewmesh/bench.json")
+    print(f"{_machine()}, which others kept {busy:.0f} % busy before the start; took {took:.0f} s")
+    print(f"Targets missed: {len(missed)}. Written to .crewmesh/bench.json")
     return 0
 
 
@@ -68,8 +71,8 @@ def _mesh() -> Generator[MeshProcess]:
 
 
 def _machine() -> str:
-    load = os.getloadavg()[0]
-    return f"{os.cpu_count()} cores shared by everything, load {load:.1f} at the end, Python {sys.version.split()[0]}"
+    memory = psutil.virtual_memory().total / 1024**3
+    return f"{os.cpu_count()} cores shared by everything, {memory:.0f} GiB, Python {sys.version.split()[0]}"
 
 
 def _say(what: str) -> None:

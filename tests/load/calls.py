@@ -114,8 +114,9 @@ async def _generator() -> AsyncGenerator[Callable[[Phase], Awaitable[list[float]
         writer.write(phase.model_dump_json().encode() + b"\n")
         await writer.drain()
         measured = Latencies.model_validate_json(await reader.readline())
-        if measured.not_ok:
-            raise RuntimeError(f"{measured.not_ok} of {len(measured.milliseconds)} calls to {phase.url} failed")
+        if measured.other_statuses:
+            of = len(measured.milliseconds)
+            raise RuntimeError(f"of {of} calls to {phase.url} some failed (times by status): {measured.other_statuses}")
         return measured.milliseconds
 
     try:

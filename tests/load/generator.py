@@ -11,6 +11,7 @@ import asyncio
 import gc
 import sys
 import time
+from collections import Counter
 
 import aiohttp
 import uvloop
@@ -26,7 +27,7 @@ class Phase(BaseModel):
 
 class Latencies(BaseModel):
     milliseconds: list[float]
-    not_ok: int
+    other_statuses: dict[int, int]  # how often each that is not 200; 0: no answer at all
 
 
 async def run_phase(session: aiohttp.ClientSession, phase: Phase) -> Latencies:
@@ -35,7 +36,8 @@ async def run_phase(session: aiohttp.ClientSession, phase: Phase) -> Latencies:
     requests = [asyncio.create_task(_request(session, phase, began + n / phase.per_second)) for n in range(count)]
     outcomes = await asyncio.gather(*requests)
     return Latencies(
-        milliseconds=[latency * 1000 for latency, _ in outcomes], not_ok=sum(status != 200 for _, status in outcomes)
+        milliseconds=[latency * 1000 for latency, _ in outcomes],
+        other_statuses=Counter(status for _, status in outcomes if status != 200),
     )
 
 
