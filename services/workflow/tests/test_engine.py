@@ -124,6 +124,7 @@ async def test_a_short_back_off_is_slept_in_place(bench: Bench) -> None:
 class BadGatewayForNow(BadGateway):
     """A failure of the far side that passes."""
 
+    slug = "upstream-failed-for-now"
     retryable = True
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -16,12 +15,12 @@ from pathlib import Path
 from crewmesh_kit.settings import DaprSettings
 from crewmesh_tools.dapr_runtime import ensure_dapr
 from crewmesh_tools.mesh.layout import default_dapr_file
-from crewmesh_tools.mesh.process import die_with_parent
 from crewmesh_tools.servers.valkey import ValkeyServer
 from pydantic import SecretStr
 
 from crewmesh_testkit.identities import APP_API_TOKEN
 from crewmesh_testkit.ports import free_port
+from crewmesh_testkit.spawning import spawn
 
 _API_TOKEN = "test-api-token"
 _READY_SECONDS, _STOP_SECONDS = 30.0, 10.0
@@ -75,14 +74,7 @@ def running_daprd(
     environment = {**os.environ, "DAPR_API_TOKEN": _API_TOKEN, "APP_API_TOKEN": APP_API_TOKEN}
     log = folder / "daprd.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            cwd=folder,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent(signal.SIGKILL),
-        )
+        process = spawn(command, env=environment, cwd=folder, log=output)
     try:
         _wait_for_port(http, process, log)
         settings = DaprSettings(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import time
 from collections.abc import Generator, Sequence
@@ -12,11 +11,11 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from crewmesh_tools.mesh.process import die_with_parent
 from crewmesh_tools.servers import postgres as launcher
 from crewmesh_tools.servers.valkey import ValkeyServer
 
 from crewmesh_testkit.ports import free_port
+from crewmesh_testkit.spawning import spawn
 
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 20.0
@@ -43,14 +42,7 @@ class ServerProcess:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.launcher.command(),
-                env=self.launcher.env,
-                cwd="/",
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent(signal.SIGKILL),  # a test run that is killed leaves nothing behind
-            )
+            self.process = spawn(self.launcher.command(), env=self.launcher.env, cwd="/", log=log)
         try:
             self.launcher.wait_ready(time.monotonic() + _READY_SECONDS)
         except Exception as error:

@@ -115,6 +115,7 @@ class Sidecar:
                 timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS),
                 allow_redirects=False,
             ) as answer:
+                check_answered(invocation.app, answer)
                 body = await answer.read()
         check_whole(invocation.app, answer, len(body))
         if answer.status >= 300:
@@ -147,6 +148,7 @@ class Sidecar:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=timeout),
                 allow_redirects=False,
             ) as answer:
+                check_answered(app, answer)
                 yield answer
 
     async def authorization(self, identity: Identity, *, audience: str) -> str:
@@ -220,6 +222,12 @@ def told_length(answer: aiohttp.ClientResponse) -> int | None:
     """How long the service said its answer is; None where it did not know, as with streams."""
     told = answer.headers.get(LENGTH_HEADER, "")
     return int(told) if told.isdigit() else None
+
+
+def check_answered(app: str, answer: aiohttp.ClientResponse) -> None:
+    """A sidecar that lost its service before there was any answer says 200 and nothing else."""
+    if answer.status < 300 and LENGTH_HEADER not in answer.headers:
+        raise Unavailable(f"{app} was lost before it answered; ask again.")
 
 
 def check_whole(app: str, answer: aiohttp.ClientResponse, length: int) -> None:

@@ -17,8 +17,10 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/version", "/metrics"})
 EDGE_PATHS = frozenset({"/", "/openapi.json", "/docs"})
 EDGE_PREFIX = "/v1/"
 TOPICS_PREFIX = "/subscriptions/"
-# Sidecars pass no Content-Length on and end an answer that was cut off as if it were whole; this says how long it was.
+# Sidecars pass no Content-Length on. They end an answer that was cut off as if it were whole, and make an empty 200 of
+# none at all. So every answer of a service says how long it is, or that it is a stream.
 LENGTH_HEADER = "crewmesh-length"
+_STREAM = b"stream"
 _TOKEN_HEADER = b"dapr-api-token"
 
 log = get_logger(__name__)
@@ -58,16 +60,17 @@ class ToldLength:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] == "HEAD":
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        bodiless = scope["method"] == "HEAD"
 
         async def telling(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers: list[tuple[bytes, bytes]] = message["headers"]
-                length = next((value for name, value in headers if name == b"content-length"), None)
-                if length is not None:
-                    message = {**message, "headers": [*headers, (LENGTH_HEADER.encode(), length)]}
+                length = next((value for name, value in headers if name == b"content-length"), _STREAM)
+                told = (LENGTH_HEADER.encode(), _STREAM if bodiless else length)
+                message = {**message, "headers": [*headers, told]}
             await send(message)
 
         await self._app(scope, receive, telling)
