@@ -137,7 +137,7 @@ async def test_exhausted_attempts_fail_the_run(bench: Bench) -> None:
     await bench.settle()
     row = await bench.row(run)
     assert row["status"] == "failed"
-    assert row["error"] == {"node": "s", "type": "upstream-failed", "detail": "never"}
+    assert row["error"] == {"node": "s", "type": "upstream-failed-for-now", "detail": "never"}
     assert [type_ for _, type_, _ in await bench.events(run)][-2:] == ["step.failed", "run.failed"]
     assert await bench.told() == ["crewmesh.run.started.v1", "crewmesh.run.failed.v1"]
 
