@@ -14,3 +14,6 @@ WorkflowId: TypeAlias = Annotated[str, StringConstraints(pattern=rf"^wf_{HEX_ID}
 
 # Names that people choose and refer to by: knowledge bases, crews, nodes. No dots, so that paths stay unambiguous.
 Slug: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*$", max_length=64)]
+
+# Names of variables, as expressions write them: vars.total, env.BASE_URL.
+VariableName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]

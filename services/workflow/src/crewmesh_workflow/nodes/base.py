@@ -1,83 +1,246 @@
-"""How a kind of effect is described: how it reads its node, what it asks, and how the answer becomes output.
+"""What a kind of node does: it is decided where it stands, has an effect, waits, or holds a graph of its own.
 
-Rendering is pure and happens before the step is journalled; running reaches beyond the engine and may happen again
-after a crash, with the journalled request and the same idempotency key.
+Everything here but ``CompiledEffect.run`` (and ``begin`` of a wait) is pure: it gives the same answer after any crash.
+Effects are rendered before the step is journalled and run after; a run may happen again, with the journalled request
+and the same idempotency key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Generic, Literal, Protocol, TypeVar
 
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
 from crewmesh_contracts.invocations import Invocation
-from crewmesh_contracts.workflow.nodes.base import EffectNode
+from crewmesh_contracts.workflow import Graph
+from crewmesh_contracts.workflow.nodes.base import OUT, EffectNode, NodeBase
 
 from crewmesh_workflow.expressions import Condition, Scope, Template
+from crewmesh_workflow.program.model import CompiledGraph
 
-NodeT = TypeVar("NodeT", bound=EffectNode)
+NodeT = TypeVar("NodeT", bound=NodeBase)
+EffectT = TypeVar("EffectT", bound=EffectNode)
 RequestT = TypeVar("RequestT", bound=Contract)
 ResultT = TypeVar("ResultT", bound=Reply)
 
+WaitKind = Literal["timer", "event", "approval", "input", "outcome", "child"]
 
-class ExpressionReader(Protocol):
-    """Compiles the expressions of one node; mistakes are collected under the path that is named with each."""
+
+class Reader(Protocol):
+    """Compiles what stands in a node; mistakes are collected under the path that is named with each."""
 
     def template(self, path: str, value: JsonValue) -> Template: ...
 
-    def condition(self, path: str, source: str) -> Condition: ...
+    def condition(self, path: str, source: str, *, reads: tuple[str, ...] = ()) -> Condition:
+        """``reads`` names roots beside those of the place: event, node, input."""
+        ...
+
+    def graph(self, path: str, graph: Graph, *, reads: tuple[str, ...] = ()) -> CompiledGraph:
+        """A nested graph, which also sees the steps before its holder. ``reads``: item, index, last."""
+        ...
+
+    def mistake(self, path: str, message: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """An event that leaves with the step's commit. ``id`` must be the same whenever the node is decided again."""
+
+    id: str
+    type: str
+    subject: str | None
+    data: JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A step's end: its output and the ports that are taken, and what goes with it."""
+
+    output: JsonObject
+    ports: tuple[str, ...] = (OUT,)
+    sets: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    emits: Emitted | None = None
+    response: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The node decides that the step fails."""
+
+    type: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a step is: its run, its path in it, and what the node sees."""
+
+    run: str
+    path: str
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Decided where it stands. Raises ExpressionError when an expression has no value."""
+
+    decide: Callable[[Place], Decided | Refused]
 
 
 class EffectContext(Protocol):
     """What an effect may reach: other services, as the run, under the step's idempotency key."""
 
+    @property
+    def key(self) -> str: ...
+
     async def call(self, invocation: Invocation[RequestT, ResultT], request: RequestT) -> ResultT: ...
+
+    async def start_child(self, workflow: str, inputs: JsonObject) -> str:
+        """Start a run of another workflow for this step, once; its id."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledEffect:
-    """An effect bound to its node. Requests are JSON here, for that is how the journal keeps them."""
+    """An effect bound to its node. Requests are JSON here, for that is how the journal keeps them.
+
+    ``safety`` says what a second attempt does when nobody knows whether the first one happened. ``verify`` asks: the
+    output when it happened, nothing when it did not. ``stop`` ends an attempt that is under way elsewhere.
+    ``reaches_world``: whether it is an action that a policy may want approved.
+    """
 
     render: Callable[[Scope], JsonObject]
     run: Callable[[JsonObject, EffectContext], Awaitable[JsonObject]]
+    safety: Literal["idempotent", "verifiable", "unsafe"] = "idempotent"
+    verify: Callable[[JsonObject, EffectContext], Awaitable[JsonObject | None]] | None = None
+    stop: Callable[[EffectContext], Awaitable[None]] | None = None
+    reaches_world: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class EffectKind:
-    """One kind of effect, found by the type of its node."""
+class WaitFor:
+    """What a step waits for, rendered. ``seconds`` bounds the wait, or is all of it; none: for ever."""
 
-    node: type[EffectNode]
-    bind: Callable[[EffectNode, ExpressionReader], CompiledEffect]
+    kind: WaitKind
+    request: JsonObject = field(default_factory=dict[str, JsonValue])
+    seconds: float | None = None
+    event_type: str | None = None
+    event_key: str | None = None
+    escalate_seconds: float | None = None
 
 
-class EffectKinds:
-    """The kinds an engine knows. Tests and benchmarks build their own."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A node that waits. ``arrived`` turns what came into the step's end, ``over`` the end of the time.
 
-    def __init__(self, kinds: Iterable[EffectKind]) -> None:
+    ``begin`` is an effect, done when the wait is in the journal, and again after a crash; it must bear that.
+    """
+
+    render: Callable[[Place], WaitFor]
+    arrived: Callable[[JsonObject], Decided | Refused]
+    over: Callable[[], Decided | Refused]
+    begin: Callable[[JsonObject, EffectContext], Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """A body for every item of a list."""
+
+    items: Callable[[Scope], list[JsonValue]]
+    body: CompiledGraph
+    concurrency: int
+    keep_going: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A body as long as a condition is true."""
+
+    condition: Condition
+    body: CompiledGraph
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """A join: it is reached when ``needed`` ways to it are taken; none: when all are decided."""
+
+    needed: int | None
+
+
+Behaviour = Decision | CompiledEffect | Waiting | Each | Repeat | Meeting
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKind(Generic[NodeT]):
+    """One kind of node, found by the type of its node."""
+
+    node: type[NodeT]
+    bind: Callable[[NodeT, Reader], Behaviour]
+
+
+class NodeKinds:
+    """The kinds an engine knows. Tests and benchmarks replace some of them."""
+
+    def __init__(self, *kinds: NodeKind[NodeBase]) -> None:
         self._kinds = {kind.node: kind for kind in kinds}
 
-    def bind(self, node: EffectNode, read: ExpressionReader) -> CompiledEffect:
+    def bind(self, node: NodeBase, read: Reader) -> Behaviour:
         return self._kinds[type(node)].bind(node, read)
+
+    def but(self, *others: NodeKind[NodeBase]) -> NodeKinds:
+        """These kinds with others in place of those for the same nodes."""
+        return NodeKinds(*({**self._kinds, **{kind.node: kind for kind in others}}.values()))
+
+
+def kind(node: type[NodeT], bind: Callable[[NodeT, Reader], Behaviour]) -> NodeKind[NodeBase]:
+    """Describe one kind. Every module of this package calls this once, as its ``KIND``."""
+
+    def bind_any(bound: NodeBase, read: Reader) -> Behaviour:
+        if not isinstance(bound, node):
+            raise TypeError(f"a {node.__name__} was expected, not a {type(bound).__name__}")
+        return bind(bound, read)
+
+    return NodeKind(node, bind_any)  # pyright: ignore[reportArgumentType]  a kind of one node stands among kinds of any
 
 
 def effect_kind(
     *,
-    node: type[NodeT],
+    node: type[EffectT],
     request: type[RequestT],
-    compile_: Callable[[NodeT, ExpressionReader], Callable[[Scope], RequestT]],
+    compile_: Callable[[EffectT, Reader], Callable[[Scope], RequestT]],
     run: Callable[[RequestT, EffectContext], Awaitable[JsonObject]],
-) -> EffectKind:
+    safety: Callable[[EffectT], Literal["idempotent", "verifiable", "unsafe"]] = lambda _: "idempotent",
+    stop: Callable[[EffectContext], Awaitable[None]] | None = None,
+    reaches_world: bool = True,
+) -> NodeKind[NodeBase]:
     """``compile_`` reads the node's expressions and gives what renders the request; ``run`` sends it."""
 
-    def bind(bound: EffectNode, read: ExpressionReader) -> CompiledEffect:
-        if not isinstance(bound, node):
-            raise TypeError(f"a {node.__name__} was expected, not a {type(bound).__name__}")
+    def bind(bound: EffectT, read: Reader) -> CompiledEffect:
         render = compile_(bound, read)
 
         async def run_journalled(journalled: JsonObject, context: EffectContext) -> JsonObject:
             return await run(request.model_validate(journalled), context)
 
-        return CompiledEffect(render=lambda scope: render(scope).model_dump(mode="json"), run=run_journalled)
+        return CompiledEffect(
+            render=lambda scope: render(scope).model_dump(mode="json"),
+            run=run_journalled,
+            safety=safety(bound),
+            stop=stop,
+            reaches_world=reaches_world,
+        )
 
-    return EffectKind(node, bind)
+    return kind(node, bind)
+
+
+def find_kinds(package: str) -> NodeKinds:
+    """The kind of every module of the package."""
+    found: list[NodeKind[NodeBase]] = []
+    for module in iter_modules(import_module(package).__path__):
+        described: NodeKind[NodeBase] | None = getattr(import_module(f"{package}.{module.name}"), "KIND", None)
+        if described is not None:
+            found.append(described)
+    return NodeKinds(*found)

@@ -1,25 +1,48 @@
 """Calls between services, each declared once: who answers, on which path, with which shapes."""
 
+from crewmesh_contracts.invocations.actions import RUN_ACTION, ActionRequest, ActionResult
+from crewmesh_contracts.invocations.agents import (
+    ASK_AGENT,
+    STOP_THINKING,
+    AgentRequest,
+    AgentResult,
+    StopRequest,
+    StopResult,
+)
 from crewmesh_contracts.invocations.base import Invocation
 from crewmesh_contracts.invocations.crews import KICKOFF, CrewMessage, KickoffRequest, KickoffResult, TokenUsage
 from crewmesh_contracts.invocations.http import SEND_HTTP, HttpReply, HttpSend
 from crewmesh_contracts.invocations.knowledge import SEARCH, SearchHit, SearchRequest, SearchResult
+from crewmesh_contracts.invocations.models import ASK_MODEL, ModelAnswer, ModelMessage, ModelRequest
 
-INVOCATIONS = (SEARCH, KICKOFF, SEND_HTTP)
+INVOCATIONS = (SEARCH, KICKOFF, ASK_AGENT, ASK_MODEL, STOP_THINKING, SEND_HTTP, RUN_ACTION)
 
 __all__ = [
+    "ASK_AGENT",
+    "ASK_MODEL",
     "INVOCATIONS",
     "KICKOFF",
+    "RUN_ACTION",
     "SEARCH",
     "SEND_HTTP",
+    "STOP_THINKING",
+    "ActionRequest",
+    "ActionResult",
+    "AgentRequest",
+    "AgentResult",
     "CrewMessage",
     "HttpReply",
     "HttpSend",
     "Invocation",
     "KickoffRequest",
     "KickoffResult",
+    "ModelAnswer",
+    "ModelMessage",
+    "ModelRequest",
     "SearchHit",
     "SearchRequest",
     "SearchResult",
+    "StopRequest",
+    "StopResult",
     "TokenUsage",
 ]

@@ -19,6 +19,13 @@ class HttpSend(Contract):
     headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=30)] = {}
     body: JsonValue = None
     timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 15.0
+    repeatable: Annotated[
+        bool,
+        Field(
+            description="Whether the request may be sent again under its key when it is unknown whether it was sent. "
+            "If not, the problem outcome-unknown is answered instead."
+        ),
+    ] = True
 
 
 class HttpReply(Reply):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from crewmesh_contracts.base import Reply
+from crewmesh_contracts.workflow.nodes.base import Condition, NodeBase
 
-from crewmesh_contracts.workflow.nodes.base import NodeBase
+
+class IfOutput(Reply):
+    result: bool
 
 
 class IfNode(NodeBase):
-    """``condition`` is a CEL expression over ``trigger`` and ``steps``. Output: ``result``."""
+    """``condition`` is a CEL expression over what templates can read. Output: ``result``."""
 
-    ports: ClassVar[tuple[str, ...]] = ("true", "false")
+    Output: ClassVar = IfOutput
 
     kind: Literal["if"]
-    condition: Annotated[str, Field(min_length=1, max_length=2_000)]
+    condition: Condition
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        return ("true", "false")

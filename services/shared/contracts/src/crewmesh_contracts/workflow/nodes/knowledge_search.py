@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from crewmesh_contracts.base import Reply
 from crewmesh_contracts.ids import Slug
+from crewmesh_contracts.invocations.knowledge import SearchHit
 from crewmesh_contracts.workflow.nodes.base import EffectNode, Template
+
+
+class SearchOutput(Reply):
+    hits: tuple[SearchHit, ...]
+    text: str
 
 
 class KnowledgeSearchNode(EffectNode):
     """Output: ``hits`` (list with title, text, score) and ``text``, the hits joined for a prompt."""
+
+    Output: ClassVar = SearchOutput
 
     kind: Literal["knowledge.search"]
     knowledge_base: Slug

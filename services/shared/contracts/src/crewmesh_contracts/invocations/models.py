@@ -1,0 +1,51 @@
+"""Asking a language model directly, without an agent around it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
+from crewmesh_contracts.invocations.base import Invocation
+from crewmesh_contracts.invocations.crews import TokenUsage
+
+
+class ModelMessage(Contract):
+    role: Literal["user", "assistant"]
+    content: Annotated[str, Field(max_length=200_000)]
+
+
+class ModelRequest(Contract):
+    """``prompt`` is the question to chat about, or the text to summarize, to classify or to extract from."""
+
+    task: Literal["chat", "summarize", "classify", "extract"] = "chat"
+    model: Annotated[str, Field(min_length=1, max_length=200)] = "default"
+    prompt: Annotated[str, Field(max_length=1_000_000)]
+    system: Annotated[str, Field(max_length=200_000)] | None = None
+    messages: Annotated[tuple[ModelMessage, ...], Field(max_length=200)] = ()
+    labels: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    output_schema: JsonObject | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    max_tokens: Annotated[int, Field(ge=1, le=200_000)] = 1_024
+    timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 300.0
+
+
+class ModelAnswer(Reply):
+    """``label`` is one of the labels given; ``data`` follows the schema given."""
+
+    text: str
+    label: str | None = None
+    data: JsonValue = None
+    usage: TokenUsage
+
+
+ASK_MODEL = Invocation(
+    app="agent-crew",
+    path="/internal/model",
+    permission="models:run",
+    request=ModelRequest,
+    result=ModelAnswer,
+    callers=("workflow",),
+    effect=True,
+)

@@ -1,0 +1,32 @@
+"""Publish an event. It leaves if and only if this step is in the journal, once."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from crewmesh_contracts.base import JsonValue, Reply
+from crewmesh_contracts.workflow.nodes.base import NodeBase, Template
+
+
+class EmitOutput(Reply):
+    event: str
+
+
+class EmitNode(NodeBase):
+    """A CloudEvent of this organization on the topic ``events``; types of ``crewmesh.`` are our own. Output: ``event``, its id."""
+
+    Output: ClassVar = EmitOutput
+
+    kind: Literal["emit"]
+    type: Annotated[str, Field(min_length=1, max_length=255)]
+    subject: Template | None = None
+    data: Annotated[JsonValue, Field(description="Templates may stand anywhere.")] = None
+
+    @field_validator("type")
+    @classmethod
+    def _type_is_not_ours(cls, type_: str) -> str:
+        if type_.startswith("crewmesh."):
+            raise ValueError("types that begin with crewmesh. are the platform's own; choose another")
+        return type_

@@ -1,0 +1,127 @@
+-- The whole language: drafts and versions, every trigger, runs that wait, nested steps, and what people decide.
+
+-- version is the newest published one (0: none yet). The draft is what an editor works on; draft_revision is its ETag.
+ALTER TABLE workflows
+    ADD COLUMN slug text,
+    ADD COLUMN status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'paused', 'archived')),
+    ADD COLUMN draft jsonb,
+    ADD COLUMN draft_revision integer NOT NULL DEFAULT 1,
+    ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
+CREATE UNIQUE INDEX workflows_by_slug ON workflows (org_id, slug) WHERE status <> 'archived';
+
+ALTER TABLE workflow_versions
+    ADD COLUMN message text NOT NULL DEFAULT '',
+    ADD COLUMN published_by text NOT NULL DEFAULT '';
+
+-- The triggers of the published version. key keeps a trigger what it is from version to version: its token, its next_at.
+-- token_hash: of a webhook's address. next_at: when a cron trigger is due. target: whose runs' ends are waited for.
+ALTER TABLE triggers
+    ALTER COLUMN event_type DROP NOT NULL,
+    ADD COLUMN key text NOT NULL DEFAULT '0',
+    ADD COLUMN kind text NOT NULL DEFAULT 'event',
+    ADD COLUMN config jsonb NOT NULL DEFAULT '{}',
+    ADD COLUMN enabled boolean NOT NULL DEFAULT true,
+    ADD COLUMN token_hash text,
+    ADD COLUMN next_at timestamptz,
+    ADD COLUMN target text;
+CREATE UNIQUE INDEX triggers_by_token ON triggers (token_hash) WHERE token_hash IS NOT NULL;
+CREATE INDEX triggers_due ON triggers (next_at) WHERE next_at IS NOT NULL AND enabled;
+CREATE INDEX triggers_by_target ON triggers (org_id, target) WHERE target IS NOT NULL;
+CREATE INDEX triggers_by_workflow ON triggers (workflow_id);
+
+-- queued: not begun, there is a limit. running: a worker has it, or is due to take it (due_at). waiting: nothing can be
+-- done before due_at, or before something arrives. arrivals counts what arrived: a worker that gives the run away checks
+-- that it has seen all. asked: what its worker is asked to do with it. failure: why it is failing, while compensations
+-- and the failure handler are still to be done. keep_until: when it may be purged.
+ALTER TABLE runs
+    DROP CONSTRAINT runs_status_check,
+    DROP CONSTRAINT runs_check,
+    DROP CONSTRAINT runs_check1,
+    ADD COLUMN asked text CHECK (asked IN ('pause', 'cancel')),
+    ADD COLUMN arrivals integer NOT NULL DEFAULT 0,
+    ADD COLUMN priority smallint NOT NULL DEFAULT 5,
+    ADD COLUMN test boolean NOT NULL DEFAULT false,
+    ADD COLUMN origin text NOT NULL DEFAULT 'event',
+    ADD COLUMN started_by text NOT NULL DEFAULT '',
+    ADD COLUMN source_run text,
+    ADD COLUMN parent_run text,
+    ADD COLUMN parent_path text,
+    ADD COLUMN response jsonb,
+    ADD COLUMN failure jsonb,
+    ADD COLUMN deadline_at timestamptz,
+    ADD COLUMN keep_until timestamptz;
+ALTER TABLE runs
+    ADD CONSTRAINT runs_status CHECK (status IN ('queued', 'running', 'waiting', 'paused', 'completed', 'failed', 'cancelled')),
+    ADD CONSTRAINT runs_end CHECK ((status IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL)),
+    ADD CONSTRAINT runs_due_at CHECK (CASE WHEN status = 'running' THEN due_at IS NOT NULL
+                                           WHEN status <> 'waiting' THEN due_at IS NULL END);
+DROP INDEX runs_due;
+CREATE INDEX runs_due ON runs (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX runs_queued ON runs (org_id, workflow_id, priority DESC, id) WHERE status = 'queued';
+CREATE INDEX runs_at_work ON runs (org_id, workflow_id) WHERE status = 'running';
+CREATE INDEX runs_live_by_version ON runs (workflow_id, workflow_version) WHERE finished_at IS NULL;
+CREATE INDEX runs_kept ON runs (keep_until) WHERE keep_until IS NOT NULL;
+
+-- path: where in the run the step is: node, loop[3].node, node!undo, !failure.node. finished: the number of the event that
+-- told its end, for variables are set in that order. rounds: how many rounds of a while were begun.
+ALTER TABLE steps RENAME COLUMN node_id TO path;
+ALTER TABLE steps
+    DROP CONSTRAINT steps_status_check,
+    ADD COLUMN finished integer,
+    ADD COLUMN rounds integer NOT NULL DEFAULT 0,
+    ADD CONSTRAINT steps_status CHECK (status IN ('running', 'waiting', 'completed', 'skipped', 'failed', 'cancelled'));
+
+-- What a waiting step waits for. id names it to people (approvals, forms, steps with an unknown outcome).
+CREATE TABLE waits (
+    run_id text NOT NULL,
+    path text NOT NULL,
+    org_id text NOT NULL,
+    id text NOT NULL UNIQUE,
+    kind text NOT NULL CHECK (kind IN ('timer', 'event', 'approval', 'input', 'outcome', 'child')),
+    status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'closed')),
+    request jsonb NOT NULL DEFAULT '{}',
+    event_type text,
+    event_key text,
+    until timestamptz,
+    escalate_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (run_id, path)
+);
+CREATE INDEX waits_for_events ON waits (org_id, md5(event_type)) WHERE status = 'open' AND event_type IS NOT NULL;
+CREATE INDEX waits_for_people ON waits (org_id, id) WHERE kind IN ('approval', 'input', 'outcome');
+CREATE INDEX waits_to_escalate ON waits (escalate_at) WHERE status = 'open' AND escalate_at IS NOT NULL;
+SELECT isolate_tenants('waits');
+
+-- What came for a waiting step from outside. The first counts.
+CREATE TABLE arrivals (
+    run_id text NOT NULL,
+    path text NOT NULL,
+    org_id text NOT NULL,
+    data jsonb NOT NULL,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (run_id, path)
+);
+SELECT isolate_tenants('arrivals');
+
+-- What people said about a wait, one row each.
+CREATE TABLE decisions (
+    wait_id text NOT NULL,
+    org_id text NOT NULL,
+    subject text NOT NULL,
+    approved boolean NOT NULL,
+    comment text,
+    data jsonb,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (wait_id, subject)
+);
+SELECT isolate_tenants('decisions');
+
+-- The ends of runs that triggers wait for; written with the end, turned into runs by the sweeper of triggers.
+CREATE TABLE ended_runs (
+    run_id text NOT NULL,
+    trigger_id text NOT NULL,
+    org_id text NOT NULL,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (run_id, trigger_id)
+);
+SELECT isolate_tenants('ended_runs');
