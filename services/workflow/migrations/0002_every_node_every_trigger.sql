@@ -72,6 +72,7 @@ ALTER TABLE steps
     ADD CONSTRAINT steps_status CHECK (status IN ('running', 'waiting', 'completed', 'skipped', 'failed', 'cancelled'));
 
 -- What a waiting step waits for. id names it to people (approvals, forms, steps with an unknown outcome).
+-- verdict: what people decided, when they did. announced: whether the event that tells of the question has left.
 CREATE TABLE waits (
     run_id text NOT NULL,
     path text NOT NULL,
@@ -84,12 +85,16 @@ CREATE TABLE waits (
     event_key text,
     until timestamptz,
     escalate_at timestamptz,
+    verdict text,
+    decided_at timestamptz,
+    announced boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (run_id, path)
 );
 CREATE INDEX waits_for_events ON waits (org_id, md5(event_type)) WHERE status = 'open' AND event_type IS NOT NULL;
 CREATE INDEX waits_for_people ON waits (org_id, id) WHERE kind IN ('approval', 'input', 'outcome');
 CREATE INDEX waits_to_escalate ON waits (escalate_at) WHERE status = 'open' AND escalate_at IS NOT NULL;
+CREATE INDEX waits_to_announce ON waits (id) WHERE NOT announced AND kind IN ('approval', 'input', 'outcome');
 SELECT isolate_tenants('waits');
 
 -- What came for a waiting step from outside. The first counts.
@@ -103,18 +108,30 @@ CREATE TABLE arrivals (
 );
 SELECT isolate_tenants('arrivals');
 
--- What people said about a wait, one row each.
+-- What people said about a wait, one row each and proposal: who changes what is to be approved proposes anew (data), and
+-- what was said about the proposal before does not count any more.
 CREATE TABLE decisions (
-    wait_id text NOT NULL,
+    wait_id text NOT NULL REFERENCES waits (id) ON DELETE CASCADE,
     org_id text NOT NULL,
     subject text NOT NULL,
+    proposal integer NOT NULL DEFAULT 1,
     approved boolean NOT NULL,
     comment text,
     data jsonb,
     at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (wait_id, subject)
+    PRIMARY KEY (wait_id, subject, proposal)
 );
 SELECT isolate_tenants('decisions');
+
+-- Links to a decision that were used, for each works once.
+CREATE TABLE used_links (
+    nonce text PRIMARY KEY,
+    wait_id text NOT NULL REFERENCES waits (id) ON DELETE CASCADE,
+    org_id text NOT NULL,
+    at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX used_links_by_wait ON used_links (wait_id);
+SELECT isolate_tenants('used_links');
 
 -- The ends of runs that triggers wait for; written with the end, turned into runs by the sweeper of triggers.
 CREATE TABLE ended_runs (

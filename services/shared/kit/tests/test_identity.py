@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from crewmesh_kit.errors import Unauthenticated
@@ -43,6 +44,27 @@ def clock() -> Clock:
 
 def test_who_was_signed_is_who_arrives(keys: Keys, clock: Clock) -> None:
     token = keys.signer("gateway", clock).sign(ALICE, audience="workflow")
+    assert keys.verifier("workflow", clock).verify(token) == ALICE
+
+
+def test_groups_travel_and_are_signed(keys: Keys, clock: Clock) -> None:
+    owner = replace(ALICE, groups=frozenset({"role:owner", "team:ops"}))
+    signer = keys.signer("gateway", clock)
+    verifier = keys.verifier("workflow", clock)
+    assert verifier.verify(signer.sign(owner, audience="workflow")) == owner
+    assert verifier.verify(signer.sign(ALICE, audience="workflow")).groups == frozenset()
+
+
+def test_a_token_without_groups_names_somebody_of_no_group(keys: Keys, clock: Clock) -> None:
+    claims: dict[str, object] = {
+        "iss": "gateway",
+        "aud": "workflow",
+        "sub": ALICE.subject,
+        "org": ALICE.organization,
+        "permissions": sorted(ALICE.permissions),
+        "exp": clock.now + 60,
+    }
+    token = jwt.encode({"alg": "Ed25519", "kid": "gateway"}, claims, keys.private["gateway"], algorithms=["Ed25519"])
     assert keys.verifier("workflow", clock).verify(token) == ALICE
 
 

@@ -97,4 +97,41 @@ class RunFailed(RunEvent):
     error: str
 
 
-PUBLISHED_EVENTS: tuple[type[Event], ...] = (OrganizationCreated, RunStarted, RunCompleted, RunFailed)
+class ApprovalEvent(RunEvent):
+    """Base of what is told about a question to people: approve this, fill in this form, tell what came of a step."""
+
+    approval: str
+    kind: Literal["approval", "input", "outcome"]
+    title: str
+
+
+class ApprovalRequested(ApprovalEvent):
+    """Somebody is asked to decide. ``assignees`` is empty when everybody may who decides approvals."""
+
+    assignees: tuple[str, ...]
+    until: datetime | None
+
+
+class ApprovalEscalated(ApprovalEvent):
+    """Nobody has decided in time; those in ``to`` are asked as well from now on."""
+
+    to: tuple[str, ...]
+    until: datetime | None
+
+
+class ApprovalDecided(ApprovalEvent):
+    """It is decided, and the run goes on. ``by`` is whose word was the last that was needed."""
+
+    verdict: Literal["approved", "rejected", "answered", "happened", "not_happened", "failed"]
+    by: str
+
+
+PUBLISHED_EVENTS: tuple[type[Event], ...] = (
+    OrganizationCreated,
+    RunStarted,
+    RunCompleted,
+    RunFailed,
+    ApprovalRequested,
+    ApprovalEscalated,
+    ApprovalDecided,
+)

@@ -34,11 +34,15 @@ _MOST_REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """On whose behalf something happens, and what that one may do."""
+    """On whose behalf something happens, and what that one may do.
+
+    ``groups`` are what the subject belongs to, as they are asked for elsewhere: ``role:owner``, ``team:ops``.
+    """
 
     organization: str
     subject: str
     permissions: frozenset[str]
+    groups: frozenset[str] = frozenset()
 
     def allows(self, permission: str) -> bool:
         return permission in self.permissions or ALL_PERMISSIONS in self.permissions
@@ -70,6 +74,7 @@ class TokenSigner:
             "sub": identity.subject,
             "org": identity.organization,
             "permissions": sorted(identity.permissions),
+            "groups": sorted(identity.groups),
             "iat": now,
             "exp": now + TOKEN_SECONDS,
         }
@@ -106,6 +111,8 @@ class TokenVerifier:
                 organization=str(claims["org"]),
                 subject=str(claims["sub"]),
                 permissions=frozenset(cast("list[str]", claims["permissions"])),
+                # A service that was not updated yet signs without them.
+                groups=frozenset(cast("list[str]", claims.get("groups", []))),
             )
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise Unauthenticated("The identity token is not one that Crewmesh signed; send a fresh one.") from error
