@@ -8,7 +8,7 @@ import pytest
 from crewmesh_workflow.expressions import Condition, ExpressionError, Scope
 
 SCOPE = Scope(
-    trigger={"data": {"n": 3, "url": "https://x", "items": [1, 2, 3], "none": None}},
+    roots={"trigger": {"data": {"n": 3, "url": "https://x", "items": [1, 2, 3], "none": None}}, "item": 7},
     outputs={"search": {"text": "found", "hits": [{"score": 0.5}]}, "a-b": {"ok": True}},
 )
 
@@ -25,6 +25,7 @@ SCOPE = Scope(
         ("trigger.data.items.all(x, x > 1) || trigger.data.items.exists_one(y, y == 3)", True),
         ("has(steps.skipped)", False),
         ("trigger.data.none == null", True),
+        ("item > 6", True),
     ],
 )
 def test_evaluates(source: str, expected: bool) -> None:
@@ -36,7 +37,7 @@ def test_evaluates(source: str, expected: bool) -> None:
     [
         "1 +",
         "trigger.data.n >",
-        "env.SECRET == 'x'",
+        "secrets.KEY == 'x'",
         "__import__('os')",
         "trigger.data.shout()",
         "a" * 2_000,
@@ -74,7 +75,7 @@ def test_names_the_steps_it_reads() -> None:
 
 def test_walking_over_much_data_is_refused() -> None:
     condition = Condition.compile("trigger.data.items.all(x, size(trigger.data.items) > 0)")
-    big = Scope(trigger={"data": {"items": list(range(100_000))}}, outputs={})
+    big = Scope({"trigger": {"data": {"items": list(range(100_000))}}}, {})
     started = time.perf_counter()
     with pytest.raises(ExpressionError, match="128 KiB"):
         condition.evaluate(big)

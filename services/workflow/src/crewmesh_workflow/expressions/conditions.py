@@ -1,4 +1,4 @@
-"""Conditions: CEL over ``trigger`` and ``steps``, compiled once, evaluated without any way out.
+"""Conditions: CEL over what templates can read, compiled once, evaluated without any way out.
 
 CEL ends always, but not always soon: nested comprehensions multiply. So a condition may not nest them, and one that has
 a comprehension sees only a modest amount of data.
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cel
-from crewmesh_contracts.base import JsonValue
 from pydantic_core import to_json
 
 from crewmesh_workflow.expressions.errors import ExpressionError
@@ -66,9 +65,13 @@ class Condition:
         yield from (match[1] for match in _STEP_BY_NAME.finditer(code))
         yield from (match[1] if match[1] is not None else match[2] for match in _STEP_BY_KEY.finditer(self.source))
 
+    def roots(self) -> frozenset[str]:
+        """The roots that it reads."""
+        return frozenset(self.program.variables()) & frozenset(ROOTS)
+
     def evaluate(self, scope: Scope) -> bool:
         """True or false; anything else, and anything missing, is an error."""
-        data: dict[str, JsonValue] = {"trigger": scope.trigger, "steps": scope.steps()}
+        data = scope.all()
         if self.comprehends and len(to_json(data)) > _COMPREHENSION_DATA_BYTES:
             limit = _COMPREHENSION_DATA_BYTES // 1024
             raise ExpressionError(f"the condition walks over lists, which is possible with at most {limit} KiB of data")
@@ -109,7 +112,7 @@ def _refuse_unknown_names(program: cel.Program, code: str) -> None:
     unknown = set(program.variables()) - set(ROOTS) - bound - _TYPES
     if unknown:
         names = ", ".join(sorted(unknown))
-        raise ExpressionError(f"the condition reads {names[:200]}; only trigger and steps can be read")
+        raise ExpressionError(f"the condition reads {names[:200]}; what can be read is {', '.join(ROOTS)}")
     functions = {name for name in program.functions() if _NAME.fullmatch(name)} - _FUNCTIONS
     if functions:
         raise ExpressionError(f"the condition calls {', '.join(sorted(functions))[:200]}, which CEL does not have")

@@ -1,4 +1,4 @@
-"""What expressions can see: the trigger event, and the output of each step that completed.
+"""What expressions can see: roots such as the trigger, and the output of each step that completed.
 
 A path is looked up by keys and positions only. Values are plain JSON, and attributes of Python objects are never
 touched, so that a name like ``__class__`` is just a key that does not exist.
@@ -13,7 +13,8 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 
 from crewmesh_workflow.expressions.errors import ExpressionError
 
-ROOTS = ("trigger", "steps")
+# Not every root exists everywhere: item and last only in loops, error only in what is done when a run fails.
+ROOTS = ("trigger", "steps", "vars", "env", "run", "item", "index", "last", "error", "event", "node", "input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +34,21 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One moment of a run: the trigger, and outputs by step. Skipped and unfinished steps are absent."""
+    """One moment of a run: roots but ``steps``, and outputs by step. Skipped and unfinished steps are absent."""
 
-    trigger: JsonObject
+    roots: Mapping[str, JsonValue]
     outputs: Mapping[str, JsonValue]
 
-    def steps(self) -> JsonObject:
-        """The root ``steps``: every step is an object, so that more than its output can be offered one day."""
-        return {step: {"output": output} for step, output in self.outputs.items()}
+    def all(self) -> JsonObject:
+        """Every root. In ``steps`` every step is an object, so that more than its output can be offered one day."""
+        return {**self.roots, "steps": {step: {"output": output} for step, output in self.outputs.items()}}
 
     def resolve(self, path: Path) -> JsonValue:
         """The value at the path. Nothing there is an error: silence would send wrong data on."""
-        if path.root == "trigger":
-            return _walk(self.trigger, path, path.segments)
+        if path.root != "steps":
+            if path.root not in self.roots:
+                raise ExpressionError(f"{{{{ {path.text} }}}} finds nothing: there is no {path.root} here")
+            return _walk(self.roots[path.root], path, path.segments)
         step = path.step
         if step is None or step not in self.outputs:
             raise ExpressionError(f"{{{{ {path.text} }}}} finds nothing: step {step!r} was skipped or has no output")
@@ -66,14 +69,15 @@ def _walk(value: JsonValue, path: Path, segments: tuple[str | int, ...]) -> Json
 
 def _why(value: JsonValue, segment: str | int) -> str:
     if isinstance(segment, int):
-        has = f"a list of {len(value)}" if isinstance(value, list) else _kind(value)
+        has = f"a list of {len(value)}" if isinstance(value, list) else kind_of(value)
         return f"there is no position {segment} in {has}"
     if isinstance(value, dict):
         known = ", ".join(sorted(value)[:10]) or "nothing"
         return f"there is no {segment!r}, only {known}"[:300]
-    return f"{segment!r} was looked for in {_kind(value)}"
+    return f"{segment!r} was looked for in {kind_of(value)}"
 
 
-def _kind(value: JsonValue) -> str:
+def kind_of(value: JsonValue) -> str:
+    """What a value is, in words."""
     names: dict[type, str] = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
     return names.get(type(value), "an object" if isinstance(value, dict) else "null")

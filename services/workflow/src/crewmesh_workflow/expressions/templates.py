@@ -3,7 +3,7 @@
 The grammar is closed and read by hand, once, in linear time::
 
     text = ( characters | "{{" path "}}" )*
-    path = ( "trigger" | "steps" ) ( "." name | "[" digits "]" )*
+    path = root ( "." name | "[" digits "]" )*
     name = letter or "_", then letters, digits, "_", "-"
 
 There are no operators, calls or filters, so there is nothing to escape from. Anything else between the braces is an
@@ -185,7 +185,7 @@ def parse_path(inside: str) -> Path:
     text = inside.strip(" \t\r\n")
     root = next((root for root in ROOTS if text == root or text.startswith((root + ".", root + "["))), None)
     if root is None:
-        raise _not_a_path(text, "a path starts with " + " or ".join(ROOTS))
+        raise _not_a_path(text, "a path starts with one of " + ", ".join(ROOTS))
     segments: list[str | int] = []
     position = len(root)
     while position < len(text):

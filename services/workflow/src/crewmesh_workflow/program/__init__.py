@@ -1,0 +1,1 @@
+"""From a definition to what the engine runs: everything is checked, ordered and compiled once, when it is saved."""
