@@ -1,10 +1,16 @@
-"""What each kind of node does, one file per kind; the list below is the only place that names the effects."""
+"""What each kind of node does: one file per kind, found and not listed.
 
-from crewmesh_workflow.nodes.base import CompiledEffect, EffectContext, EffectKind, EffectKinds, ExpressionReader
-from crewmesh_workflow.nodes.crew import CREW
-from crewmesh_workflow.nodes.http import HTTP
-from crewmesh_workflow.nodes.knowledge_search import KNOWLEDGE_SEARCH
+A file that defines ``KIND`` adds a kind. What a node says is in the contracts, in the file of the same name.
+"""
 
-EFFECT_KINDS = EffectKinds((KNOWLEDGE_SEARCH, CREW, HTTP))
+from __future__ import annotations
 
-__all__ = ["EFFECT_KINDS", "CompiledEffect", "EffectContext", "EffectKind", "EffectKinds", "ExpressionReader"]
+from functools import cache
+
+from crewmesh_workflow.nodes.base import NodeKinds, find_kinds
+
+
+@cache
+def all_kinds() -> NodeKinds:
+    """Every kind there is. Looked for when first asked, for kinds hold graphs and graphs hold kinds."""
+    return find_kinds("crewmesh_workflow.nodes")

@@ -20,6 +20,7 @@ from crewmesh_contracts.workflow.nodes.base import OUT, EffectNode, NodeBase
 
 from crewmesh_workflow.expressions import Condition, Scope, Template
 from crewmesh_workflow.program.model import CompiledGraph
+from crewmesh_workflow.sandbox.model import CodeRequest, CodeResult
 
 NodeT = TypeVar("NodeT", bound=NodeBase)
 EffectT = TypeVar("EffectT", bound=EffectNode)
@@ -96,10 +97,18 @@ class EffectContext(Protocol):
     @property
     def key(self) -> str: ...
 
-    async def call(self, invocation: Invocation[RequestT, ResultT], request: RequestT) -> ResultT: ...
+    async def call(
+        self, invocation: Invocation[RequestT, ResultT], request: RequestT, *, key: str | None = None
+    ) -> ResultT:
+        """Under the step's key, or under ``key``: to ask about the step is not to do it again."""
+        ...
 
     async def start_child(self, workflow: str, inputs: JsonObject) -> str:
         """Start a run of another workflow for this step, once; its id."""
+        ...
+
+    async def run_code(self, request: CodeRequest) -> CodeResult:
+        """Run code of a user in the sandbox."""
         ...
 
 
@@ -136,12 +145,13 @@ class WaitFor:
 class Waiting:
     """A node that waits. ``arrived`` turns what came into the step's end, ``over`` the end of the time.
 
-    ``begin`` is an effect, done when the wait is in the journal, and again after a crash; it must bear that.
+    The latter is told the moment at which it was over (ISO 8601). ``begin`` is an effect, done when the wait is in the
+    journal, and again after a crash; it must bear that.
     """
 
     render: Callable[[Place], WaitFor]
     arrived: Callable[[JsonObject], Decided | Refused]
-    over: Callable[[], Decided | Refused]
+    over: Callable[[str], Decided | Refused]
     begin: Callable[[JsonObject, EffectContext], Awaitable[None]] | None = None
 
 

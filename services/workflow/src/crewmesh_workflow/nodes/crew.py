@@ -6,19 +6,17 @@ from collections.abc import Callable
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import KICKOFF, KickoffRequest
-from crewmesh_contracts.workflow.nodes import CrewNode
+from crewmesh_contracts.workflow.nodes.crew import CrewNode
 
 from crewmesh_workflow.expressions import Scope
-from crewmesh_workflow.nodes.base import EffectContext, ExpressionReader, effect_kind
+from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
+from crewmesh_workflow.nodes.members import read_texts
+from crewmesh_workflow.nodes.stop import stop_thinking
 
 
-def _compile(node: CrewNode, read: ExpressionReader) -> Callable[[Scope], KickoffRequest]:
-    inputs = {name: read.template(f"inputs.{name}", text) for name, text in node.inputs.items()}
-
-    def render(scope: Scope) -> KickoffRequest:
-        return KickoffRequest(crew=node.crew, inputs={name: text.text(scope) for name, text in inputs.items()})
-
-    return render
+def _compile(node: CrewNode, read: Reader) -> Callable[[Scope], KickoffRequest]:
+    inputs = read_texts(read, "inputs", node.inputs)
+    return lambda scope: KickoffRequest(crew=node.crew, inputs=inputs(scope))
 
 
 async def _run(request: KickoffRequest, context: EffectContext) -> JsonObject:
@@ -26,4 +24,6 @@ async def _run(request: KickoffRequest, context: EffectContext) -> JsonObject:
     return result.model_dump(mode="json")
 
 
-CREW = effect_kind(node=CrewNode, request=KickoffRequest, compile_=_compile, run=_run)
+KIND = effect_kind(
+    node=CrewNode, request=KickoffRequest, compile_=_compile, run=_run, stop=stop_thinking, reaches_world=False
+)

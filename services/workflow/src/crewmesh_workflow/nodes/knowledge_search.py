@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import SEARCH, SearchRequest
-from crewmesh_contracts.workflow.nodes import KnowledgeSearchNode
+from crewmesh_contracts.workflow.nodes.knowledge_search import KnowledgeSearchNode
 
 from crewmesh_workflow.expressions import Scope
-from crewmesh_workflow.nodes.base import EffectContext, ExpressionReader, effect_kind
+from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
 
 
-def _compile(node: KnowledgeSearchNode, read: ExpressionReader) -> Callable[[Scope], SearchRequest]:
+def _compile(node: KnowledgeSearchNode, read: Reader) -> Callable[[Scope], SearchRequest]:
     query = read.template("query", node.query)
     return lambda scope: SearchRequest(knowledge_base=node.knowledge_base, query=query.text(scope), limit=node.limit)
 
@@ -23,4 +23,4 @@ async def _run(request: SearchRequest, context: EffectContext) -> JsonObject:
     return {"hits": [hit.model_dump(mode="json") for hit in result.hits], "text": text}
 
 
-KNOWLEDGE_SEARCH = effect_kind(node=KnowledgeSearchNode, request=SearchRequest, compile_=_compile, run=_run)
+KIND = effect_kind(node=KnowledgeSearchNode, request=SearchRequest, compile_=_compile, run=_run, reaches_world=False)

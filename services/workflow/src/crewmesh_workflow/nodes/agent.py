@@ -1,0 +1,38 @@
+"""Give one agent a task. Output: ``text``, ``data``, ``messages`` and ``usage``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.invocations import ASK_AGENT, AgentRequest
+from crewmesh_contracts.workflow.nodes.agent import AgentNode
+
+from crewmesh_workflow.expressions import Scope
+from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
+from crewmesh_workflow.nodes.stop import stop_thinking
+
+
+def _compile(node: AgentNode, read: Reader) -> Callable[[Scope], AgentRequest]:
+    task = read.template("task", node.task)
+    expected = read.template("expected", node.expected)
+
+    def render(scope: Scope) -> AgentRequest:
+        return AgentRequest(
+            agent=node.agent,
+            task=task.text(scope),
+            expected=expected.text(scope),
+            output_schema=node.output_schema,
+        )
+
+    return render
+
+
+async def _run(request: AgentRequest, context: EffectContext) -> JsonObject:
+    result = await context.call(ASK_AGENT, request)
+    return result.model_dump(mode="json")
+
+
+KIND = effect_kind(
+    node=AgentNode, request=AgentRequest, compile_=_compile, run=_run, stop=stop_thinking, reaches_world=False
+)

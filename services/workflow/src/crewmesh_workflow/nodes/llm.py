@@ -1,0 +1,52 @@
+"""Ask a language model. Output: ``text``, ``label``, ``data`` and ``usage``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.invocations import ASK_MODEL, ModelMessage, ModelRequest
+from crewmesh_contracts.workflow.nodes.llm import LlmNode
+
+from crewmesh_workflow.expressions import Scope
+from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
+from crewmesh_workflow.nodes.members import read_text
+from crewmesh_workflow.nodes.stop import stop_thinking
+
+# No model is given longer for one answer.
+_LONGEST_ANSWER_SECONDS = 3_600.0
+
+
+def _compile(node: LlmNode, read: Reader) -> Callable[[Scope], ModelRequest]:
+    prompt = read.template("prompt", node.prompt)
+    system = read_text(read, "system", node.system)
+    said = [
+        (message, read.template(f"messages.{number}.content", message.content))
+        for number, message in enumerate(node.messages)
+    ]
+
+    def render(scope: Scope) -> ModelRequest:
+        return ModelRequest(
+            task=node.task,
+            model=node.model,
+            prompt=prompt.text(scope),
+            system=system(scope),
+            messages=tuple(ModelMessage(role=message.role, content=content.text(scope)) for message, content in said),
+            labels=node.labels,
+            output_schema=node.output_schema,
+            temperature=node.temperature,
+            max_tokens=node.max_tokens,
+            timeout_seconds=min(node.timeout_seconds, _LONGEST_ANSWER_SECONDS),
+        )
+
+    return render
+
+
+async def _run(request: ModelRequest, context: EffectContext) -> JsonObject:
+    answer = await context.call(ASK_MODEL, request)
+    return answer.model_dump(mode="json")
+
+
+KIND = effect_kind(
+    node=LlmNode, request=ModelRequest, compile_=_compile, run=_run, stop=stop_thinking, reaches_world=False
+)

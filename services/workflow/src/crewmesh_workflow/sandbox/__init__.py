@@ -1,0 +1,1 @@
+"""Code that users wrote, run where it can reach nothing."""
