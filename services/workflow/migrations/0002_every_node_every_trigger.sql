@@ -27,7 +27,6 @@ ALTER TABLE triggers
 CREATE UNIQUE INDEX triggers_by_token ON triggers (token_hash) WHERE token_hash IS NOT NULL;
 CREATE INDEX triggers_due ON triggers (next_at) WHERE next_at IS NOT NULL AND enabled;
 CREATE INDEX triggers_by_target ON triggers (org_id, target) WHERE target IS NOT NULL;
-CREATE INDEX triggers_by_workflow ON triggers (workflow_id);
 
 -- queued: not begun, there is a limit. running: a worker has it, or is due to take it (due_at). waiting: nothing can be
 -- done before due_at, or before something arrives. arrivals counts what arrived: a worker that gives the run away checks
@@ -142,3 +141,39 @@ CREATE TABLE ended_runs (
     PRIMARY KEY (run_id, trigger_id)
 );
 SELECT isolate_tenants('ended_runs');
+
+-- Of triggers: generations of a webhook's secret and address, which follow from them and are stored nowhere.
+-- Kind 'wait' is no trigger of the definition: it says that runs of the workflow wait for events of a type.
+ALTER TABLE triggers
+    ADD COLUMN secret_generation smallint NOT NULL DEFAULT 1,
+    ADD COLUMN address_generation smallint NOT NULL DEFAULT 1,
+    ADD COLUMN secret_rotated_at timestamptz;
+CREATE UNIQUE INDEX triggers_by_key ON triggers (workflow_id, key);
+
+-- Events that runs may wait for, kept for a day, so that one that comes before the wait for it is not lost.
+CREATE TABLE recent_events (
+    org_id text NOT NULL,
+    event_key text NOT NULL,
+    type text NOT NULL,
+    event jsonb NOT NULL,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, event_key)
+);
+CREATE INDEX recent_events_by_type ON recent_events (org_id, md5(type), at);
+CREATE INDEX recent_events_by_age ON recent_events (at);
+SELECT isolate_tenants('recent_events');
+
+-- Which run got which event, so that the next wait of the same run does not get it again.
+CREATE TABLE delivered_events (
+    org_id text NOT NULL,
+    run_id text NOT NULL,
+    event_key text NOT NULL,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (run_id, event_key)
+);
+CREATE INDEX delivered_events_by_age ON delivered_events (at);
+SELECT isolate_tenants('delivered_events');
+
+-- look_at: when to look among the recent events again; none: whatever could have been missed has been seen.
+ALTER TABLE waits ADD COLUMN look_at timestamptz DEFAULT now();
+CREATE INDEX waits_to_look ON waits (look_at) WHERE status = 'open' AND event_type IS NOT NULL AND look_at IS NOT NULL;
