@@ -10,11 +10,7 @@ CREATE TABLE crews (
     PRIMARY KEY (org_id, name)
 );
 
-ALTER TABLE crews ENABLE ROW LEVEL SECURITY;
-ALTER TABLE crews FORCE ROW LEVEL SECURITY;
-CREATE POLICY one_organization ON crews USING (
-    org_id = (SELECT current_setting('app.org_id', true)) OR (SELECT current_setting('app.org_id', true)) = '*'
-);
+SELECT isolate_tenants('crews');
 
 -- One row per kickoff that ended, well or badly. It names the crew and does not refer to it: what was done stays known.
 CREATE TABLE kickoffs (
@@ -40,8 +36,4 @@ CREATE INDEX kickoffs_of_a_crew ON kickoffs (org_id, crew, id DESC);
 -- The last word on "a retry never pays twice".
 CREATE UNIQUE INDEX kickoffs_completed_once ON kickoffs (org_id, idempotency_key) WHERE status = 'completed';
 
-ALTER TABLE kickoffs ENABLE ROW LEVEL SECURITY;
-ALTER TABLE kickoffs FORCE ROW LEVEL SECURITY;
-CREATE POLICY one_organization ON kickoffs USING (
-    org_id = (SELECT current_setting('app.org_id', true)) OR (SELECT current_setting('app.org_id', true)) = '*'
-);
+SELECT isolate_tenants('kickoffs');

@@ -28,10 +28,7 @@ CREATE TABLE memberships (
 
 CREATE INDEX memberships_of_a_user ON memberships (user_id);
 
-ALTER TABLE memberships ENABLE ROW LEVEL SECURITY;
-ALTER TABLE memberships FORCE ROW LEVEL SECURITY;
-CREATE POLICY own ON memberships
-    USING (org_id = current_setting('app.org_id', true) OR current_setting('app.org_id', true) = '*');
+SELECT isolate_tenants('memberships');
 
 -- People are seen by the organizations they belong to; the memberships that are looked at here are themselves filtered.
 ALTER TABLE users ENABLE ROW LEVEL SECURITY;
@@ -61,7 +58,4 @@ CREATE TABLE api_keys (
 
 CREATE INDEX api_keys_of_a_member ON api_keys (org_id, user_id);
 
-ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
-ALTER TABLE api_keys FORCE ROW LEVEL SECURITY;
-CREATE POLICY own ON api_keys
-    USING (org_id = current_setting('app.org_id', true) OR current_setting('app.org_id', true) = '*');
+SELECT isolate_tenants('api_keys');
