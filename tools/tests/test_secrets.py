@@ -30,7 +30,13 @@ def test_they_are_made_once_and_addresses_follow(path: Path) -> None:
         f"postgresql://agent_crew:{password}@db.example:6432/crewmesh?sslmode=require"
     )
     assert second["redis-host"] == "127.0.0.1:7000"
-    for kept in ("first-run-api-key", "webhook-signing-secret", "identity-key-gateway", "dapr-api-token-gateway"):
+    for kept in (
+        "first-run-api-key",
+        "webhook-signing-secret",
+        "hook-master-key",
+        "identity-key-gateway",
+        "dapr-api-token-gateway",
+    ):
         assert first[kept] == second[kept]
 
 

@@ -50,6 +50,7 @@ class FakeSidecar(Sidecar):
         self.secrets: dict[str, str] = {
             **{f"identity-key-{app}": private_key(app) for app in APPS},
             "identity-keys": public_keys(),
+            "hook-master-key": "master-key-of-tests",
             **(secrets or {}),
         }
         self.connected_workers = 1
