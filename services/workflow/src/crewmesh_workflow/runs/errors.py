@@ -1,8 +1,21 @@
-"""What can be wrong with asking for a run."""
+"""What can be wrong with asking for a run, or for something to be done with one.
+
+::
+
+    NotFound            Conflict                   ValidationFailed
+    ├── UnknownRun      ├── WorkflowNotActive      └── InvalidInput
+    └── UnknownStep     ├── NothingPublished
+                        ├── RunHasEnded
+                        ├── RunIsLive
+                        └── CannotGoOnFrom
+"""
 
 from __future__ import annotations
 
-from crewmesh_kit.errors import NotFound
+from collections.abc import Sequence
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_kit.errors import Conflict, NotFound, ValidationFailed
 
 
 class UnknownRun(NotFound):
@@ -12,3 +25,78 @@ class UnknownRun(NotFound):
 
     def __init__(self, run: str) -> None:
         super().__init__(f"There is no run {run} in this organization; GET /v1/runs lists all.")
+
+
+class UnknownStep(NotFound):
+    """The run has no step at this path, or has not got there yet. GET /v1/runs/{run}/steps lists those there are."""
+
+    slug, title = "unknown-step", "Unknown step"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is no step {path} in this run; GET its steps for those there are.")
+
+
+class WorkflowNotActive(Conflict):
+    """The workflow is paused or archived and starts no runs. Set its status to active first."""
+
+    slug, title = "workflow-not-active", "Workflow not active"
+
+    def __init__(self, workflow: str, status: str) -> None:
+        super().__init__(
+            f'The workflow is {status} and starts no runs. PUT /v1/workflows/{workflow}/status {{"status": "active"}}'
+            " first, or try it by POST to its /test.",
+            workflow=workflow,
+        )
+
+
+class NothingPublished(Conflict):
+    """The workflow has a draft only, or not the version that was asked for. Publish it first."""
+
+    slug, title = "nothing-published", "Nothing published"
+
+
+class RunHasEnded(Conflict):
+    """The run has ended, so nothing can be changed about it. Rerun it for a new one."""
+
+    slug, title = "run-has-ended", "Run has ended"
+
+    def __init__(self, run: str, status: str, verb: str) -> None:
+        super().__init__(
+            f"The run is {status}, so it cannot be {verb} any more. POST /v1/runs/{run}/rerun begins a new one.",
+            run=run,
+            run_status=status,
+        )
+
+
+class RunIsLive(Conflict):
+    """The run has not ended; only ended runs can be purged. Cancel it first."""
+
+    slug, title = "run-is-live", "Run is live"
+
+    def __init__(self, run: str, status: str) -> None:
+        super().__init__(
+            f"The run is {status}; only a run that has ended can be deleted. POST /v1/runs/{run}/cancel first.",
+            run=run,
+            run_status=status,
+        )
+
+
+class CannotGoOnFrom(Conflict):
+    """A run cannot begin again at this step; the detail says why, and from which step it can."""
+
+    slug, title = "cannot-go-on-from", "Cannot go on from there"
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"A run cannot begin again at {path}: {why}.", path=path)
+
+
+class InvalidInput(ValidationFailed):
+    """The input does not follow the workflow's input_schema; ``errors`` lists every place and what is wrong there."""
+
+    slug, title = "invalid-input", "Invalid input"
+
+    def __init__(self, mistakes: Sequence[JsonObject]) -> None:
+        super().__init__(
+            "The input is not what the workflow takes; correct what errors lists. Its settings.input_schema says all.",
+            errors=list(mistakes),
+        )
