@@ -11,8 +11,8 @@ from crewmesh_workflow.engine.steps import StepStatus
 from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.program.compile import compile_program
 from crewmesh_workflow.program.model import Program
-from crewmesh_workflow.runs.copies import PastStep, copied_steps, steps_before, steps_until
-from crewmesh_workflow.runs.errors import CannotGoOnFrom, UnknownStep
+from crewmesh_workflow.runs.copies import PastStep, copied_steps, steps_before, steps_until, with_variables
+from crewmesh_workflow.runs.errors import CannotGoOnFrom, UnknownStep, UnknownVariable
 from crewmesh_workflow.runs.places import is_top, is_undo, node_at, node_name, top_of
 
 
@@ -35,7 +35,7 @@ def program(nodes: Sequence[JsonValue], edges: Sequence[JsonValue]) -> Program:
 
 def past(*paths: str | tuple[str, StepStatus]) -> list[PastStep]:
     """Steps that ended in this order; completed where nothing else is said."""
-    told = [(path, "completed") if isinstance(path, str) else path for path in paths]
+    told: list[tuple[str, StepStatus]] = [(path, "completed") if isinstance(path, str) else path for path in paths]
     return [
         PastStep(
             path=path, position=number, status=status, input={"of": path}, output={"at": number}, finished=number + 2
@@ -124,10 +124,15 @@ class TestRerunFrom:
         steps = past("both", "fast", ("slow", "cancelled"), "first", "end")
         assert paths(copied_steps(RACE, steps, "first")) == ["both", "fast"]
 
-    def test_the_order_of_ends_is_kept_and_lies_before_the_new_run(self) -> None:
+    def test_what_a_join_that_is_redone_skipped_is_decided_again(self) -> None:
+        steps = past("both", "fast", ("slow", "skipped"), "first", "end")
+        assert paths(copied_steps(RACE, steps, "fast")) == ["both"]
+        assert paths(copied_steps(RACE, steps, "end")) == ["both", "fast", "slow", "first"]
+
+    def test_the_order_of_ends_is_kept(self) -> None:
         steps = past("e", "a", "c", "b", "d")
         copies = copied_steps(DIAMOND, [*reversed(steps)], "d")
-        assert [(copy.path, copy.finished) for copy in copies] == [("e", -4), ("a", -3), ("c", -2), ("b", -1)]
+        assert [(copy.path, copy.finished) for copy in copies] == [("e", 1), ("a", 2), ("c", 3), ("b", 4)]
 
     def test_results_are_taken_over_as_they_are(self) -> None:
         (copy,) = copied_steps(CHAIN, past("a", "b"), "b")
@@ -201,14 +206,14 @@ class TestRefused:
 
 
 class TestFork:
-    @pytest.mark.parametrize(("seq", "kept"), [(1, []), (2, ["a"]), (3, ["a", "b"]), (99, ["a", "b", "c", "d"])])
-    def test_after_an_event(self, seq: int, kept: list[str]) -> None:
-        assert paths(steps_until(CHAIN, past("a", "b", "c", "d"), seq, old=CHAIN)) == kept
+    @pytest.mark.parametrize("ended", [[], ["a"], ["a", "b"], ["a", "b", "c", "d"]])
+    def test_at_a_moment(self, ended: list[str]) -> None:
+        assert paths(steps_until(CHAIN, past("a", "b", "c", "d"), ended, old=CHAIN)) == ended
 
     def test_a_loop_that_had_not_ended_by_then_begins_anew(self) -> None:
         steps = past("a", "loop[0].x", "loop[0].y", "loop[1].x", "loop[1].y", "loop", "z")
-        assert paths(steps_until(LOOP, steps, 6, old=LOOP)) == ["a"]
-        assert len(steps_until(LOOP, steps, 7, old=LOOP)) == 6
+        assert paths(steps_until(LOOP, steps, ["a", "loop[0].x", "loop[0].y"], old=LOOP)) == ["a"]
+        assert len(steps_until(LOOP, steps, ["a", "loop"], old=LOOP)) == 6
 
     def test_before_a_step(self) -> None:
         assert paths(steps_before(DIAMOND, past("a", "b", "c", "d", "e"), "b", old=DIAMOND)) == ["a", "c", "e"]
@@ -216,6 +221,26 @@ class TestFork:
     def test_what_was_undone_is_done_again(self) -> None:
         steps = [*past("a", "b", ("c", "failed")), *past("b!undo")]
         assert paths(steps_before(CHAIN, steps, "c", old=CHAIN)) == ["a"]
+
+
+class TestVariables:
+    STEPS = [
+        PastStep("loop[0].y", 1, "completed", output={"v": 1, "w": 1}, finished=2),
+        PastStep("loop[1].y", 1, "completed", output={"v": 2}, finished=1),
+        PastStep("z", 2, "completed", output={"v": "no variable"}, finished=3),
+    ]
+
+    def test_the_step_that_set_it_last_gives_it(self) -> None:
+        changed = with_variables(LOOP, self.STEPS, {"v": 9})
+        assert [step.output for step in changed] == [{"v": 9, "w": 1}, {"v": 2}, {"v": "no variable"}]
+
+    def test_two_of_one_step(self) -> None:
+        changed = with_variables(LOOP, self.STEPS, {"v": 9, "w": None})
+        assert changed[0].output == {"v": 9, "w": None}
+
+    def test_one_that_nothing_sets(self) -> None:
+        with pytest.raises(UnknownVariable, match="sets the variable x"):
+            with_variables(LOOP, self.STEPS, {"x": 1})
 
 
 class TestForkToAnotherVersion:

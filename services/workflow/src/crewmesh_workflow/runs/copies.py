@@ -7,21 +7,25 @@ effect is there no more, and what follows from it. Everything here is pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.workflow.nodes.set_ import SetNode
 
 from crewmesh_workflow.engine.steps import StepStatus
 from crewmesh_workflow.nodes.base import CompiledEffect
 from crewmesh_workflow.program.model import CompiledGraph, CompiledNode, Program
-from crewmesh_workflow.runs.errors import CannotGoOnFrom, UnknownStep
+from crewmesh_workflow.runs.errors import CannotGoOnFrom, UnknownStep, UnknownVariable
 from crewmesh_workflow.runs.places import is_top, is_undo, node_at, top_of
 
 
 @dataclass(frozen=True, slots=True)
 class PastStep:
-    """A step as the journal of the other run has it; large payloads are references and stay so."""
+    """A step as the journal of the other run has it; large payloads are references and stay so.
+
+    ``finished`` orders the ends of steps within their run.
+    """
 
     path: str
     position: int
@@ -67,10 +71,31 @@ def steps_before(program: Program, steps: Sequence[PastStep], from_path: str, *,
     return _forked(program.main, steps, redone)
 
 
-def steps_until(program: Program, steps: Sequence[PastStep], seq: int, *, old: Program) -> tuple[PastStep, ...]:
-    """What a fork right after the event ``seq`` of the run finds done."""
+def steps_until(
+    program: Program, steps: Sequence[PastStep], ended: Container[str], *, old: Program
+) -> tuple[PastStep, ...]:
+    """What a fork at a moment of the run finds done; ``ended``: the paths of the steps that had ended by then."""
     redone = {*_undone(steps), *_changed(program, old, steps)}
-    return _forked(program.main, steps, redone, wanted=lambda step: step.finished is not None and step.finished <= seq)
+    return _forked(program.main, steps, redone, wanted=lambda step: step.path in ended)
+
+
+def with_variables(
+    program: Program, copies: Sequence[PastStep], variables: Mapping[str, JsonValue]
+) -> tuple[PastStep, ...]:
+    """The same with other values in variables: each in the step that set it last."""
+    changed = {copy.path: copy for copy in copies}
+    for name, value in variables.items():
+        setting = [copy for copy in changed.values() if name in (copy.output or {}) and _sets(program, copy)]
+        if not setting:
+            raise UnknownVariable(name)
+        last = max(setting, key=lambda copy: copy.finished or 0)
+        changed[last.path] = replace(last, output={**(last.output or {}), name: value})
+    return tuple(changed.values())
+
+
+def _sets(program: Program, step: PastStep) -> bool:
+    node = node_at(program, step.path)
+    return step.status == "completed" and node is not None and isinstance(node.node, SetNode)
 
 
 def _start(program: Program, known: Mapping[str, PastStep], path: str) -> CompiledNode:
@@ -91,8 +116,8 @@ def _start(program: Program, known: Mapping[str, PastStep], path: str) -> Compil
 
 def _begun(node: CompiledNode, step: PastStep, edited: JsonObject) -> PastStep:
     if not isinstance(node.does, CompiledEffect):
-        raise CannotGoOnFrom(node.id, f"a step of kind {node.node.model_dump()['kind']} has no input to edit; leave it")
-    return PastStep(path=step.path, position=step.position, status="running", attempt=1, input=edited)
+        raise CannotGoOnFrom(node.id, "it is no action, so it has no input to edit; leave the input out")
+    return PastStep(path=step.path, position=step.position, status="running", attempt=0, input=edited)
 
 
 def _forked(
@@ -128,20 +153,22 @@ def _ways_to(graph: CompiledGraph, id_: str) -> frozenset[str]:
 
 
 def _kept(graph: CompiledGraph, known: Mapping[str, PastStep], redone: frozenset[str]) -> frozenset[str]:
-    """Steps that are decided. One that was cancelled is, when a join that did not need it is."""
-    statuses = {id_: step.status for id_, step in known.items() if id_ in graph.by_id and id_ not in redone}
-    kept = {id_ for id_, status in statuses.items() if status in ("completed", "skipped")}
+    """Steps that are decided. What a join did not need is, as long as the join is."""
+    status = {id_: step.status for id_, step in known.items() if id_ in graph.by_id and id_ not in redone}
+    kept = {id_ for id_, each in status.items() if each in ("completed", "skipped")}
     for node in graph.nodes:
-        if node.id in kept and statuses[node.id] == "completed":
-            kept |= {id_ for id_ in node.only_before if statuses.get(id_) == "cancelled"}
+        if status.get(node.id) == "completed":
+            kept |= {id_ for id_ in node.only_before if status.get(id_) == "cancelled"}
+        elif node.id in redone:
+            kept -= {id_ for id_ in node.only_before if status.get(id_) == "skipped"}
     return frozenset(kept)
 
 
 def _with_rounds(steps: Iterable[PastStep], kept: frozenset[str]) -> tuple[PastStep, ...]:
-    """The kept steps with what happened inside them, numbered so that all of it ended before the new run begins."""
+    """The kept steps with what happened inside them, numbered anew in the order of their ends."""
     copies = [step for step in steps if top_of(step.path) in kept and not is_undo(step.path)]
     copies.sort(key=lambda step: (step.finished is None, step.finished or 0, step.position, step.path))
-    return tuple(replace(step, finished=number - len(copies)) for number, step in enumerate(copies))
+    return tuple(replace(step, finished=number) for number, step in enumerate(copies, start=1))
 
 
 def _changed(new: Program, old: Program, steps: Iterable[PastStep]) -> frozenset[str]:

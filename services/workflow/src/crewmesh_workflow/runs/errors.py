@@ -3,8 +3,8 @@
 ::
 
     NotFound            Conflict                   ValidationFailed
-    ├── UnknownRun      ├── WorkflowNotActive      └── InvalidInput
-    └── UnknownStep     ├── NothingPublished
+    ├── UnknownRun      ├── WorkflowNotActive      ├── InvalidInput
+    └── UnknownStep     ├── NothingPublished       └── UnknownVariable
                         ├── RunHasEnded
                         ├── RunIsLive
                         └── CannotGoOnFrom
@@ -100,3 +100,12 @@ class InvalidInput(ValidationFailed):
             "The input is not what the workflow takes; correct what errors lists. Its settings.input_schema says all.",
             errors=list(mistakes),
         )
+
+
+class UnknownVariable(ValidationFailed):
+    """A fork can give other values only to variables that one of the steps it takes over has set."""
+
+    slug, title = "unknown-variable", "Unknown variable"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No step that the fork takes over sets the variable {name}; leave it out, or fork later.")
