@@ -1,0 +1,98 @@
+"""What breaks. Each fault is done to the processes of a running mesh from outside, by their ids."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Awaitable, Callable
+
+import psutil
+from crewmesh_testkit.mesh import APPS, MeshProcess
+from crewmesh_testkit.polling import until
+
+Fault = Callable[[MeshProcess], Awaitable[None]]
+
+FREEZE_SECONDS = 40.0
+FULL_SECONDS = 12.0
+# Every write behind this place of a file is refused; the write-ahead log gets there with the first commits.
+_FULL_AT_BYTES = 64 * 1024
+
+SIDECARS = tuple(f"{app}-dapr" for app in APPS)
+PROCESSES = (*APPS, *SIDECARS, "scheduler", "placement", "sentry", "postgres", "valkey")
+
+
+def kill(name: str) -> Fault:
+    async def fault(mesh: MeshProcess) -> None:
+        await asyncio.to_thread(mesh.kill, name)
+
+    return fault
+
+
+async def freeze(mesh: MeshProcess) -> None:
+    """The worker stops in the middle of whatever it does, loses its leases, and goes on as if nothing had been."""
+    pid = await _pid(mesh, "workflow")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(FREEZE_SECONDS)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def wipe_scheduler(mesh: MeshProcess) -> None:
+    """Every reminder that Dapr keeps is gone: whoever sleeps in there is not woken by it."""
+    pid = await asyncio.to_thread(mesh.kill, "scheduler")
+    await until(lambda: not psutil.pid_exists(pid), seconds=5, every=0.01, what="the scheduler to be gone")
+    # The supervisor waits half a second before it starts the next one.
+    shutil.rmtree(mesh.layout.state / "scheduler")
+
+
+async def fill_disk(mesh: MeshProcess) -> None:
+    """PostgreSQL cannot write.
+
+    A real full disk needs a file system of one's own, which an ordinary account cannot make. So the kernel is told to
+    refuse PostgreSQL's writes by a limit on the size of its files. It meets "file too large" where it would meet "no
+    space left", in the same calls, and does the same about it: it panics, because its log cannot be written, and every
+    start that falls into this time ends likewise.
+    """
+    over = asyncio.get_running_loop().time() + FULL_SECONDS
+    while asyncio.get_running_loop().time() < over:
+        await asyncio.to_thread(_limit_postgres, mesh, _FULL_AT_BYTES)
+        await asyncio.sleep(0.2)
+    await asyncio.to_thread(_limit_postgres, mesh, None)
+
+
+def _limit_postgres(mesh: MeshProcess, size: int | None) -> None:
+    postmaster = mesh.status().process("postgres").pid
+    if postmaster is None:
+        return
+    try:
+        process = psutil.Process(postmaster)
+        for each in (process, *process.children(recursive=True)):
+            _limit(each.pid, size)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _limit(pid: int, size: int | None) -> None:
+    try:
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
+    except ProcessLookupError:
+        return  # it ended between the look and the call
+
+
+async def _pid(mesh: MeshProcess, name: str) -> int:
+    pid = (await asyncio.to_thread(mesh.status)).process(name).pid
+    assert pid is not None, f"{name} is not running"
+    return pid
+
+
+FAULTS: dict[str, Fault] = {
+    **{f"kill {name}": kill(name) for name in PROCESSES},
+    "freeze workflow": freeze,
+    "wipe scheduler": wipe_scheduler,
+    "full disk": fill_disk,
+}

@@ -1,0 +1,165 @@
+"""One trial: runs of every shape are under way, something breaks at a random moment, and the oracle looks at the end.
+
+The oracle: no acknowledged start is missing, every run ends as it should, each effect came once per key, and nothing is
+shown as done that the world did not see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from crewmesh_testkit.mesh import JsonDict, MeshClient, MeshProcess
+from crewmesh_testkit.polling import until
+
+from tests.faults.breakage import FAULTS
+from tests.faults.workload import CHILD_EFFECTS, Started, Workload
+from tests.faults.world import World, deciding, now
+
+SEED = int(os.environ.get("CREWMESH_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
+
+_ENDS = ("completed", "failed", "cancelled")
+_ALL_ENDED_WITHIN = 300.0
+_STARTS_AT_A_TIME, _LOOKS_AT_A_TIME = 20, 10
+# An answer was given this long before integration died at most, if it could not write it down.
+_WRITTEN_WITHIN = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    fault: str
+    seed: int
+    runs: int
+    broken_after: int
+    quiet_seconds: float
+    ended_seconds: float
+    repeated: int
+    violations: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        verdict = "; ".join(self.violations) or "nothing lost, nothing twice"
+        return (
+            f"{self.fault}, seed {self.seed}: after {self.broken_after} effects of {self.runs} runs; longest silence "
+            f"{self.quiet_seconds:.1f} s, all ended {self.ended_seconds:.1f} s after it; {verdict}"
+        )
+
+
+async def run_trial(mesh: MeshProcess, fault: str, *, seed: int, runs: int) -> Report:
+    dice = random.Random(f"{seed}/{fault}")
+    world = World(dice)
+    tag = f"{dice.getrandbits(48):012x}"
+    known: set[str] = set()
+    async with world.receiver, mesh.client() as client, deciding(client, world, known):
+        workload = Workload(client, url=world.receiver.url("/effects"), tag=tag)
+        await workload.install()
+        breaks_after = _moment(dice, workload, runs)
+        print(f"{fault}: after {breaks_after} effects (repeat with CREWMESH_FAULT_SEED={seed})", flush=True)
+        starting = asyncio.create_task(_start_all(workload, runs, known))
+        # A start that fails must be told, and not the effects that then never come.
+        await until(
+            lambda: world.effects >= breaks_after or starting.done(), seconds=120, every=0.01, what="enough effects"
+        )
+        began = now()
+        await FAULTS[fault](mesh)
+        over = now()
+        started = await starting
+        ends = await _all_ended(client, [each.run for each in started])
+        ended = now()
+    # A freeze is part of the silence, and of nobody's recovery.
+    return Report(
+        fault=fault,
+        seed=seed,
+        runs=runs,
+        broken_after=breaks_after,
+        quiet_seconds=world.longest_quiet(began),
+        ended_seconds=ended - over,
+        repeated=sum(count - 1 for count in world.receiver.counts_by_key().values()),
+        violations=tuple(_judge(started, ends, world, _may_repeat(fault, world, began))),
+    )
+
+
+def _moment(dice: random.Random, workload: Workload, runs: int) -> int:
+    effects = sum(len(workload.shapes[number % len(workload.shapes)].effects) for number in range(runs))
+    return dice.randrange(3, effects * 6 // 10)
+
+
+async def _start_all(workload: Workload, runs: int, known: set[str]) -> list[Started]:
+    turnstile = asyncio.Semaphore(_STARTS_AT_A_TIME)
+
+    async def start(number: int) -> Started:
+        async with turnstile:
+            started = await workload.start(number)
+        known.add(started.run)
+        return started
+
+    return await asyncio.gather(*(start(number) for number in range(runs)))
+
+
+async def _all_ended(client: MeshClient, runs: Sequence[str]) -> dict[str, JsonDict]:
+    """Run id → what the API shows of it, once none is in flight. A run that is not there is shown as such."""
+    ended: dict[str, JsonDict] = {}
+    turnstile = asyncio.Semaphore(_LOOKS_AT_A_TIME)
+
+    async def look(run: str) -> None:
+        async with turnstile:
+            answer = await client.try_get(f"/v1/runs/{run}")
+        if answer is None or answer.status >= 500:
+            return
+        if answer.status != 200 or answer.body["status"] in _ENDS:
+            ended[run] = answer.body if answer.status == 200 else {"status": f"shown as {answer.status}"}
+
+    async def all_ended() -> bool:
+        await asyncio.gather(*(look(run) for run in runs if run not in ended))
+        return len(ended) == len(runs)
+
+    await until(all_ended, seconds=_ALL_ENDED_WITHIN, every=1.0, what=f"{len(runs)} runs to end")
+    return ended
+
+
+def _may_repeat(fault: str, world: World, at: float) -> set[str | None]:
+    """Effects that may come a second time, with the same key.
+
+    Whoever sends the request dies before it can write down the answer: then nobody knows, and an idempotent effect is
+    sent again. When anybody else dies, integration knows and answers from what it wrote down.
+    """
+    return world.in_doubt(at, margin=_WRITTEN_WITHIN) if fault == "kill integration" else set()
+
+
+def _judge(
+    started: Sequence[Started], ends: dict[str, JsonDict], world: World, may_repeat: set[str | None]
+) -> list[str]:
+    violations: list[str] = []
+    if len({each.run for each in started}) < len(started):
+        violations.append("two starts share a run")
+    expected: set[str] = set()
+    for each in started:
+        shown = ends[each.run]
+        if shown["status"] != "completed":
+            violations.append(f"{each.shape.name} {each.run} is {shown['status']}: {shown.get('error')}")
+        expected |= _expected(each, shown)
+    seen = world.receiver.counts_by_key()
+    for each in started:
+        if each.shape.name == "unsafe":  # that one never comes twice, whoever dies
+            may_repeat = may_repeat - {f"{each.run}/once"}
+    missing, strange = expected - set(seen), set(seen) - expected
+    twice = {key: count for key, count in seen.items() if count > 1 and key not in may_repeat}
+    violations += [f"{len(missing)} effects shown as done never came: {_some(missing)}"] if missing else []
+    violations += [f"{len(strange)} effects came that nobody knows of: {_some(strange)}"] if strange else []
+    violations += [f"{len(twice)} effects came more than once: {_some(twice)}"] if twice else []
+    return violations
+
+
+def _expected(started: Started, shown: JsonDict) -> set[str]:
+    if shown["status"] != "completed":
+        return set()
+    keys = {f"{started.run}/{path}" for path in started.shape.effects}
+    if started.shape.name == "child":
+        keys |= {f"{shown['output']['child']}/{path}" for path in CHILD_EFFECTS}
+    return keys
+
+
+def _some(keys: Iterable[str | None]) -> str:
+    return ", ".join(sorted(map(str, keys))[:3])
