@@ -211,7 +211,9 @@ def test_no_header_of_a_client_chooses_the_callee() -> None:
         "authorization": "Basic ZGFwci1hcHAtaWQ6eA==",
         "accept": "*",
     }
-    assert Outcome(function(FILE.plugins), "/v1/runs", headers, None).cleared == set(headers) - {"accept"}
+    outcome = Outcome(function(FILE.plugins), "/v1/runs", headers, None)
+    assert outcome.cleared == set(headers) - {"accept"}
+    assert outcome.set == {"crewmesh-authorization": headers["authorization"]}, "webhooks may use basic authentication"
     assert Outcome(function(FILE.plugins), "/v1/runs", {"authorization": "Bearer cm_x"}, None).cleared == set()
 
 

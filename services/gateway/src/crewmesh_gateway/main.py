@@ -25,6 +25,7 @@ from crewmesh_gateway.me.repository import MeRepository
 from crewmesh_gateway.openapi import endpoints as openapi
 from crewmesh_gateway.openapi.service import PublicApi
 from crewmesh_gateway.proxy.endpoints import Proxy, proxy_routes
+from crewmesh_gateway.proxy.guesses import Guesses
 from crewmesh_gateway.settings import Settings
 
 APP_ID = "gateway"
@@ -60,7 +61,7 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
         resources.add(MeRepository(resources.get(Database)))
         resources.add(PublicApi(sidecar, lambda: public_openapi(service.app), settings.openapi, version=VERSION))
         authenticator, signer = resources.get(ApiKeyAuthenticator), resources.get(TokenSigner)
-        yield Proxy(authenticator, signer, sidecar, settings.proxy)
+        yield Proxy(authenticator, Guesses(settings.throttle), signer, sidecar, settings.proxy)
 
     service.database(migrations=MIGRATIONS)
     service.lifetime(found)

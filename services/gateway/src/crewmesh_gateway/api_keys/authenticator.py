@@ -28,9 +28,9 @@ class ApiKeyAuthenticator:
         return (await self.key(request.headers, peer=peer)).identity
 
     async def key(self, headers: Mapping[str, str], *, peer: str) -> ApiKey:
-        return await self._keys.verify(_key_text(headers), address=self._address(headers, peer))
+        return await self._keys.verify(_key_text(headers), address=self.address(headers, peer))
 
-    def _address(self, headers: Mapping[str, str], peer: str) -> str:
+    def address(self, headers: Mapping[str, str], peer: str) -> str:
         """Who is throttled. Only our own sidecar, which knows the app's token, may speak for somebody behind it."""
         told = headers.get("x-real-ip")
         if told is None or not self._app_api_token:

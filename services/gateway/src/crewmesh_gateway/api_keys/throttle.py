@@ -10,13 +10,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from crewmesh_kit.errors import Problem
+
 from crewmesh_gateway.api_keys.errors import TooManyWrongKeys
 from crewmesh_gateway.settings import ThrottleSettings
 
 
 class WrongKeyThrottle:
-    def __init__(self, settings: ThrottleSettings, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: ThrottleSettings,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        refusal: Callable[[float], Problem] = TooManyWrongKeys,
+    ) -> None:
         self._settings = settings
+        self._refusal = refusal
         self._now = now
         self._used: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address → tries used up, at what time
 
@@ -24,7 +33,7 @@ class WrongKeyThrottle:
         """Refuse an address whose bucket is empty."""
         excess = self._level(address) - self._settings.burst + 1
         if excess > 0:
-            raise TooManyWrongKeys(excess / self._settings.per_second)
+            raise self._refusal(excess / self._settings.per_second)
 
     def failed(self, address: str) -> None:
         """Take one try from the bucket."""

@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.errors import MethodNotAllowed, Unavailable
-from crewmesh_kit.identity import TokenSigner
+from crewmesh_kit.identity import Public, TokenSigner
 from crewmesh_kit.logs import get_logger
 from crewmesh_kit.resources import Resources
 from crewmesh_kit.telemetry import trace_headers
@@ -19,9 +19,10 @@ from crewmesh_gateway.api_keys.authenticator import ApiKeyAuthenticator, WithKey
 from crewmesh_gateway.proxy.answers import AnswerCutOff, pass_back, refusal
 from crewmesh_gateway.proxy.body import ClientGone, RequestBody
 from crewmesh_gateway.proxy.errors import ServiceTooSlow, ServiceUnavailable, SlowBody
-from crewmesh_gateway.proxy.headers import passed_in, plain
+from crewmesh_gateway.proxy.guesses import Guesses
+from crewmesh_gateway.proxy.headers import passed_in, passed_in_publicly, plain
 from crewmesh_gateway.proxy.paths import Target, target_of
-from crewmesh_gateway.proxy.routing import OWN_RESOURCES, OWNERS, owner_of
+from crewmesh_gateway.proxy.routing import OWN_RESOURCES, OWNERS, PUBLIC_RESOURCES, owner_of
 from crewmesh_gateway.settings import ProxySettings
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -33,9 +34,15 @@ class Proxy:
     """One exchange: who asks, whose path it is, there and back again."""
 
     def __init__(
-        self, authenticator: ApiKeyAuthenticator, signer: TokenSigner, sidecar: Sidecar, settings: ProxySettings
+        self,
+        authenticator: ApiKeyAuthenticator,
+        guesses: Guesses,
+        signer: TokenSigner,
+        sidecar: Sidecar,
+        settings: ProxySettings,
     ) -> None:
         self._authenticator = authenticator
+        self._guesses = guesses
         self._signer = signer
         self._sidecar = sidecar
         self._settings = settings
@@ -47,12 +54,16 @@ class Proxy:
         app = owner_of(target.resource)
         headers = plain(scope["headers"])
         client = scope["client"]
-        key = await self._authenticator.key(headers, peer=client[0] if client else "unknown")
-        token = self._signer.sign(key.identity, audience=app)
-        inwards = passed_in(scope["method"], headers, token=token) | trace_headers()
+        peer = client[0] if client else "unknown"
+        if target.resource in PUBLIC_RESOURCES:
+            inwards = passed_in_publicly(headers)
+            send = self._guesses.counted(send, self._authenticator.address(headers, peer), scope["path"])
+        else:
+            key = await self._authenticator.key(headers, peer=peer)
+            inwards = passed_in(scope["method"], headers, token=self._signer.sign(key.identity, audience=app))
         try:
             async with RequestBody(receive, headers) as body:
-                await self._exchange(app, scope["method"], target, inwards, body, send)
+                await self._exchange(app, scope["method"], target, inwards | trace_headers(), body, send)
         except ClientGone:
             _log.debug("client left before its answer was complete", service=app)
         except AnswerCutOff:
@@ -95,7 +106,8 @@ class ProxyRoute(BaseRoute):
         self._resource = resource
         self._resources = resources
         # Read at start-up, where every route has to say who may use it.
-        self.dependant = Dependant(dependencies=[Dependant(call=WithKey())])
+        access = Public() if resource in PUBLIC_RESOURCES else WithKey()
+        self.dependant = Dependant(dependencies=[Dependant(call=access)])
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         path: str = scope["path"]

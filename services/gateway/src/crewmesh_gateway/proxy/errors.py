@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from crewmesh_kit.errors import BadGateway, GatewayTimeout, Problem, Unavailable
+import math
+
+from crewmesh_kit.errors import BadGateway, GatewayTimeout, Problem, TooManyRequests, Unavailable
 
 _RETRY_SECONDS = "2"
 
@@ -50,4 +52,17 @@ class SlowBody(Problem):
         super().__init__(
             f"The body did not arrive completely within {seconds:g} s. Send it again, in one go.",
             headers={"Connection": "close"},
+        )
+
+
+class TooManyGuesses(TooManyRequests):
+    """This address asked for many webhooks or links that do not exist, or with wrong secrets, and has to wait."""
+
+    slug, title = "too-many-guesses", "Too many guesses"
+
+    def __init__(self, wait_seconds: float) -> None:
+        seconds = max(1, math.ceil(wait_seconds))
+        super().__init__(
+            f"Too many requests with wrong addresses or secrets came from you. Wait {seconds} s and check the URL.",
+            headers={"Retry-After": str(seconds)},
         )

@@ -2,13 +2,15 @@
 
 Inwards only what services understand: everything else a client sends (its own key, cookies, ``dapr-*`` headers that
 would choose another callee, ``x-forwarded-*`` claims, hop-by-hop headers) stays outside. The trace context is written
-anew, from the gateway's own span. Outwards everything but what belongs to a single hop.
+anew, from the gateway's own span. On public paths strangers choose the names of their headers (signatures, ids of
+deliveries), so there everything goes in but these. Outwards everything but what belongs to a single hop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from crewmesh_kit.http.headers import BASIC_AUTHORIZATION
 from crewmesh_kit.http.middleware import LENGTH_HEADER
 from crewmesh_kit.ids import new_id
 
@@ -31,6 +33,32 @@ _PASSED_IN = frozenset(
         "x-request-id",
     }
 )
+_KEPT_OUT = frozenset(
+    {
+        # of one hop only
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        # what the mesh says itself
+        "baggage",
+        "traceparent",
+        "tracestate",
+        "x-real-ip",
+        "forwarded",
+        "via",
+        # what belongs to somebody's account with us
+        "authorization",
+        "cookie",
+        "x-api-key",
+    }
+)
+_KEPT_OUT_PREFIXES = ("dapr-", "crewmesh-", "grpc-", "proxy-", "x-forwarded-")
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 _CLOUD_EVENT_PREFIX = "ce-"  # CloudEvents in binary mode carry their attributes in headers
 
@@ -82,6 +110,22 @@ def passed_in(method: str, headers: Mapping[str, str], *, token: str) -> dict[st
     kept["accept-encoding"] = "identity"
     if method not in _REPEATABLE:
         kept.setdefault("idempotency-key", new_id("request"))
+    return kept
+
+
+def passed_in_publicly(headers: Mapping[str, str]) -> dict[str, str]:
+    """A stranger's headers as a service gets them. Without a key of its own every request gets one here."""
+    hop = {name.strip().lower() for name in headers.get("connection", "").split(",")}
+    kept = {
+        name: value
+        for name, value in headers.items()
+        if name not in _KEPT_OUT and name not in hop and not name.startswith(_KEPT_OUT_PREFIXES)
+    }
+    basic = headers.get("authorization") or headers.get(BASIC_AUTHORIZATION, "")
+    if basic[:6].lower() == "basic ":
+        kept[BASIC_AUTHORIZATION] = basic
+    kept["accept-encoding"] = "identity"
+    kept.setdefault("idempotency-key", new_id("request"))
     return kept
 
 

@@ -12,6 +12,10 @@ OWNERS: Mapping[str, str] = MappingProxyType(
         "events": "workflow",
         "workflows": "workflow",
         "runs": "workflow",
+        "schedules": "workflow",
+        "approvals": "workflow",
+        "approval-links": "workflow",
+        "hooks": "workflow",
         "dead-letters": "workflow",
         "knowledge-bases": "knowledge",
         "crews": "agent-crew",
@@ -19,6 +23,8 @@ OWNERS: Mapping[str, str] = MappingProxyType(
     }
 )
 OWN_RESOURCES = ("me",)
+# Whoever knows the address may use it: these need no key, and go in without an identity.
+PUBLIC_RESOURCES = frozenset({"hooks", "approval-links"})
 SERVICES: tuple[str, ...] = tuple(dict.fromkeys(OWNERS.values()))
 
 
