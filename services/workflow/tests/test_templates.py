@@ -8,9 +8,7 @@ import time
 import pytest
 from crewmesh_contracts.base import JsonValue
 from crewmesh_workflow.expressions import ExpressionError, Scope, compile_template
-from crewmesh_workflow.expressions.templates import MAX_RENDERED_BYTES
-from hypothesis import given
-from hypothesis import strategies as st
+from crewmesh_workflow.expressions.budget import MAX_RENDERED_BYTES
 
 SCOPE = Scope(
     roots={
@@ -28,6 +26,9 @@ SCOPE = Scope(
         ("", ""),
         ("{{ trigger.data.q }}", "why?"),
         ("{{trigger.data.n}}", 3),
+        ("{{ trigger.data['q'] | upper }}", "WHY?"),
+        ("{{ trigger.data.none ?? steps.none.output.x ?? env.URL }}", "https://x"),
+        ("{{ '{{' }}{{ '}}' }}", "{{}}"),
         ("{{ trigger.data.list[1].a }}", None),
         ("{{ trigger.data.deep-er }}", True),
         ("{{ trigger.data }}", {"n": 3, "q": "why?", "list": [1, {"a": None}], "deep-er": True, "f": 1.5}),
@@ -63,10 +64,14 @@ def test_text_of_a_value_that_is_not_text() -> None:
         "{{ trigger..data }}",
         "{{ trigger.data. }}",
         "{{ trigger.data() }}",
-        "{{ trigger.data['x'] }}",
         "{{ trigger.data[-1] }}",
         "{{ trigger.data[1:2] }}",
-        "{{ trigger.data | upper }}",
+        "{{ trigger.data | shout }}",
+        "{{ trigger.data | upper() | }}",
+        "{{ trigger.data | replace('a') }}",
+        "{{ trigger.data ?? }}",
+        "{{ 'never closed }}",
+        "{{ trigger.data[x] }}",
         "{{ trigger .data }}",
         "{{ trigger.dätä }}",
         "{{ trigger.data`x` }}",
@@ -126,13 +131,3 @@ def test_reading_takes_linear_time(text: str) -> None:
     with contextlib.suppress(ExpressionError):
         compile_template(text)
     assert time.perf_counter() - started < 0.2
-
-
-@given(st.text(max_size=200))
-def test_any_text_is_verbatim_or_an_error(text: str) -> None:
-    try:
-        rendered = compile_template(text).value(Scope({}, {}))
-    except ExpressionError:
-        assert "{{" in text
-    else:
-        assert rendered == text or "trigger" in text

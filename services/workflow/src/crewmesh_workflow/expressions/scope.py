@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 
-from crewmesh_workflow.expressions.errors import ExpressionError
+from crewmesh_workflow.expressions.errors import NothingFoundError
+from crewmesh_workflow.expressions.values import kind_of
 
 # Not every root exists everywhere: item and last only in loops, error only in what is done when a run fails.
 ROOTS = ("trigger", "steps", "vars", "env", "run", "item", "index", "last", "error", "event", "node", "input")
@@ -24,6 +25,9 @@ class Path:
     text: str
     root: str
     segments: tuple[str | int, ...]
+
+    def __str__(self) -> str:
+        return self.text
 
     @property
     def step(self) -> str | None:
@@ -47,11 +51,11 @@ class Scope:
         """The value at the path. Nothing there is an error: silence would send wrong data on."""
         if path.root != "steps":
             if path.root not in self.roots:
-                raise ExpressionError(f"{{{{ {path.text} }}}} finds nothing: there is no {path.root} here")
+                raise NothingFoundError(f"{{{{ {path.text} }}}} finds nothing: there is no {path.root} here")
             return _walk(self.roots[path.root], path, path.segments)
         step = path.step
         if step is None or step not in self.outputs:
-            raise ExpressionError(f"{{{{ {path.text} }}}} finds nothing: step {step!r} was skipped or has no output")
+            raise NothingFoundError(f"{{{{ {path.text} }}}} finds nothing: step {step!r} was skipped or has no output")
         return _walk({"output": self.outputs[step]}, path, path.segments[1:])
 
 
@@ -63,7 +67,7 @@ def _walk(value: JsonValue, path: Path, segments: tuple[str | int, ...]) -> Json
         if isinstance(value, list) and isinstance(segment, int) and segment < len(value):
             value = value[segment]
             continue
-        raise ExpressionError(f"{{{{ {path.text} }}}} finds nothing: {_why(value, segment)}")
+        raise NothingFoundError(f"{{{{ {path.text} }}}} finds nothing: {_why(value, segment)}")
     return value
 
 
@@ -75,9 +79,3 @@ def _why(value: JsonValue, segment: str | int) -> str:
         known = ", ".join(sorted(value)[:10]) or "nothing"
         return f"there is no {segment!r}, only {known}"[:300]
     return f"{segment!r} was looked for in {kind_of(value)}"
-
-
-def kind_of(value: JsonValue) -> str:
-    """What a value is, in words."""
-    names: dict[type, str] = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
-    return names.get(type(value), "an object" if isinstance(value, dict) else "null")
