@@ -30,5 +30,12 @@ class StreamSettings(SettingsGroup):
 
 
 class WorkflowSettings(ServiceSettings):
+    public_url: str = Field(
+        default="",
+        max_length=500,
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Where people reach the API, such as https://crewmesh.example.org; the addresses that are handed out "
+        "begin with it. Empty: they begin with their path.",
+    )
     engine: EngineSettings = EngineSettings()
     stream: StreamSettings = StreamSettings()

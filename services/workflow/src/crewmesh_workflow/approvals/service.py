@@ -1,0 +1,202 @@
+"""Deciding: one transaction in which the vote is counted, and, when it was the last that was needed, the run goes on.
+
+The row of the question is locked first. So of any number of people who decide in the same moment, each finds what the
+one before has left, and there is one verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.events import ApprovalDecided
+from crewmesh_kit.db import outbox
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.db.idempotency import Idempotency
+from crewmesh_kit.http.pagination import Page, PageRequest
+from crewmesh_kit.identity import Identity
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from crewmesh_workflow.approvals import repository
+from crewmesh_workflow.approvals.errors import (
+    AlreadyDecided,
+    ApprovalClosed,
+    NotAsked,
+    ProposalChanged,
+    UnknownApproval,
+)
+from crewmesh_workflow.approvals.repository import Question
+from crewmesh_workflow.approvals.rules import (
+    Kind,
+    Proposal,
+    Said,
+    Verdict,
+    Vote,
+    arrival,
+    is_change,
+    may_decide,
+    names_of,
+    own_vote,
+    present_proposal,
+    repeats,
+    verdict_of_outcome,
+    verdict_of_votes,
+)
+from crewmesh_workflow.approvals.schemas import Approval, ApprovalSummary, ApprovalDecision, StatusFilter
+from crewmesh_workflow.approvals.views import approval_of, summary_of, vote_json
+from crewmesh_workflow.approvals.votes import read_decision
+
+
+class Arrivals(Protocol):
+    """How a waiting step is told what came for it (engine.control)."""
+
+    async def arrive(self, conn: AsyncConnection[DictRow], run: str, path: str, data: JsonObject) -> bool:
+        """In the caller's transaction; False when nothing waits there."""
+        ...
+
+
+class Approvals:
+    def __init__(self, database: Database, idempotency: Idempotency, arrivals: Arrivals) -> None:
+        self._database = database
+        self._idempotency = idempotency
+        self._arrivals = arrivals
+
+    async def page(
+        self,
+        identity: Identity,
+        page: PageRequest,
+        *,
+        status: StatusFilter,
+        kind: Kind | None,
+        run: str | None,
+        workflow: str | None,
+        mine: bool,
+    ) -> Page[ApprovalSummary]:
+        after = page.after(str)
+        async with self._database.tenant(identity.organization) as conn:
+            found = await repository.page(
+                conn,
+                identity.organization,
+                before=str(after[0]) if after else None,
+                status=status,
+                kind=kind,
+                run=run,
+                workflow=workflow,
+                names=names_of(identity) if mine else None,
+                limit=page.limit + 1,
+            )
+        return page.page([summary_of(question) for question in found], lambda approval: (approval.id,))
+
+    async def get(self, identity: Identity, approval: str) -> Approval:
+        async with self._database.tenant(identity.organization) as conn:
+            return await self.get_in(conn, identity, approval)
+
+    async def get_in(self, conn: AsyncConnection[DictRow], identity: Identity, approval: str) -> Approval:
+        question = await repository.get(conn, identity.organization, approval)
+        if question is None:
+            raise UnknownApproval(approval)
+        return approval_of(question, await repository.votes(conn, identity.organization, approval), identity)
+
+    async def decide(
+        self, identity: Identity, approval: str, decision: ApprovalDecision, *, key: str | None
+    ) -> Approval:
+        async with self._database.tenant(identity.organization) as conn:
+
+            async def decide() -> Approval:
+                return await self.decide_in(conn, identity, approval, decision)
+
+            # The key is the caller's own: two people who happen to choose the same one are two votes.
+            scope = f"approvals/{approval}/{identity.subject}"
+            return await self._idempotency.once_in(
+                conn, identity=identity, scope=scope, key=key, request=decision, work=decide, result=Approval
+            )
+
+    async def decide_in(
+        self, conn: AsyncConnection[DictRow], identity: Identity, approval: str, decision: ApprovalDecision
+    ) -> Approval:
+        """Count one person's word, in the caller's transaction."""
+        question = await repository.lock(conn, identity.organization, approval)
+        if question is None:
+            raise UnknownApproval(approval)
+        if not may_decide(identity, question.assignees):
+            raise NotAsked(identity.subject, question.assignees)
+        votes = await repository.votes(conn, identity.organization, approval)
+        said = read_decision(question, decision)
+        if not _is_said_already(identity, question, votes, said):
+            await self._count(conn, identity, question, votes, said)
+        return await self.get_in(conn, identity, approval)
+
+    async def _count(
+        self, conn: AsyncConnection[DictRow], identity: Identity, question: Question, votes: list[Vote], said: Said
+    ) -> None:
+        proposal = _proposal_after(question, votes, said)
+        vote = Vote(identity.subject, proposal.number, said.approved, said.comment, said.data)
+        await repository.add_vote(conn, identity.organization, question.id, vote)
+        counted = [*votes, vote]
+        verdict = _verdict(question, counted, proposal, said)
+        if verdict is None:
+            return
+        told = arrival(question.kind, proposal, counted, verdict)
+        if not await self._arrivals.arrive(conn, question.run, question.path, told):
+            raise _closed(replace(question, status="cancelled"))
+        await repository.close(conn, identity.organization, question.id, verdict)
+        await outbox.add(conn, _decided(identity, question, verdict))
+
+
+def _is_said_already(identity: Identity, question: Question, votes: list[Vote], said: Said) -> bool:
+    """True when the same was counted before; a problem when nothing may be said any more."""
+    present = present_proposal(question.original, votes)
+    own = own_vote(votes, identity.subject, present.number)
+    if own is not None and repeats(own, said):
+        return True
+    if question.status != "open":
+        raise _closed(question)
+    if own is not None:
+        raise AlreadyDecided(vote_json(own))
+    if question.kind == "approval" and said.approved and said.proposal != present.number:
+        raise ProposalChanged(said.proposal, present.number)
+    return False
+
+
+def _proposal_after(question: Question, votes: list[Vote], said: Said) -> Proposal:
+    present = present_proposal(question.original, votes)
+    if question.kind == "approval" and is_change(said, present):
+        return Proposal(present.number + 1, said.data)
+    return present
+
+
+def _verdict(question: Question, votes: list[Vote], proposal: Proposal, said: Said) -> Verdict | None:
+    if question.kind == "input":
+        return "answered"
+    if question.kind == "outcome":
+        return verdict_of_outcome(said)
+    return verdict_of_votes(votes, proposal=proposal.number, quorum=question.quorum)
+
+
+def _closed(question: Question) -> ApprovalClosed:
+    why = {
+        "decided": f"It was decided at {question.decided_at}: {question.verdict}.",
+        "expired": f"It expired at {question.until}, and its run has gone on.",
+    }
+    ended = f"Its run {question.run} does not wait for it any more."
+    return ApprovalClosed(
+        f"{why.get(question.status, ended)} Nothing is to be decided; GET /v1/runs/{question.run} tells what came.",
+        approval_status=question.status,
+        verdict=question.verdict,
+    )
+
+
+def _decided(identity: Identity, question: Question, verdict: Verdict) -> ApprovalDecided:
+    return ApprovalDecided(
+        organization=identity.organization,
+        run=question.run,
+        workflow=question.workflow,
+        workflow_version=question.workflow_version,
+        approval=question.id,
+        kind=question.kind,
+        title=question.title,
+        verdict=verdict,
+        by=identity.subject,
+    )

@@ -1,0 +1,62 @@
+"""From what somebody sends to what is counted: each kind of question wants its own members."""
+
+from __future__ import annotations
+
+from crewmesh_workflow.approvals import forms
+from crewmesh_workflow.approvals.errors import WrongDecision
+from crewmesh_workflow.approvals.repository import Question
+from crewmesh_workflow.approvals.rules import Said
+from crewmesh_workflow.approvals.schemas import ApprovalDecision
+
+# Which members an answer to each kind may have, and what to send in place of others.
+_MEMBERS = {
+    "approval": frozenset({"approved", "comment", "data", "proposal"}),
+    "input": frozenset({"data", "comment"}),
+    "outcome": frozenset({"happened", "output", "fail", "comment"}),
+}
+_WANTED = {
+    "approval": "this asks for a yes or no: send {approved, comment, data}",
+    "input": "this asks for a form to be filled in: send {data, comment}",
+    "outcome": "this asks what came of a step: send {happened: true, output}, {happened: false} or {fail: true}",
+}
+
+
+def read_decision(question: Question, decision: ApprovalDecision) -> Said:
+    """WrongDecision with every mistake."""
+    strange = sorted(decision.model_fields_set - _MEMBERS[question.kind])
+    if strange:
+        raise WrongDecision((name, _WANTED[question.kind]) for name in strange)
+    if question.kind == "approval":
+        return _yes_or_no(question, decision)
+    return _answer(question, decision) if question.kind == "input" else _outcome(decision)
+
+
+def _yes_or_no(question: Question, decision: ApprovalDecision) -> Said:
+    if decision.approved is None:
+        raise WrongDecision([("approved", _WANTED["approval"])])
+    if decision.data is not None and not decision.approved:
+        raise WrongDecision([("data", "goes with a yes only: what is refused is not changed")])
+    if decision.data is not None and question.asks_before_effect and not isinstance(decision.data, dict):
+        raise WrongDecision([("data", "replaces the input of a step, so that it must be an object")])
+    return Said(decision.approved, decision.comment, decision.data, decision.proposal)
+
+
+def _answer(question: Question, decision: ApprovalDecision) -> Said:
+    if "data" not in decision.model_fields_set:
+        raise WrongDecision([("data", _WANTED["input"])])
+    mistakes = forms.mistakes(question.form or {}, decision.data)
+    if mistakes:
+        raise WrongDecision(mistakes)
+    return Said(True, decision.comment, decision.data)
+
+
+def _outcome(decision: ApprovalDecision) -> Said:
+    if bool(decision.fail) == (decision.happened is not None):
+        raise WrongDecision([("happened", _WANTED["outcome"])])
+    if decision.fail:
+        return Said(False, decision.comment, {"fail": True})
+    if not decision.happened:
+        if decision.output is not None:
+            raise WrongDecision([("output", "goes with happened: true only")])
+        return Said(False, decision.comment, {"happened": False, "output": None})
+    return Said(True, decision.comment, {"happened": True, "output": decision.output or {}})
