@@ -1,0 +1,1 @@
+"""Webhooks: addresses of their own for workflows, and what is answered there."""
