@@ -1,11 +1,13 @@
 -- The whole language: drafts and versions, every trigger, runs that wait, nested steps, and what people decide.
 
--- version is the newest published one (0: none yet). The draft is what an editor works on; draft_revision is its ETag.
+-- version is the newest published one (0: none yet). The draft is what an editor works on (none: nothing else than what is
+-- published); draft_revision is part of its ETag. applied: files brought it, so files may take it away.
 ALTER TABLE workflows
     ADD COLUMN slug text,
     ADD COLUMN status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'paused', 'archived')),
     ADD COLUMN draft jsonb,
     ADD COLUMN draft_revision integer NOT NULL DEFAULT 1,
+    ADD COLUMN applied boolean NOT NULL DEFAULT false,
     ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
 CREATE UNIQUE INDEX workflows_by_slug ON workflows (org_id, slug) WHERE status <> 'archived';
 
@@ -45,6 +47,8 @@ ALTER TABLE runs
     ADD COLUMN source_run text,
     ADD COLUMN parent_run text,
     ADD COLUMN parent_path text,
+    ADD COLUMN parent_told boolean NOT NULL DEFAULT false,
+    ADD COLUMN samples jsonb,
     ADD COLUMN response jsonb,
     ADD COLUMN failure jsonb,
     ADD COLUMN deadline_at timestamptz,
@@ -59,7 +63,13 @@ CREATE INDEX runs_due ON runs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX runs_queued ON runs (org_id, workflow_id, priority DESC, id) WHERE status = 'queued';
 CREATE INDEX runs_at_work ON runs (org_id, workflow_id) WHERE status = 'running';
 CREATE INDEX runs_live_by_version ON runs (workflow_id, workflow_version) WHERE finished_at IS NULL;
+CREATE INDEX runs_to_tell ON runs (id) WHERE parent_run IS NOT NULL AND finished_at IS NOT NULL AND NOT parent_told;
 CREATE INDEX runs_kept ON runs (keep_until) WHERE keep_until IS NOT NULL;
+-- What is looked for by people: only runs that have it pay for it.
+CREATE INDEX runs_with_error ON runs (org_id, id) WHERE error IS NOT NULL;
+CREATE INDEX runs_by_parent ON runs (parent_run) WHERE parent_run IS NOT NULL;
+CREATE INDEX runs_by_source ON runs (source_run) WHERE source_run IS NOT NULL;
+CREATE INDEX runs_of_drafts ON runs (workflow_id, workflow_version) WHERE workflow_version < 0;
 
 -- path: where in the run the step is: node, loop[3].node, node!undo, !failure.node. finished: the number of the event that
 -- told its end, for variables are set in that order. rounds: how many rounds of a while were begun.
@@ -110,8 +120,9 @@ SELECT isolate_tenants('arrivals');
 -- What people said about a wait, one row each and proposal: who changes what is to be approved proposes anew (data), and
 -- what was said about the proposal before does not count any more.
 CREATE TABLE decisions (
-    wait_id text NOT NULL REFERENCES waits (id) ON DELETE CASCADE,
+    wait_id text NOT NULL,
     org_id text NOT NULL,
+    run_id text NOT NULL REFERENCES runs ON DELETE CASCADE,
     subject text NOT NULL,
     proposal integer NOT NULL DEFAULT 1,
     approved boolean NOT NULL,
@@ -120,16 +131,17 @@ CREATE TABLE decisions (
     at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (wait_id, subject, proposal)
 );
+CREATE INDEX decisions_by_run ON decisions (run_id);
 SELECT isolate_tenants('decisions');
 
 -- Links to a decision that were used, for each works once.
 CREATE TABLE used_links (
     nonce text PRIMARY KEY,
-    wait_id text NOT NULL REFERENCES waits (id) ON DELETE CASCADE,
     org_id text NOT NULL,
+    run_id text NOT NULL REFERENCES runs ON DELETE CASCADE,
     at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX used_links_by_wait ON used_links (wait_id);
+CREATE INDEX used_links_by_run ON used_links (run_id);
 SELECT isolate_tenants('used_links');
 
 -- The ends of runs that triggers wait for; written with the end, turned into runs by the sweeper of triggers.

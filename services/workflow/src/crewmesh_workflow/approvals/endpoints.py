@@ -15,11 +15,11 @@ from crewmesh_workflow.approvals.links import Links
 from crewmesh_workflow.approvals.rules import DECIDE, Kind
 from crewmesh_workflow.approvals.schemas import (
     Approval,
-    ApprovalId,
-    ApprovalSummary,
     ApprovalDecision,
+    ApprovalId,
     ApprovalLink,
     ApprovalLinkRequest,
+    ApprovalSummary,
     StatusFilter,
 )
 from crewmesh_workflow.approvals.service import Approvals

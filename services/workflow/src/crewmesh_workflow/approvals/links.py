@@ -109,8 +109,7 @@ class Links:
 
     async def _use(self, conn: AsyncConnection[DictRow], grant: Grant, decision: ApprovalDecision) -> Approval:
         """The link is used up with the decision, and only with it: after a mistake it works again."""
-        if await repository.lock(conn, grant.organization, grant.approval) is None:
-            raise LinkNotUsable
-        if not await repository.use_link(conn, grant.organization, grant.approval, grant.nonce):
+        question = await repository.lock(conn, grant.organization, grant.approval)
+        if question is None or not await repository.use_link(conn, grant.organization, question.run, grant.nonce):
             raise LinkNotUsable
         return await self._approvals.decide_in(conn, grant.identity, grant.approval, decision)

@@ -22,7 +22,8 @@ from psycopg.rows import DictRow
 _POLL_SECONDS = 1.0
 _BATCH = 100
 _TOLD = """
-RETURNING w.org_id, w.id, w.kind, w.request, w.until, w.status, w.run_id, r.workflow_id, r.workflow_version
+RETURNING w.org_id, w.id, w.kind, w.request, w.until, w.run_id, r.workflow_id, r.workflow_version,
+    w.status = 'open' AND w.verdict IS NULL AS open
 """
 _ANNOUNCE = f"""
 UPDATE waits w SET announced = true FROM runs r
@@ -40,7 +41,7 @@ UPDATE waits w SET escalate_at = NULL, request = CASE
          WHERE NOT (w.request->'assignees') @> jsonb_build_array(more)), '[]')) END
 FROM runs r
 WHERE r.id = w.run_id AND w.id IN (
-    SELECT id FROM waits WHERE status = 'open' AND escalate_at <= now()
+    SELECT id FROM waits WHERE status = 'open' AND escalate_at <= now() AND verdict IS NULL
     ORDER BY escalate_at LIMIT %s FOR UPDATE SKIP LOCKED
 ) {_TOLD}
 """
@@ -54,7 +55,7 @@ class _Asked(TypedDict):
     kind: Literal["approval", "input", "outcome"]
     request: JsonObject
     until: datetime | None
-    status: str
+    open: bool
     run_id: str
     workflow_id: str
     workflow_version: int
@@ -84,7 +85,7 @@ class Reminders:
         async with self._database.system() as conn:
             asked = await _rows(conn, _ANNOUNCE)
             for row in asked:
-                if row["status"] == "open":
+                if row["open"]:
                     await outbox.add(conn, _requested(row))
         return len(asked)
 

@@ -1,4 +1,4 @@
-"""SQL of questions to people. The engine writes the rows with the step that waits; here they are read and closed."""
+"""SQL of questions to people. The engine writes the rows with the step that waits; here they are read, and what people say is noted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LOCK = "SELECT id FROM waits WHERE org_id = %s AND id = %s FOR UPDATE"
 _PAGE = f"""
 SELECT * FROM ({_QUESTION}
     AND (%(before)s::text IS NULL OR w.id < %(before)s)
-    AND (%(status)s <> 'open' OR w.status = 'open')
+    AND (%(status)s <> 'open' OR (w.status = 'open' AND w.verdict IS NULL))
     AND (%(kind)s::text IS NULL OR w.kind = %(kind)s)
     AND (%(run)s::text IS NULL OR w.run_id = %(run)s)
     AND (%(workflow)s::text IS NULL OR r.workflow_id = %(workflow)s)
@@ -156,13 +156,14 @@ async def votes(conn: AsyncConnection[DictRow], organization: str, approval: str
         return await cursor.fetchall()
 
 
-async def add_vote(conn: AsyncConnection[DictRow], organization: str, approval: str, vote: Vote) -> None:
+async def add_vote(conn: AsyncConnection[DictRow], organization: str, question: Question, vote: Vote) -> None:
     await conn.execute(
-        "INSERT INTO decisions (wait_id, org_id, subject, proposal, approved, comment, data, at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())",
+        "INSERT INTO decisions (wait_id, org_id, run_id, subject, proposal, approved, comment, data, at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())",
         [
-            approval,
+            question.id,
             organization,
+            question.run,
             vote.by,
             vote.proposal,
             vote.approved,
@@ -172,19 +173,19 @@ async def add_vote(conn: AsyncConnection[DictRow], organization: str, approval: 
     )
 
 
-async def close(conn: AsyncConnection[DictRow], organization: str, approval: str, verdict: Verdict) -> None:
+async def decided(conn: AsyncConnection[DictRow], organization: str, approval: str, verdict: Verdict) -> None:
+    """Note what came of it. The engine closes the row, when it has seen what arrived."""
     await conn.execute(
-        "UPDATE waits SET status = 'closed', verdict = %s, decided_at = clock_timestamp()"
-        " WHERE org_id = %s AND id = %s",
+        "UPDATE waits SET verdict = %s, decided_at = clock_timestamp() WHERE org_id = %s AND id = %s",
         [verdict, organization, approval],
     )
 
 
-async def use_link(conn: AsyncConnection[DictRow], organization: str, approval: str, nonce: str) -> bool:
+async def use_link(conn: AsyncConnection[DictRow], organization: str, run: str, nonce: str) -> bool:
     """Whether the link was not used before."""
     inserted = await conn.execute(
-        "INSERT INTO used_links (nonce, wait_id, org_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-        [nonce, approval, organization],
+        "INSERT INTO used_links (nonce, org_id, run_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+        [nonce, organization, run],
     )
     return inserted.rowcount == 1
 

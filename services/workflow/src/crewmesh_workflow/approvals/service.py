@@ -44,7 +44,7 @@ from crewmesh_workflow.approvals.rules import (
     verdict_of_outcome,
     verdict_of_votes,
 )
-from crewmesh_workflow.approvals.schemas import Approval, ApprovalSummary, ApprovalDecision, StatusFilter
+from crewmesh_workflow.approvals.schemas import Approval, ApprovalDecision, ApprovalSummary, StatusFilter
 from crewmesh_workflow.approvals.views import approval_of, summary_of, vote_json
 from crewmesh_workflow.approvals.votes import read_decision
 
@@ -133,7 +133,7 @@ class Approvals:
     ) -> None:
         proposal = _proposal_after(question, votes, said)
         vote = Vote(identity.subject, proposal.number, said.approved, said.comment, said.data)
-        await repository.add_vote(conn, identity.organization, question.id, vote)
+        await repository.add_vote(conn, identity.organization, question, vote)
         counted = [*votes, vote]
         verdict = _verdict(question, counted, proposal, said)
         if verdict is None:
@@ -141,7 +141,7 @@ class Approvals:
         told = arrival(question.kind, proposal, counted, verdict)
         if not await self._arrivals.arrive(conn, question.run, question.path, told):
             raise _closed(replace(question, status="cancelled"))
-        await repository.close(conn, identity.organization, question.id, verdict)
+        await repository.decided(conn, identity.organization, question.id, verdict)
         await outbox.add(conn, _decided(identity, question, verdict))
 
 
