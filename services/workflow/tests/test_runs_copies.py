@@ -13,7 +13,7 @@ from crewmesh_workflow.program.compile import compile_program
 from crewmesh_workflow.program.model import Program
 from crewmesh_workflow.runs.copies import PastStep, copied_steps, steps_before, steps_until, with_variables
 from crewmesh_workflow.runs.errors import CannotGoOnFrom, UnknownStep, UnknownVariable
-from crewmesh_workflow.runs.places import is_top, is_undo, node_at, node_name, top_of
+from crewmesh_workflow.runs.places import is_top, is_undo, node_name, top_of
 
 
 def search(id_: str, **more: JsonValue) -> JsonObject:
@@ -289,10 +289,3 @@ class TestPlaces:
         assert (top_of(path), node_name(path)) == (top, name)
         assert is_top(path) is (path == "a")
         assert is_undo(path) is path.endswith("!undo")
-
-    def test_the_node_behind(self) -> None:
-        found = node_at(LOOP, "loop[7].x")
-        assert found is not None
-        assert found.id == "x"
-        for nothing in ("nowhere", "a[0].x", "loop.x.y", "a!undo", "!failure.a", ""):
-            assert node_at(LOOP, nothing) is None

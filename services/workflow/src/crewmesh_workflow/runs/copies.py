@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow.nodes.set_ import SetNode
 
+from crewmesh_workflow.engine.places import node_at
 from crewmesh_workflow.engine.steps import StepStatus
 from crewmesh_workflow.nodes.base import CompiledEffect
 from crewmesh_workflow.program.model import CompiledGraph, CompiledNode, Program
 from crewmesh_workflow.runs.errors import CannotGoOnFrom, UnknownStep, UnknownVariable
-from crewmesh_workflow.runs.places import is_top, is_undo, node_at, top_of
+from crewmesh_workflow.runs.places import is_top, is_undo, top_of
 
 
 @dataclass(frozen=True, slots=True)

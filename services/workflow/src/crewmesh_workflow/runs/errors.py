@@ -7,6 +7,7 @@
     └── UnknownStep     ├── NothingPublished       └── UnknownVariable
                         ├── RunHasEnded
                         ├── RunIsLive
+                        ├── CannotBeDone
                         └── CannotGoOnFrom
 """
 
@@ -79,6 +80,15 @@ class RunIsLive(Conflict):
             run=run,
             run_status=status,
         )
+
+
+class CannotBeDone(Conflict):
+    """The run is in a state in which this cannot be done to it; the detail says which."""
+
+    slug, title = "cannot-be-done", "Cannot be done now"
+
+    def __init__(self, run: str, status: str, verb: str) -> None:
+        super().__init__(f"The run is {status} and cannot be {verb} right now.", run=run, run_status=status)
 
 
 class CannotGoOnFrom(Conflict):

@@ -1,4 +1,4 @@
-"""Finding runs, and their steps with large payloads fetched."""
+"""Finding runs, their steps and what happened in them, with large payloads fetched where one thing is asked for."""
 
 from __future__ import annotations
 
@@ -9,58 +9,104 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.http.pagination import Page, PageRequest
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.resources import Resources
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.engine.payloads import Payloads
-from crewmesh_workflow.runs import repository
-from crewmesh_workflow.runs.errors import UnknownRun
-from crewmesh_workflow.runs.schemas import RunDetail, RunStatus, RunSummary, StepDetail, Steps, StoredEvent
+from crewmesh_workflow.engine.programs import Programs
+from crewmesh_workflow.runs import repository, stats, steps
+from crewmesh_workflow.runs.errors import UnknownRun, UnknownStep
+from crewmesh_workflow.runs.logs import log_line
+from crewmesh_workflow.runs.repository import Filters
+from crewmesh_workflow.runs.schemas import (
+    Glance,
+    LogLine,
+    RunDetail,
+    RunStats,
+    RunSummary,
+    StepDetail,
+    StepSummary,
+    StoredEvent,
+    Usage,
+)
+from crewmesh_workflow.runs.steps import StepFilters
+from crewmesh_workflow.runs.usage import places_that_ask_models
 
 
 class Runs:
-    def __init__(self, database: Database, payloads: Payloads) -> None:
+    def __init__(self, database: Database, payloads: Payloads, programs: Programs) -> None:
         self._database = database
         self._payloads = payloads
+        self._programs = programs
 
-    async def page(
-        self, identity: Identity, page: PageRequest, *, status: RunStatus | None, workflow: str | None
-    ) -> Page[RunSummary]:
+    async def page(self, identity: Identity, page: PageRequest, filters: Filters) -> Page[RunSummary]:
         after = page.after(str)
         before = str(after[0]) if after else None
         async with self._database.tenant(identity.organization) as conn:
-            found = await repository.page(
-                conn, identity.organization, before=before, status=status, workflow=workflow, limit=page.limit + 1
-            )
+            found = await repository.page(conn, identity.organization, filters, before=before, limit=page.limit + 1)
         return page.page(found, lambda run: (run.id,))
 
     async def get(self, identity: Identity, run: str) -> RunDetail:
-        found = await self.glance(identity, run)
-        return found.model_copy(update={"output": await self._payloads.fetch(found.output)})
-
-    async def glance(self, identity: Identity, run: str) -> RunDetail:
-        """The run with its payloads left where they are."""
         async with self._database.tenant(identity.organization) as conn:
             found = await repository.get(conn, identity.organization, run)
-        if found is None:
-            raise UnknownRun(run)
-        return found
-
-    async def steps(self, identity: Identity, run: str) -> Steps:
-        async with self._database.tenant(identity.organization) as conn:
-            if await repository.get(conn, identity.organization, run) is None:
+            if found is None:
                 raise UnknownRun(run)
-            found = await repository.steps(conn, identity.organization, run)
-        return Steps(items=tuple([await self._whole(step) for step in found]))
+            usage = await self._usage(conn, identity.organization, found)
+        return found.model_copy(update={"output": await self._payloads.fetch(found.output), "usage": usage})
 
-    async def _whole(self, step: StepDetail) -> StepDetail:
-        input_, output = await self._payloads.fetch_all([step.input, step.output])
-        return step.model_copy(update={"input": input_, "output": output})
+    async def glance(self, identity: Identity, run: str) -> Glance:
+        async with self._database.tenant(identity.organization) as conn:
+            return await self._there(conn, identity, run)
+
+    async def stats(self, identity: Identity) -> RunStats:
+        async with self._database.tenant(identity.organization) as conn:
+            return await stats.stats(conn, identity.organization)
+
+    async def steps(self, identity: Identity, run: str, page: PageRequest, filters: StepFilters) -> Page[StepSummary]:
+        last = page.after(int, str)
+        after = (int(last[0]), str(last[1])) if last else None
+        async with self._database.tenant(identity.organization) as conn:
+            await self._there(conn, identity, run)
+            found = await steps.page(conn, identity.organization, run, filters, after=after, limit=page.limit + 1)
+        positions = {step.path: position for position, step in found}
+        return page.page([step for _, step in found], lambda step: (positions[step.path], step.path))
+
+    async def step(self, identity: Identity, run: str, path: str) -> StepDetail:
+        async with self._database.tenant(identity.organization) as conn:
+            await self._there(conn, identity, run)
+            found = await steps.get(conn, identity.organization, run, path)
+        if found is None:
+            raise UnknownStep(path)
+        input_, output = await self._payloads.fetch_all([found.input, found.output])
+        return found.model_copy(update={"input": input_, "output": output})
 
     async def events(self, identity: Identity, run: str, after: int, limit: int) -> list[StoredEvent]:
         async with self._database.tenant(identity.organization) as conn:
             return await repository.events(conn, identity.organization, run, after, limit)
 
+    async def logs(self, identity: Identity, run: str, page: PageRequest) -> Page[LogLine]:
+        last = page.after(int)
+        async with self._database.tenant(identity.organization) as conn:
+            await self._there(conn, identity, run)
+            found = await repository.events(
+                conn, identity.organization, run, int(last[0]) if last else 0, page.limit + 1
+            )
+        return page.page([log_line(event) for event in found], lambda line: (line.seq,))
+
+    async def _there(self, conn: AsyncConnection[DictRow], identity: Identity, run: str) -> Glance:
+        found = await repository.glance(conn, identity.organization, run)
+        if found is None:
+            raise UnknownRun(run)
+        return found
+
+    async def _usage(self, conn: AsyncConnection[DictRow], organization: str, run: RunDetail) -> Usage | None:
+        program = await self._programs.get(run.workflow, run.workflow_version, conn)
+        places = places_that_ask_models(program)
+        return await repository.usage(conn, organization, run.id, places) if places else None
+
 
 @asynccontextmanager
 async def open_runs(resources: Resources) -> AsyncGenerator[Runs]:
-    yield Runs(resources.get(Database), resources.get(Assembly).payloads)
+    parts = resources.get(Assembly)
+    yield Runs(resources.get(Database), parts.payloads, parts.programs)

@@ -17,7 +17,7 @@ from crewmesh_workflow.runs.schemas import StoredEvent
 from crewmesh_workflow.runs.service import Runs
 from crewmesh_workflow.settings import StreamSettings
 
-_LAST = frozenset({"run.completed", "run.failed"})
+_LAST = frozenset({"run.completed", "run.failed", "run.cancelled"})
 
 
 class Streams:
