@@ -50,7 +50,7 @@ async def _measure(mesh: MeshProcess) -> list[Figure]:
     memory = await measure_idle_memory(mesh)
     _say("calls through the gateway and two sidecars, and direct, in turns")
     calls = await measure_calls(mesh)
-    _say("runs of five effects, and bare Dapr chains of five activities, in turns")
+    _say("runs: ours, bare Dapr workflows and DBOS, in turns")
     runs = await measure_runs(mesh)
     return [fsync, *calls, *runs, memory, start]
 

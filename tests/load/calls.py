@@ -6,11 +6,8 @@ workflow service's port with the token that the gateway would have minted.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import cast
 
 from crewmesh_kit.identity import Identity, TokenSigner
@@ -18,11 +15,10 @@ from crewmesh_testkit.mesh import APPS, MeshProcess
 from crewmesh_testkit.polling import until
 
 from tests.load.figures import Figure, at_most, median, percentile
-from tests.load.generator import Latencies, Phase
+from tests.load.generator import Phase, running_generator
 
-PER_SECOND, SECONDS, REPEATS = 200.0, 4.0, 7
+PER_SECOND, SECONDS, REPEATS = 200.0, 4.0, 5
 _WARM_UP_SECONDS = 3.0
-_LONGEST_ANSWER_LINE = 4 * 1024 * 1024
 _EVENT_TYPE = "bench.nothing.to.do"
 # Without any effect: it has ended when its start is acknowledged.
 _WORKFLOW: dict[str, object] = {
@@ -38,12 +34,12 @@ async def measure_calls(mesh: MeshProcess) -> list[Figure]:
     direct, gateway = _direct(mesh, run), _through_gateway(mesh, run)
     direct_ms: list[list[float]] = []
     gateway_ms: list[list[float]] = []
-    async with _generator() as generate:
+    async with running_generator() as generate:
         for phase in (direct, gateway):
             await generate(phase(_WARM_UP_SECONDS))
         for _ in range(REPEATS):
-            direct_ms.append(await generate(direct(SECONDS)))
-            gateway_ms.append(await generate(gateway(SECONDS)))
+            direct_ms.append((await generate(direct(SECONDS))).milliseconds)
+            gateway_ms.append((await generate(gateway(SECONDS))).milliseconds)
     return [_added(name, share, direct_ms, gateway_ms, limit) for name, share, limit in _ASKED]
 
 
@@ -96,31 +92,3 @@ def _direct(mesh: MeshProcess, run: str) -> Callable[[float], Phase]:
         return Phase(url=url, headers=headers, per_second=PER_SECOND, seconds=seconds)
 
     return phase
-
-
-@asynccontextmanager
-async def _generator() -> AsyncGenerator[Callable[[Phase], Awaitable[list[float]]]]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.load.generator"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=_LONGEST_ANSWER_LINE,
-    )
-    writer, reader = process.stdin, process.stdout
-    if writer is None or reader is None:
-        raise RuntimeError("the load generator has no pipes")
-
-    async def generate(phase: Phase) -> list[float]:
-        writer.write(phase.model_dump_json().encode() + b"\n")
-        await writer.drain()
-        measured = Latencies.model_validate_json(await reader.readline())
-        if measured.other_statuses:
-            of = len(measured.milliseconds)
-            raise RuntimeError(f"of {of} calls to {phase.url} some failed (times by status): {measured.other_statuses}")
-        return measured.milliseconds
-
-    try:
-        yield generate
-    finally:
-        writer.close()
-        await process.wait()

@@ -1,4 +1,4 @@
-"""The engine against the bare chain, in one process, in turns, on one PostgreSQL that syncs every commit.
+"""The engine against others, in one process, in turns, on one PostgreSQL that syncs every commit.
 
 Started by ``runs.py`` with the folder of a running mesh; prints its measurements as JSON in its last line.
 """
@@ -9,46 +9,51 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import uvloop
 from crewmesh_kit import logs
 from crewmesh_kit.settings import LogSettings
 from crewmesh_tools.mesh.layout import Layout, default_dapr_file
-from pydantic import BaseModel
 
-from tests.load.chain import open_chain
-from tests.load.engine import open_engine
+from tests.load import chain
+from tests.load.chain import ChainSide
+from tests.load.dbos_side import open_dbos
+from tests.load.engine import EngineSide, open_engine
 from tests.load.figures import percentile
+from tests.load.generator import running_generator
+from tests.load.results import Contest, Round
 from tests.load.sidecar import running_sidecar
+from tests.load.webhook import open_webhook
+from tests.load.worker import running_worker
 
-REPEATS, STARTERS = 7, 16
+REPEATS, STARTERS = 5, 16
 _ALONE, _LOADED_SECONDS = 30, 3.0
 _WARM_UP_SECONDS = 2.0
+_FAN_OUTS, _PURE_REPEATS, _PURE_SECONDS = 3, 3, 1.0
+
+OneRun = Callable[[], Awaitable[None]]
 
 
-class Round(BaseModel):
-    """One turn of one side; times in milliseconds."""
-
-    alone: list[float]
-    loaded: list[float]
-    runs_per_second: float
-
-
-class Contest(BaseModel):
-    engine: list[Round] = []
-    chain: list[Round] = []
+class Side(Protocol):
+    async def warm_up(self) -> object: ...
+    async def round(self) -> Round: ...
 
 
 class Contestant:
-    def __init__(self, one_run: Callable[[], Awaitable[None]]) -> None:
+    """Runs in this process: some one after the other, then many at a time."""
+
+    def __init__(self, one_run: OneRun, *, alone: int = 0) -> None:
         self._one_run = one_run
-        self.runs = 0
+        self._alone = alone
+
+    async def warm_up(self) -> None:
+        await self.under_load(_WARM_UP_SECONDS)
 
     async def round(self) -> Round:
-        alone = [await self._timed() for _ in range(_ALONE)]
+        alone = [await _timed(self._one_run) for _ in range(self._alone)]
         began = time.perf_counter()
         loaded = await self.under_load(_LOADED_SECONDS)
         return Round(alone=alone, loaded=loaded, runs_per_second=len(loaded) / (time.perf_counter() - began))
@@ -60,44 +65,79 @@ class Contestant:
         async def starter() -> list[float]:
             times: list[float] = []
             while time.perf_counter() < until:
-                times.append(await self._timed())
+                times.append(await _timed(self._one_run))
             return times
 
         return [each for times in await asyncio.gather(*(starter() for _ in range(STARTERS))) for each in times]
 
-    async def _timed(self) -> float:
-        began = time.perf_counter()
-        await self._one_run()
-        self.runs += 1
-        return (time.perf_counter() - began) * 1000
+
+async def _timed(one_run: OneRun) -> float:
+    began = time.perf_counter()
+    await one_run()
+    return (time.perf_counter() - began) * 1000
 
 
 async def contest(layout: Layout) -> Contest:
     known = cast("dict[str, str]", json.loads(layout.secrets_file.read_text()))
-    outcome = Contest()
     async with (
         running_sidecar(layout, known) as bench,
         open_engine(bench) as engine,
-        open_chain(bench.dapr) as chain,
+        running_worker(bench.dapr, chain.register, engine.register),
+        open_dbos(bench.dbos_url) as dbos,
+        running_generator() as generate,
     ):
-        ours, theirs = Contestant(engine.one_run), Contestant(chain.one_run)
-        for side in (ours, theirs):
-            await side.under_load(_WARM_UP_SECONDS)
-        for number in range(REPEATS):
-            outcome.engine.append(await ours.round())
-            outcome.chain.append(await theirs.round())
-            _tell(number, outcome)
-        await engine.check(ours.runs)
+        bare = ChainSide(bench.dapr)
+        sides: dict[str, Side] = {
+            "engine": Contestant(engine.five, alone=_ALONE),
+            "chain": Contestant(bare.five, alone=_ALONE),
+            "dbos": Contestant(dbos.five),
+            "waiting": Contestant(engine.waiting),
+            "webhook": await open_webhook(layout, generate),
+        }
+        outcome = Contest(
+            rounds=await _in_turns(sides),
+            fan_outs=await _fan_outs({"engine": engine.fan_out, "chain": bare.fan_out}),
+            ten_pure=await _ten_pure(engine),
+            resumed=await engine.resume_many(),
+        )
+        await engine.check()
     return outcome
 
 
-def _tell(number: int, outcome: Contest) -> None:
-    told = [f"  round {number + 1}:"]
-    for name, rounds in (("engine", outcome.engine), ("chain", outcome.chain)):
-        latest = rounds[-1]
-        alone, loaded = percentile(latest.alone, 0.5), percentile(latest.loaded, 0.5)
-        told.append(f"{name} {latest.runs_per_second:.0f} runs/s, p50 alone {alone:.1f} ms, loaded {loaded:.1f} ms;")
-    print(" ".join(told).rstrip(";"), flush=True)
+async def _in_turns(sides: Mapping[str, Side]) -> dict[str, list[Round]]:
+    for side in sides.values():
+        await side.warm_up()
+    rounds: dict[str, list[Round]] = {name: [] for name in sides}
+    for number in range(REPEATS):
+        for name, side in sides.items():
+            rounds[name].append(await side.round())
+        told = ", ".join(f"{name} {of[-1].runs_per_second:.0f}" for name, of in rounds.items())
+        alone = ", ".join(f"{name} {percentile(of[-1].alone, 0.5):.1f}" for name, of in rounds.items() if of[-1].alone)
+        print(f"  round {number + 1}: runs/s {told}; p50 alone in ms {alone}", flush=True)
+    return rounds
+
+
+async def _fan_outs(sides: Mapping[str, OneRun]) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for one_run in sides.values():
+        await one_run()
+    for _ in range(_FAN_OUTS):
+        for name, one_run in sides.items():
+            seconds[name].append(await _timed(one_run) / 1000)
+    told = ", ".join(f"{name} {' '.join(f'{each:.2f}' for each in of)}" for name, of in seconds.items())
+    print(f"  fan-outs of {chain.FAN_OUT}, seconds: {told}", flush=True)
+    return seconds
+
+
+async def _ten_pure(engine: EngineSide) -> list[float]:
+    """Runs a second."""
+    side = Contestant(engine.ten_pure)
+    rates: list[float] = []
+    for _ in range(_PURE_REPEATS):
+        began = time.perf_counter()
+        runs = len(await side.under_load(_PURE_SECONDS))
+        rates.append(runs / (time.perf_counter() - began))
+    return rates
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import time
 
 from crewmesh_testkit.mesh import MeshProcess
 from crewmesh_tools.mesh.show import usage
-from crewmesh_tools.mesh.state import ProcessStatus, same_process
+from crewmesh_tools.mesh.state import MeshStatus, ProcessStatus, same_process
 
 from tests.load.figures import Figure, at_most, median
 
@@ -30,14 +30,19 @@ def measure_warm_start(mesh: MeshProcess) -> Figure:
 async def measure_idle_memory(mesh: MeshProcess) -> Figure:
     """Every process with what it started; pages that several share are counted once."""
     await asyncio.sleep(_SETTLE_SECONDS)
-    status = mesh.status()
+    used = used_by_process(mesh.status())
+    for name, mebibytes in sorted(used.items(), key=lambda item: -item[1]):
+        print(f"  {name:18} {mebibytes:7.0f} MiB", flush=True)
+    return Figure("idle memory", sum(used.values()), "MiB", target=at_most(2560.0))
+
+
+def used_by_process(status: MeshStatus) -> dict[str, float]:
+    """MiB of every process of the mesh, with what it started."""
     used = {process.name: _mebibytes(process) for process in status.processes}
     supervisor = same_process(status.supervisor_pid, status.supervisor_created)
     if supervisor is not None:
         used["supervisor"] = supervisor.memory_full_info().pss / 1024**2
-    for name, mebibytes in sorted(used.items(), key=lambda item: -item[1]):
-        print(f"  {name:18} {mebibytes:7.0f} MiB", flush=True)
-    return Figure("idle memory", sum(used.values()), "MiB", target=at_most(2560.0))
+    return used
 
 
 def _mebibytes(process: ProcessStatus) -> float:

@@ -1,4 +1,4 @@
-"""Runs of five effects: how many a second, and how long each, against a bare Dapr chain."""
+"""Runs: how many a second, and how long each, against bare Dapr workflows and another engine."""
 
 from __future__ import annotations
 
@@ -8,25 +8,53 @@ from collections.abc import Callable
 
 from crewmesh_testkit.mesh import MeshProcess
 
-from tests.load.contest import Contest, Round
-from tests.load.figures import Figure, at_least_times_baseline, median, percentile
+from tests.load.chain import FAN_OUT
+from tests.load.figures import Figure, Target, at_least_times_baseline, at_most, median, percentile
+from tests.load.results import Contest, Round
 
 _LONGEST_LINE = 16 * 1024 * 1024
 
 
 async def measure_runs(mesh: MeshProcess) -> list[Figure]:
     outcome = await _contest(mesh)
+    return [*_against(outcome), *_five_effects(outcome), *_others(outcome)]
 
-    def figure(name: str, unit: str, of: Callable[[Round], float]) -> Figure:
-        return Figure(name, median(map(of, outcome.engine)), unit, baseline=median(map(of, outcome.chain)))
 
-    rate = figure("five-effect vs bare chain", "runs/s", lambda round_: round_.runs_per_second)
+def _against(outcome: Contest) -> list[Figure]:
+    rates = {name: median(each.runs_per_second for each in rounds) for name, rounds in outcome.rounds.items()}
+
+    def figure(name: str, ours: str, theirs: str, times: float) -> Figure:
+        return Figure(name, rates[ours], "runs/s", rates[theirs], at_least_times_baseline(times))
+
     return [
-        Figure(rate.name, rate.value, rate.unit, rate.baseline, at_least_times_baseline(1.0)),
-        figure("five-effect p50 alone", "ms", lambda round_: percentile(round_.alone, 0.5)),
-        figure("five-effect p95 alone", "ms", lambda round_: percentile(round_.alone, 0.95)),
-        figure("five-effect p50 loaded", "ms", lambda round_: percentile(round_.loaded, 0.5)),
-        figure("five-effect p95 loaded", "ms", lambda round_: percentile(round_.loaded, 0.95)),
+        figure("five-effect vs bare chain", "engine", "chain", 5.0),
+        figure("five-effect vs dbos", "engine", "dbos", 4.0),
+        figure("driver-from-start vs bare chain", "waiting", "chain", 1.5),
+        figure("pure nodes by webhook vs bare chain", "webhook", "chain", 4.0),
+    ]
+
+
+def _five_effects(outcome: Contest) -> list[Figure]:
+    engine, chain = outcome.rounds["engine"], outcome.rounds["chain"]
+
+    def figure(name: str, of: Callable[[Round], float], target: Target | None = None) -> Figure:
+        return Figure(name, median(map(of, engine)), "ms", baseline=median(map(of, chain)), target=target)
+
+    return [
+        figure("five-effect p50 alone", lambda round_: percentile(round_.alone, 0.5), at_most(8.0)),
+        figure("five-effect p95 alone", lambda round_: percentile(round_.alone, 0.95)),
+        figure("five-effect p50 loaded", lambda round_: percentile(round_.loaded, 0.5)),
+        figure("five-effect p95 loaded", lambda round_: percentile(round_.loaded, 0.95)),
+    ]
+
+
+def _others(outcome: Contest) -> list[Figure]:
+    items = {name: FAN_OUT / median(seconds) for name, seconds in outcome.fan_outs.items()}
+    loop, bare = items["engine"], items["chain"]
+    return [
+        Figure("for-each 200 vs bare fan-out", loop, "items/s", baseline=bare, target=at_least_times_baseline(3.0)),
+        Figure("ten pure nodes", median(outcome.ten_pure), "runs/s"),
+        Figure("1,000 waiting runs resumed", outcome.resumed, "runs/s"),
     ]
 
 

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
+from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 from crewmesh_kit.assembly import wait_for_sidecar
@@ -22,11 +23,11 @@ from crewmesh_tools.mesh.apps import sidecar_spec
 from crewmesh_tools.mesh.daprfile import App
 from crewmesh_tools.mesh.layout import POSTGRES_PORT, Layout
 from crewmesh_tools.mesh.secrets import Secrets
-from crewmesh_tools.servers.postgres import PostgresServer, bootstrap, service_url
+from crewmesh_tools.servers.postgres import PostgresServer, bootstrap, create_database, service_url
 from pydantic import SecretStr
 
 APP_ID = "bench"
-_DATABASE = "bench"
+_DATABASE, _DBOS_DATABASE = "bench", "bench_dbos"
 _STOP_SECONDS = 15.0
 
 _Document: TypeAlias = "dict[str, object]"
@@ -34,17 +35,18 @@ _Document: TypeAlias = "dict[str, object]"
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where the benchmark's process finds its sidecar, its database and Valkey."""
+    """Where the benchmark's process finds its sidecar, its databases and Valkey."""
 
     dapr: DaprSettings
     engine_url: str
+    dbos_url: str
     redis_url: str
 
 
 @asynccontextmanager
 async def running_sidecar(layout: Layout, known: Mapping[str, str]) -> AsyncGenerator[Bench]:
     """``known`` are the secrets of the running mesh that ``layout`` describes."""
-    engine_url, chain_url = _databases(layout, known)
+    engine_url, chain_url, dbos_url = _databases(layout, known)
     folder = layout.state / "bench"
     folder.mkdir(mode=0o700)
     _write_component(layout, folder, "workflowstore", {**known, "workflowstore-url": chain_url})
@@ -59,7 +61,7 @@ async def running_sidecar(layout: Layout, known: Mapping[str, str]) -> AsyncGene
     )
     with _daprd(layout, app, token, folder / "daprd.log"):
         await wait_for_sidecar(dapr, Lifecycle())
-        yield Bench(dapr, engine_url, known["redis-url"])
+        yield Bench(dapr, engine_url, dbos_url, known["redis-url"])
 
 
 def _app(folder: Path, configuration: Path) -> App:
@@ -80,13 +82,14 @@ def _app(folder: Path, configuration: Path) -> App:
     )
 
 
-def _databases(layout: Layout, known: Mapping[str, str]) -> tuple[str, str]:
-    """A database with a schema for the engine and one for Dapr's store, owned by the roles of the mesh."""
+def _databases(layout: Layout, known: Mapping[str, str]) -> tuple[str, str, str]:
+    """One with a schema for the engine and one for Dapr's store, owned by the roles of the mesh, and one for DBOS."""
     admin_url = PostgresServer(layout.state / "postgres", layout.port(POSTGRES_PORT)).admin_url
     passwords = {name: known[f"database-password-{name}"] for name in ("workflow", "workflowstore")}
     bootstrap(admin_url, passwords, database=_DATABASE)
     engine, chain = (service_url(admin_url, name, passwords[name], database=_DATABASE) for name in passwords)
-    return engine, chain
+    create_database(admin_url, _DBOS_DATABASE)
+    return engine, chain, urlunsplit(urlsplit(admin_url)._replace(path=f"/{_DBOS_DATABASE}"))
 
 
 def _write_component(layout: Layout, folder: Path, name: str, known: Mapping[str, str]) -> None:
