@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from crewmesh_contracts.base import Contract, JsonValue
+from crewmesh_contracts.base import Contract, JsonValue, Reply
 from crewmesh_contracts.workflow.nodes.code import CodeOutput
+from pydantic import Field
+
+from crewmesh_workflow.sandbox.sizes import LONGEST_MESSAGE, MOST_PRINTED
 
 
 class CodeRequest(Contract):
@@ -14,8 +17,24 @@ class CodeRequest(Contract):
     language: Literal["python", "javascript"]
     source: str
     inputs: dict[str, JsonValue] = {}
-    timeout_seconds: float
-    memory_mib: int
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    memory_mib: Annotated[int, Field(ge=1, le=256)] = 64
 
 
 CodeResult = CodeOutput
+
+
+class Failure(Reply):
+    """``kind``: the code is wrong, took too long, or needed too much memory."""
+
+    kind: Literal["failed", "time", "memory"] = "failed"
+    message: Annotated[str, Field(max_length=LONGEST_MESSAGE)] = ""
+    line: int | None = None
+
+
+class Answer(Reply):
+    """What a worker says of one request; a result unless there is a failure."""
+
+    result: JsonValue = None
+    printed: Annotated[str, Field(max_length=MOST_PRINTED)] = ""
+    failure: Failure | None = None
