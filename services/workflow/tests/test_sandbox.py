@@ -64,13 +64,13 @@ async def sandbox(tmp_path: Path) -> AsyncGenerator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def loop(self) -> Iterator[asyncio.Runner]:
+def loop() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as runner:
         yield runner
 
 
 @pytest.fixture(scope="module")
-def shared(self, loop: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def shared(loop: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     sandbox = Sandbox(str(tmp_path_factory.mktemp("sandbox")), workers=1)
     yield sandbox
     loop.run(sandbox.close())
