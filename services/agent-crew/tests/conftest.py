@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from crewmesh_agent_crew.crews.service import starter_crews
@@ -40,18 +41,34 @@ async def model() -> AsyncGenerator[OpenAiFake]:
         yield server
 
 
-@pytest.fixture
-async def service(crews_database: str, model: OpenAiFake, kickoff_settings: KickoffSettings) -> AsyncGenerator[Running]:
-    """A new organization with the starter crew in it."""
+@asynccontextmanager
+async def replica(
+    database: str, valkey: str, model: OpenAiFake, kickoff: KickoffSettings, organization: str
+) -> AsyncGenerator[Running]:
+    """One process of the service, as far as that is possible in a test."""
     settings = Settings(
-        database=DatabaseSettings(url=SecretStr(crews_database)),
-        model=ModelSettings(url=model.url, name="fake", backoff_seconds=0.01, attempts=3, timeout_seconds=10),
-        kickoff=kickoff_settings,
+        database=DatabaseSettings(url=SecretStr(database)),
+        model=ModelSettings(
+            url=model.url,
+            name="fake",
+            aliases={"fast": "fake-mini"},
+            backoff_seconds=0.01,
+            attempts=3,
+            timeout_seconds=10,
+        ),
+        kickoff=kickoff,
     )
-    app = create_app(settings, FakeSidecar("agent-crew", secrets={"model-api-key": MODEL_KEY}))
-    organization = new_id("org")
+    app = create_app(settings, FakeSidecar("agent-crew", secrets={"model-api-key": MODEL_KEY, "redis-url": valkey}))
     async with running(app) as client:
-        under_test = Running(client, app.state.resources, model, organization)
+        yield Running(client, app.state.resources, model, organization)
+
+
+@pytest.fixture
+async def service(
+    crews_database: str, valkey: str, model: OpenAiFake, kickoff_settings: KickoffSettings
+) -> AsyncGenerator[Running]:
+    """A new organization with the starter crew in it."""
+    async with replica(crews_database, valkey, model, kickoff_settings, new_id("org")) as under_test:
         for crew in starter_crews():
             created = await under_test.post("/v1/crews", crew.model_dump(mode="json"))
             assert created.status_code == 201, created.text

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx2
+from crewmesh_contracts.base import JsonValue
 from crewmesh_contracts.events import CloudEvent, OrganizationCreated
+from crewmesh_contracts.invocations import ASK_AGENT, ASK_MODEL, STOP_THINKING, StopResult
 from crewmesh_kit.app import Resources
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.identity import Identity
@@ -43,10 +45,21 @@ class Running:
     async def post(
         self, path: str, body: object, *, who: Identity | None = None, key: str | None = None
     ) -> httpx2.Response:
-        headers = auth_headers(who or self.who("crews:run", "crews:write"), audience="agent-crew")
+        headers = auth_headers(who or self.who("crews:run", "crews:write", "models:run"), audience="agent-crew")
         if key is not None:
             headers["idempotency-key"] = key
         return await self.client.post(path, json=body, headers=headers)
+
+    async def ask(self, *, key: str | None = None, **request: JsonValue) -> httpx2.Response:
+        return await self.post(ASK_MODEL.path, request, key=key or new_id("test"))
+
+    async def ask_agent(self, *, key: str | None = None, **request: JsonValue) -> httpx2.Response:
+        return await self.post(ASK_AGENT.path, request, key=key or new_id("test"))
+
+    async def stop(self, key: str, *, who: Identity | None = None) -> bool:
+        answer = await self.post(STOP_THINKING.path, {"key": key}, who=who)
+        assert answer.status_code == 200, answer.text
+        return StopResult.model_validate(answer.json()).stopped
 
     async def kickoff(self, question: str, *, key: str | None = None, context: str = "") -> httpx2.Response:
         body = {"crew": "answer-desk", "inputs": {"question": question, "context": context}}

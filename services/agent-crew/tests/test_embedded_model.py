@@ -19,8 +19,10 @@ import aiohttp
 import pytest
 from crewmesh_agent_crew.crews.service import starter_crews
 from crewmesh_agent_crew.kickoff.runner import CrewRunner
+from crewmesh_agent_crew.models.answers import Following, OneOf
 from crewmesh_agent_crew.models.client import ModelClient
-from crewmesh_agent_crew.models.schemas import Usage
+from crewmesh_agent_crew.models.json_schemas import JsonSchemas
+from crewmesh_agent_crew.models.schemas import ChatMessage, Usage, Wishes
 from crewmesh_agent_crew.settings import KickoffSettings, ModelSettings
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_testkit.ports import free_port
@@ -288,6 +290,24 @@ def test_it_stays_small(server: Server) -> None:
     status = Path(f"/proc/{server.pid}/status").read_text()
     (resident,) = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")]
     assert resident < 400_000, f"{resident} kB resident"
+
+
+async def test_labels_and_data_are_forced_by_the_grammar(server: Server) -> None:
+    """So small a model would hardly follow a schema by itself; its first answer can be used nevertheless."""
+    schema: JsonObject = {
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"}},
+        "required": ["name", "age"],
+        "additionalProperties": False,
+    }
+    usage = Usage()
+    async with aiohttp.ClientSession() as session:
+        client = ModelClient(session, ModelSettings(url=f"{server.url}/v1", max_tokens=60))
+        for wanted in (OneOf(("weather", "sports")), Following(schema, JsonSchemas())):
+            question = ChatMessage("user", f"Ida is seven years old and plays football. {wanted.instruction}")
+            text = await client.ask([question], usage, Wishes(schema=wanted.schema))
+            assert await wanted.read(text)
+    assert usage.requests == 2
 
 
 async def test_a_crew_thinks_with_it(server: Server) -> None:

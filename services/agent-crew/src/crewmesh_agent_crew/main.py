@@ -10,14 +10,21 @@ from crewmesh_kit.app import Service
 from crewmesh_kit.dapr.sidecar import Sidecar
 from fastapi import FastAPI
 
+from crewmesh_agent_crew.agents import endpoints as agents
+from crewmesh_agent_crew.agents.service import open_agents
 from crewmesh_agent_crew.crews import endpoints as crews
 from crewmesh_agent_crew.crews.service import open_crews
 from crewmesh_agent_crew.crews.subscriptions import give_starter_crews
 from crewmesh_agent_crew.kickoff import endpoints as kickoffs
 from crewmesh_agent_crew.kickoff.runner import open_runner, why_not_ready
 from crewmesh_agent_crew.kickoff.service import open_kickoffs
+from crewmesh_agent_crew.models import endpoints as models
 from crewmesh_agent_crew.models.client import open_model_client
+from crewmesh_agent_crew.models.json_schemas import open_json_schemas
+from crewmesh_agent_crew.models.service import open_model_service
 from crewmesh_agent_crew.settings import Settings
+from crewmesh_agent_crew.stopping import endpoints as stopping
+from crewmesh_agent_crew.stopping.service import open_stopping, watch_stops
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
@@ -31,11 +38,16 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
         sidecar=sidecar,
     )
     service.database(migrations=MIGRATIONS)
+    service.lifetime(open_stopping)
     service.lifetime(open_model_client)
+    service.lifetime(open_json_schemas)
+    service.lifetime(open_model_service)
     service.lifetime(open_runner)
     service.lifetime(open_crews)
+    service.lifetime(open_agents)
     service.lifetime(open_kickoffs)
+    service.background("stops", watch_stops)
     service.ready_check("crews", why_not_ready)
     service.subscribe(topic=OrganizationCreated.topic, handler=give_starter_crews)
-    service.routes(crews.router, kickoffs.router)
+    service.routes(crews.router, kickoffs.router, agents.router, models.router, stopping.router)
     return service.app

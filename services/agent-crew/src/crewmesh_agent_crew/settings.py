@@ -23,6 +23,10 @@ class ModelSettings(SettingsGroup):
     api_key: SecretStr | None = Field(
         default=None, description="Key for that URL. Unset: the secret model-api-key of the secret store is used."
     )
+    aliases: dict[str, str] = Field(
+        default={},
+        description="More models at that URL, by the name workflows ask for: fast → gpt-5-mini. As a JSON object.",
+    )
     max_tokens: int = Field(default=120, ge=1, le=100_000, description="Most tokens in one answer of an agent.")
     token_limit_parameter: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_tokens", description="How the server calls the token limit; newer OpenAI models want the latter."

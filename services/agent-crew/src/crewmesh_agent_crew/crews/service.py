@@ -18,7 +18,7 @@ from crewmesh_kit.identity import Identity
 from crewmesh_kit.logs import get_logger
 
 from crewmesh_agent_crew.crews.errors import CrewExists, CrewNotFound
-from crewmesh_agent_crew.crews.models import CrewDefinition
+from crewmesh_agent_crew.crews.models import Agent, CrewDefinition
 from crewmesh_agent_crew.crews.repository import CrewRepository
 from crewmesh_agent_crew.crews.schemas import Crew, CrewSummary
 
@@ -38,6 +38,11 @@ class CrewService:
         if crew is None:
             raise CrewNotFound(name)
         return crew
+
+    async def agents_called(self, organization: str, name: str) -> dict[str, Agent]:
+        """Agents of that name or role, by the crew they belong to."""
+        async with self._database.tenant(organization) as connection:
+            return await CrewRepository(connection).agents_called(name)
 
     async def page(self, organization: str, wanted: PageRequest) -> Page[CrewSummary]:
         after = wanted.after(str)

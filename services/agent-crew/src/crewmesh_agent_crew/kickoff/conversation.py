@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 
 from crewmesh_agent_crew.models.client import ModelClient
-from crewmesh_agent_crew.models.schemas import ChatMessage, Usage
+from crewmesh_agent_crew.models.schemas import NO_WISHES, ChatMessage, Usage, Wishes
 
 
 class ConversationOverError(Exception):
@@ -24,11 +24,12 @@ class ConversationOverError(Exception):
 class Conversation:
     """Made on the event loop, one per kickoff."""
 
-    def __init__(self, client: ModelClient, usage: Usage) -> None:
+    def __init__(self, client: ModelClient, usage: Usage, wishes: Wishes = NO_WISHES) -> None:
         self.usage = usage
         self.stopped = False
         self.failure: Exception | None = None
         self._client = client
+        self._wishes = wishes
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
@@ -45,7 +46,7 @@ class Conversation:
             if self._closed or self.failure is not None:
                 raise ConversationOverError
             asked = self._asked = self._context.copy().run(
-                asyncio.run_coroutine_threadsafe, self._client.ask(messages, self.usage), self._loop
+                asyncio.run_coroutine_threadsafe, self._client.ask(messages, self.usage, self._wishes), self._loop
             )
         concurrent.futures.wait([asked])
         # Raised with no cause attached, or CrewAI would look into it for a rate limit and ask again by itself.

@@ -23,7 +23,7 @@ from crewmesh_agent_crew.kickoff.crewai_environment import load_crewai
 from crewmesh_agent_crew.kickoff.errors import CrewFailed, KickoffStopped, KickoffTimeout
 from crewmesh_agent_crew.kickoff.metrics import KICKOFF_SECONDS
 from crewmesh_agent_crew.models.client import ModelClient
-from crewmesh_agent_crew.models.schemas import Usage
+from crewmesh_agent_crew.models.schemas import NO_WISHES, Usage, Wishes
 from crewmesh_agent_crew.settings import KickoffSettings, Settings
 
 if TYPE_CHECKING:
@@ -56,10 +56,12 @@ class CrewRunner:
         failure = self._crewai.exception()
         return None if failure is None else f"CrewAI could not be loaded: {failure}"
 
-    async def run(self, crew: CrewDefinition, values: Mapping[str, str], usage: Usage) -> tuple[CrewMessage, ...]:
+    async def run(
+        self, crew: CrewDefinition, values: Mapping[str, str], usage: Usage, wishes: Wishes = NO_WISHES
+    ) -> tuple[CrewMessage, ...]:
         """What each task's agent said, in order. ``usage`` grows as the crew works, whatever comes of it."""
         crewai_crew = await asyncio.shield(self._crewai)
-        conversation = Conversation(self._client, usage)
+        conversation = Conversation(self._client, usage, wishes)
         self._conversations.add(conversation)
         started = time.monotonic()
         try:

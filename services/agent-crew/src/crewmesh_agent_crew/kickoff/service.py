@@ -27,6 +27,7 @@ from crewmesh_agent_crew.kickoff.runner import CrewRunner
 from crewmesh_agent_crew.kickoff.schemas import Kickoff
 from crewmesh_agent_crew.models.schemas import Usage
 from crewmesh_agent_crew.settings import Settings
+from crewmesh_agent_crew.stopping.service import Stopping
 
 log = get_logger(__name__)
 
@@ -50,6 +51,7 @@ class KickoffService:
         idempotency: Idempotency,
         crews: CrewService,
         runner: CrewRunner,
+        stopping: Stopping,
         *,
         wait_seconds: float,
     ) -> None:
@@ -57,6 +59,7 @@ class KickoffService:
         self._idempotency = idempotency
         self._crews = crews
         self._runner = runner
+        self._stopping = stopping
         self._wait_seconds = wait_seconds
 
     async def kickoff(self, identity: Identity, key: str, request: KickoffRequest) -> KickoffResult:
@@ -103,7 +106,7 @@ class KickoffService:
 
     async def _run(self, work: _Work) -> KickoffResult:
         try:
-            async with self._runner.capacity.place():
+            async with self._stopping.stoppable(work.identity, work.key), self._runner.capacity.place():
                 messages = await self._runner.run(work.crew, work.inputs, work.usage)
         except Problem as problem:
             KICKOFFS.labels(problem.slug).inc()
@@ -117,12 +120,7 @@ class KickoffService:
         return KickoffResult(text=messages[-1].text, messages=messages, usage=self._used(work))
 
     def _used(self, work: _Work) -> TokenUsage:
-        return TokenUsage(
-            model=self._runner.model,
-            requests=work.usage.requests,
-            prompt_tokens=work.usage.prompt_tokens,
-            completion_tokens=work.usage.completion_tokens,
-        )
+        return work.usage.of(self._runner.model)
 
     async def _write_down(self, work: _Work, messages: tuple[CrewMessage, ...], problem: Problem | None) -> None:
         kickoff = Kickoff(
@@ -166,5 +164,6 @@ async def open_kickoffs(resources: Resources) -> AsyncGenerator[KickoffService]:
         resources.get(Idempotency),
         resources.get(CrewService),
         resources.get(CrewRunner),
+        resources.get(Stopping),
         wait_seconds=resources.get(Settings).kickoff.timeout_seconds,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from crewmesh_contracts.base import Reply
+from crewmesh_contracts.base import JsonObject, Reply
+from crewmesh_contracts.invocations import TokenUsage
 from pydantic import Field
 
 
@@ -15,6 +16,20 @@ class ChatMessage:
     content: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How an answer is wanted. What is left out is as the settings say; ``schema`` asks for JSON that follows it."""
+
+    model: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    timeout_seconds: float | None = None
+    schema: JsonObject | None = None
+
+
+NO_WISHES = Wishes()
+
+
 @dataclass(slots=True)
 class Usage:
     """Grows with every answer that was paid for, used or not."""
@@ -22,6 +37,15 @@ class Usage:
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    def of(self, model: str) -> TokenUsage:
+        """As it is told to others."""
+        return TokenUsage(
+            model=model,
+            requests=self.requests,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+        )
 
 
 class _AnswerMessage(Reply):

@@ -5,6 +5,7 @@
     async with OpenAiFake() as server:
         server.answers("First answer", "Second answer")        # then "ok" for ever
         server.fails(429, times=2, retry_after="0")            # the next two requests
+        server.cuts(times=1)                                    # the next breaks off in the middle of its answer
         server.delay = 5.0                                      # every answer is slow
         ...  # ask server.url
         assert server.requests[0].prompt == "…"
@@ -62,6 +63,7 @@ class _Failure:
     status: int
     retry_after: str | None
     body: bytes | None
+    cut: bool = False
 
 
 @dataclass
@@ -87,6 +89,10 @@ class OpenAiFake:
     def fails(self, status: int, *, times: int = 1, retry_after: str | None = None, body: bytes | None = None) -> None:
         """The next requests fail; with ``body`` they get exactly that instead of an error document."""
         self._failures.extend([_Failure(status, retry_after, body)] * times)
+
+    def cuts(self, *, times: int = 1) -> None:
+        """The connection of the next requests breaks in the middle of the answer."""
+        self._failures.extend([_Failure(200, None, None, cut=True)] * times)
 
     async def __aenter__(self) -> Self:
         app = web.Application()
@@ -128,7 +134,8 @@ class OpenAiFake:
             return _error(400, str(error), "invalid_request")
         self.requests.append(asked.model_copy(update={"authorization": authorization}))
         if self._failures:
-            return _failed(self._failures.popleft())
+            failure = self._failures.popleft()
+            return await _cut_off(request) if failure.cut else _failed(failure)
         await asyncio.sleep(self.delay)
         text, reason = _cut(self._next_answer(asked), asked.max_tokens)
         return await self._streamed(request, asked, text, reason) if asked.stream else self._whole(asked, text, reason)
@@ -181,6 +188,15 @@ def tokens_of(text: str) -> int:
 def _cut(text: str, most: int | None) -> tuple[str, str]:
     words = text.split(" ")
     return (text, "stop") if most is None or len(words) <= most else (" ".join(words[:most]), "length")
+
+
+async def _cut_off(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b'{"id": "chatcmpl-fake", "choices": [{"index": 0, "mess')
+    if request.transport is not None:
+        request.transport.close()
+    return response
 
 
 def _failed(failure: _Failure) -> web.Response:

@@ -1,0 +1,1 @@
+"""Asking one agent of a crew, without the rest of the crew."""
