@@ -23,6 +23,9 @@ from crewmesh_workflow.runs.schemas import LIVE, Glance, RunStatus
 Ask = Callable[[AsyncConnection[DictRow], str], Awaitable[bool]]
 Verb = Literal["cancelled", "paused", "resumed"]
 
+# A run that moves on just when it is asked is asked again.
+_ATTEMPTS = 3
+
 
 class RunControl:
     def __init__(self, database: Database, control: Control) -> None:
@@ -55,15 +58,18 @@ class RunControl:
     async def _ask(self, identity: Identity, run: str, ask: Ask, verb: Verb, *, done: set[RunStatus]) -> None:
         """``done``: the statuses in which there is nothing left to ask for."""
         async with self._database.tenant(identity.organization) as conn:
-            await self._found(conn, identity, run)
-            if await ask(conn, run):
-                return
-            now = (await self._found(conn, identity, run)).status
-        if now in done:
-            return
-        if now not in LIVE:
-            raise RunHasEnded(run, now, verb)
-        raise CannotBeDone(run, now, verb)
+            now = await self._found(conn, identity, run)
+            for _ in range(_ATTEMPTS):
+                if await ask(conn, run):
+                    return
+                before, now = now, await self._found(conn, identity, run)
+                if now.status in done or (verb == "paused" and now.asked == "pause"):
+                    return
+                if now == before:
+                    break
+        if now.status not in LIVE:
+            raise RunHasEnded(run, now.status, verb)
+        raise CannotBeDone(run, "being cancelled" if now.asked == "cancel" else now.status, verb)
 
     async def _found(self, conn: AsyncConnection[DictRow], identity: Identity, run: str) -> Glance:
         found = await repository.glance(conn, identity.organization, run)

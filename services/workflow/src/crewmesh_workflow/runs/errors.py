@@ -3,10 +3,8 @@
 ::
 
     NotFound            Conflict                   ValidationFailed
-    ├── UnknownRun      ├── WorkflowNotActive      ├── InvalidInput
-    └── UnknownStep     ├── NothingPublished       └── UnknownVariable
-                        ├── RunHasEnded
-                        ├── RunIsLive
+    ├── UnknownRun      ├── RunHasEnded            ├── InvalidInput
+    └── UnknownStep     ├── RunIsLive              └── UnknownVariable
                         ├── CannotBeDone
                         └── CannotGoOnFrom
 """
@@ -35,25 +33,6 @@ class UnknownStep(NotFound):
 
     def __init__(self, path: str) -> None:
         super().__init__(f"There is no step {path} in this run; GET its steps for those there are.")
-
-
-class WorkflowNotActive(Conflict):
-    """The workflow is paused or archived and starts no runs. Set its status to active first."""
-
-    slug, title = "workflow-not-active", "Workflow not active"
-
-    def __init__(self, workflow: str, status: str) -> None:
-        super().__init__(
-            f'The workflow is {status} and starts no runs. PUT /v1/workflows/{workflow}/status {{"status": "active"}}'
-            " first, or try it by POST to its /test.",
-            workflow=workflow,
-        )
-
-
-class NothingPublished(Conflict):
-    """The workflow has a draft only, or not the version that was asked for. Publish it first."""
-
-    slug, title = "nothing-published", "Nothing published"
 
 
 class RunHasEnded(Conflict):
@@ -88,7 +67,11 @@ class CannotBeDone(Conflict):
     slug, title = "cannot-be-done", "Cannot be done now"
 
     def __init__(self, run: str, status: str, verb: str) -> None:
-        super().__init__(f"The run is {status} and cannot be {verb} right now.", run=run, run_status=status)
+        super().__init__(
+            f"The run is {status} and cannot be {verb}. What can be done with it any time: POST /v1/runs/{run}/cancel.",
+            run=run,
+            run_status=status,
+        )
 
 
 class CannotGoOnFrom(Conflict):

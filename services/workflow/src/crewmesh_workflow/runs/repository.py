@@ -43,7 +43,7 @@ NULL AS usage
 FROM runs WHERE org_id = %s AND id = %s
 """
 )
-_GLANCE = "SELECT status, seq AS last_event FROM runs WHERE org_id = %s AND id = %s"
+_GLANCE = "SELECT status, asked, seq AS last_event FROM runs WHERE org_id = %s AND id = %s"
 _EVENTS = """
 SELECT seq, type, data, at FROM run_events WHERE org_id = %s AND run_id = %s AND seq > %s ORDER BY seq LIMIT %s
 """

@@ -22,11 +22,8 @@ class StartRun(Contract):
     priority: Priority | None = None
 
 
-class TestRun(Contract):
+class TryRun(Contract):
     """A run that does no effects. ``trigger`` replaces all of what expressions read as ``trigger``, to try others."""
-
-    # Not a test case, whatever its name says to pytest.
-    __test__ = False
 
     input: JsonValue = {}
     trigger: JsonObject | None = None

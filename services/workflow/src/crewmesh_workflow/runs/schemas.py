@@ -105,6 +105,7 @@ class Glance(Reply):
     """As much of a run as tells whether anything is new about it."""
 
     status: RunStatus
+    asked: Literal["pause", "cancel"] | None
     last_event: int
 
 

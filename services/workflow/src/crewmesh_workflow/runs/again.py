@@ -1,0 +1,209 @@
+"""New runs from old ones: a rerun does all of it again, a rerun from a step what follows it, a fork what is to come.
+
+What is taken over is decided by ``copies``. The new run is a run of its own: its effects have keys of their own, so
+what is done again really is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_kit.errors import InvalidRequest
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.resources import Resources
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, class_row
+
+from crewmesh_workflow.definitions.errors import NothingPublished, WorkflowNotActive
+from crewmesh_workflow.definitions.lookup import existing
+from crewmesh_workflow.engine.assembly import Assembly
+from crewmesh_workflow.engine.payloads import Payloads
+from crewmesh_workflow.engine.programs import Programs
+from crewmesh_workflow.engine.starter import CopiedStep, NewRun
+from crewmesh_workflow.engine.steps import StepError
+from crewmesh_workflow.program.model import Program
+from crewmesh_workflow.runs.copies import PastStep, copied_steps, steps_before, steps_until, with_variables
+from crewmesh_workflow.runs.errors import CannotGoOnFrom, UnknownRun
+from crewmesh_workflow.runs.inputs import check_input, check_storable
+from crewmesh_workflow.runs.requests import Fork, Rerun, RerunFrom
+from crewmesh_workflow.runs.starts import Begun, Starts, version_of
+
+_SOURCE = """
+SELECT id, workflow_id AS workflow, workflow_version AS version, trigger, test, samples, priority, seq
+FROM runs WHERE org_id = %s AND id = %s
+"""
+_STEPS = """
+SELECT path, position, status, attempt, input, output, port, error, rounds, finished
+FROM steps WHERE org_id = %s AND run_id = %s ORDER BY position, path
+"""
+_ENDED = """
+SELECT DISTINCT data->>'node' AS path FROM run_events
+WHERE org_id = %s AND run_id = %s AND seq <= %s AND type IN ('step.completed', 'step.skipped', 'step.cancelled')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The run that is to be done again."""
+
+    id: str
+    workflow: str
+    version: int
+    trigger: JsonObject
+    test: bool
+    samples: JsonObject | None
+    priority: int
+    seq: int
+
+
+class Again:
+    def __init__(self, starts: Starts, programs: Programs, payloads: Payloads) -> None:
+        self._starts = starts
+        self._programs = programs
+        self._payloads = payloads
+
+    async def rerun(self, identity: Identity, run: str, request: Rerun, *, key: str | None, wait: float) -> Begun:
+        async def plan(conn: AsyncConnection[DictRow]) -> NewRun:
+            source = await _source(conn, identity, run)
+            version, _ = await self._version(conn, identity, source, request.version)
+            return _new(identity, source, "rerun", version=version, priority=request.priority)
+
+        return await self._starts.begin(identity, f"rerun {run}", request, plan, key=key, wait=wait)
+
+    async def rerun_from(
+        self, identity: Identity, run: str, path: str, request: RerunFrom, *, key: str | None, wait: float
+    ) -> Begun:
+        async def plan(conn: AsyncConnection[DictRow]) -> NewRun:
+            source = await _source(conn, identity, run)
+            if source.test and request.input is not None:
+                raise CannotGoOnFrom(path, "a test run does no action that could have another input; test with samples")
+            _, program = await self._version(conn, identity, source, "same")
+            steps = await _steps(conn, identity.organization, run)
+            copies = copied_steps(program, steps, path, edited=request.input)
+            check_storable(request.input)
+            trigger = _trigger(program, source, request)
+            copied = await self._whole(copies)
+            return _new(identity, source, "rerun", trigger=trigger, priority=request.priority, copied=copied)
+
+        return await self._starts.begin(identity, f"rerun {run} from {path}", request, plan, key=key, wait=wait)
+
+    async def fork(self, identity: Identity, run: str, request: Fork, *, key: str | None, wait: float) -> Begun:
+        async def plan(conn: AsyncConnection[DictRow]) -> NewRun:
+            source = await _source(conn, identity, run)
+            old = await version_of(self._programs, conn, source.workflow, source.version)
+            version, new = await self._version(conn, identity, source, request.version)
+            copies = await _taken_over(conn, identity.organization, source, request.at, new=new, old=old)
+            check_storable(request.vars)
+            copies = with_variables(new, copies, request.vars)
+            trigger = _trigger(new, source, request)
+            copied = await self._whole(copies)
+            return _new(
+                identity, source, "fork", version=version, trigger=trigger, priority=request.priority, copied=copied
+            )
+
+        return await self._starts.begin(identity, f"fork {run}", request, plan, key=key, wait=wait)
+
+    async def _whole(self, copies: Sequence[PastStep]) -> tuple[CopiedStep, ...]:
+        """The steps with what is large about them, numbered in their order."""
+        inputs = await self._payloads.fetch_all([step.input for step in copies])
+        outputs = await self._payloads.fetch_all([step.output for step in copies])
+        numbered = enumerate(zip(copies, inputs, outputs, strict=True), start=1)
+        return tuple(_copied(number, step, input_, output) for number, (step, input_, output) in numbered)
+
+    async def _version(
+        self, conn: AsyncConnection[DictRow], identity: Identity, source: _Source, wanted: int | str
+    ) -> tuple[int, Program]:
+        """The version that the new run gets. Like every start it needs an active workflow, unless it is a test."""
+        workflow = await existing(conn, identity.organization, source.workflow)
+        if workflow.status != "active" and not source.test:
+            raise WorkflowNotActive(workflow.id, workflow.status)
+        if wanted == "latest" and workflow.version == 0:
+            raise NothingPublished(workflow.id)
+        version = {"same": source.version, "latest": workflow.version}.get(str(wanted), wanted)
+        return int(version), await version_of(self._programs, conn, source.workflow, int(version))
+
+
+async def _source(conn: AsyncConnection[DictRow], identity: Identity, run: str) -> _Source:
+    async with conn.cursor(row_factory=class_row(_Source)) as cursor:
+        await cursor.execute(_SOURCE, [identity.organization, run])
+        found = await cursor.fetchone()
+    if found is None:
+        raise UnknownRun(run)
+    return found
+
+
+async def _steps(conn: AsyncConnection[DictRow], organization: str, run: str) -> list[PastStep]:
+    async with conn.cursor(row_factory=class_row(PastStep)) as cursor:
+        await cursor.execute(_STEPS, [organization, run])
+        return await cursor.fetchall()
+
+
+async def _taken_over(
+    conn: AsyncConnection[DictRow], organization: str, source: _Source, at: int | str, *, new: Program, old: Program
+) -> tuple[PastStep, ...]:
+    steps = await _steps(conn, organization, source.id)
+    if isinstance(at, str):
+        return steps_before(new, steps, at, old=old)
+    if at > source.seq:
+        raise InvalidRequest(f"The run has only {source.seq} events; fork it at one of them.")
+    rows = await (await conn.execute(_ENDED, [organization, source.id, at])).fetchall()
+    return steps_until(new, steps, {row["path"] for row in rows}, old=old)
+
+
+def _trigger(program: Program, source: _Source, request: RerunFrom | Fork) -> JsonObject:
+    """The source's, with other data where the request brings some."""
+    if "trigger_data" not in request.model_fields_set:
+        return source.trigger
+    data: JsonValue = request.trigger_data
+    by_api = source.trigger.get("kind") == "api"
+    check_input(program.definition.settings.input_schema if by_api else None, data)
+    return {**source.trigger, "data": data}
+
+
+def _new(
+    identity: Identity,
+    source: _Source,
+    origin: Literal["rerun", "fork"],
+    *,
+    version: int | None = None,
+    trigger: JsonObject | None = None,
+    priority: int | None = None,
+    copied: tuple[CopiedStep, ...] = (),
+) -> NewRun:
+    return NewRun(
+        workflow=source.workflow,
+        version=source.version if version is None else version,
+        trigger=source.trigger if trigger is None else trigger,
+        origin=origin,
+        started_by=identity.subject,
+        test=source.test,
+        samples=source.samples,
+        priority=source.priority if priority is None else priority,
+        source_run=source.id,
+        copied=copied,
+    )
+
+
+def _copied(number: int, step: PastStep, input_: JsonObject | None, output: JsonObject | None) -> CopiedStep:
+    return CopiedStep(
+        path=step.path,
+        status=step.status,
+        attempt=step.attempt,
+        number=number,
+        input=input_,
+        output=output,
+        ports=tuple(step.port.split(",")) if step.port else (),
+        error=None if step.error is None else StepError(str(step.error.get("type")), str(step.error.get("detail"))),
+        rounds=step.rounds,
+        finished=step.finished,
+    )
+
+
+@asynccontextmanager
+async def open_again(resources: Resources) -> AsyncGenerator[Again]:
+    parts = resources.get(Assembly)
+    yield Again(resources.get(Starts), parts.programs, parts.payloads)

@@ -1,0 +1,43 @@
+"""What the endpoints of runs share: who may call them, waiting for a run, and how a new run is answered."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from crewmesh_contracts.ids import RunId
+from crewmesh_kit.app import provided
+from crewmesh_kit.identity import Identity, requires
+from fastapi import Query, Response
+
+from crewmesh_workflow.runs.schemas import RunDetail
+from crewmesh_workflow.runs.service import Runs
+from crewmesh_workflow.runs.starts import Begun
+
+# The gateway gives a service 60 seconds until its answer begins.
+LONGEST_WAIT_SECONDS = 55
+
+Reader = Annotated[Identity, requires("runs:read")]
+Writer = Annotated[Identity, requires("runs:write")]
+TheRuns = Annotated[Runs, provided(Runs)]
+Wait = Annotated[
+    float,
+    Query(
+        ge=0,
+        le=LONGEST_WAIT_SECONDS,
+        description="Seconds to wait for the end of the run, or for the answer of its respond node.",
+    ),
+]
+BEGUN_STATUS = 201
+BEGUN: dict[int | str, dict[str, object]] = {
+    200: {"model": RunDetail, "description": "The run has ended, or answered, in the time that was waited."}
+}
+
+
+async def answer(begun: Begun, identity: Identity, runs: Runs, response: Response) -> RunDetail:
+    """201 with the run; 200 when what was waited for has come."""
+    response.status_code = 200 if begun.over else BEGUN_STATUS
+    response.headers["Location"] = f"/v1/runs/{begun.run}"
+    return await runs.get(identity, begun.run)
+
+
+__all__ = ["BEGUN", "BEGUN_STATUS", "Reader", "RunId", "TheRuns", "Wait", "Writer", "answer"]

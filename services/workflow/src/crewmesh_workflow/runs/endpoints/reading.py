@@ -1,0 +1,135 @@
+"""Reading runs: lists, one run, its steps, and what happened in it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+from crewmesh_contracts.ids import WorkflowId
+from crewmesh_kit.http.etags import etag_of, is_current
+from crewmesh_kit.http.pagination import Page, PageQuery
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import AwareDatetime
+
+from crewmesh_workflow.runs.endpoints.common import Reader, RunId, TheRuns
+from crewmesh_workflow.runs.logs import as_text
+from crewmesh_workflow.runs.repository import Filters
+from crewmesh_workflow.runs.schemas import (
+    LogLine,
+    Origin,
+    RunDetail,
+    RunStats,
+    RunStatus,
+    RunSummary,
+    StepDetail,
+    StepStatus,
+    StepSummary,
+)
+from crewmesh_workflow.runs.steps import StepFilters
+
+router = APIRouter(prefix="/v1/runs")
+
+Text = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+
+
+async def _filters(
+    status: Annotated[tuple[RunStatus, ...], Query(description="One or several.")] = (),
+    workflow: WorkflowId | None = None,
+    version: Annotated[int | None, Query(ge=-(1 << 31), lt=1 << 31)] = None,
+    origin: Origin | None = None,
+    test: Annotated[bool | None, Query(description="Only test runs, or none.")] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Started then or later.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Started before.")] = None,
+    started_by: Text = None,
+    parent: Annotated[RunId | None, Query(description="Started by steps of this run.")] = None,
+    source: Annotated[RunId | None, Query(description="Reruns and forks of this run.")] = None,
+    error: Annotated[Text, Query(description="The slug of what they failed with.")] = None,
+    text: Annotated[Text, Query(description="Stands in what they failed with.")] = None,
+) -> Filters:
+    return Filters(
+        statuses=status,
+        workflow=workflow,
+        version=version,
+        origin=origin,
+        test=test,
+        since=since,
+        until=until,
+        started_by=started_by,
+        parent=parent,
+        source=source,
+        error=error,
+        text=text,
+    )
+
+
+@router.get("")
+async def list_runs(
+    identity: Reader, runs: TheRuns, page: PageQuery, filters: Annotated[Filters, Depends(_filters)]
+) -> Page[RunSummary]:
+    """List the organization's runs, the newest first."""
+    return await runs.page(identity, page, filters)
+
+
+@router.get("/stats")
+async def count_runs(identity: Reader, runs: TheRuns) -> RunStats:
+    """Count the runs that have not ended, by status and workflow, and say how the newest that ended did."""
+    return await runs.stats(identity)
+
+
+@router.get("/{run}", responses={304: {"description": "Unchanged since the ETag given in If-None-Match."}})
+async def get_run(
+    run: RunId,
+    identity: Reader,
+    runs: TheRuns,
+    response: Response,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> RunDetail:
+    """Get a run with what started it and what came of it, or what it waits for."""
+    found = await runs.get(identity, run)
+    # Not the number of its last event: decisions about it and runs that it started tell no event of it.
+    version = hashlib.sha256(found.model_dump_json().encode()).hexdigest()[:32]
+    if is_current(if_none_match, version):
+        raise HTTPException(304, headers={"ETag": etag_of(version)})
+    response.headers["ETag"] = etag_of(version)
+    return found
+
+
+@router.get("/{run}/steps")
+async def list_steps(
+    run: RunId,
+    identity: Reader,
+    runs: TheRuns,
+    page: PageQuery,
+    status: Annotated[tuple[StepStatus, ...], Query(description="One or several.")] = (),
+    prefix: Annotated[Text, Query(description="Only steps whose path begins so: loop[3].")] = None,
+    nested: Annotated[bool, Query(description="false: only steps of the workflow itself.")] = True,
+) -> Page[StepSummary]:
+    """List the steps of a run in the order in which they began, with what went in and came out."""
+    return await runs.steps(identity, run, page, StepFilters(statuses=status, prefix=prefix, nested=nested))
+
+
+@router.get("/{run}/steps/{path}")
+async def get_step(run: RunId, path: str, identity: Reader, runs: TheRuns) -> StepDetail:
+    """Get a step by its path, with all that went in and came out, however large."""
+    return await runs.step(identity, run, path)
+
+
+@router.get(
+    "/{run}/logs",
+    responses={200: {"model": Page[LogLine], "content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def read_logs(request: Request, run: RunId, identity: Reader, runs: TheRuns, page: PageQuery) -> Response:
+    """Read what happened in a run, in order, as sentences: JSON, or lines of text with ``Accept: text/plain``."""
+    found = await runs.logs(identity, run, page)
+    if not _wants_text(request):
+        return Response(found.model_dump_json(), media_type="application/json")
+    more = (
+        {} if found.next_cursor is None else {"Link": f'<?limit={page.limit}&cursor={found.next_cursor}>; rel="next"'}
+    )
+    return PlainTextResponse(as_text(found.items), headers={**more, "X-Content-Type-Options": "nosniff"})
+
+
+def _wants_text(request: Request) -> bool:
+    accepted = request.headers.get("accept", "")
+    return "text/plain" in accepted and "application/json" not in accepted
