@@ -106,15 +106,16 @@ CREATE INDEX waits_to_escalate ON waits (escalate_at) WHERE status = 'open' AND 
 CREATE INDEX waits_to_announce ON waits (id) WHERE NOT announced AND kind IN ('approval', 'input', 'outcome');
 SELECT isolate_tenants('waits');
 
--- What came for a waiting step from outside. The first counts.
+-- What came from outside for a wait. The first counts.
 CREATE TABLE arrivals (
+    wait_id text PRIMARY KEY,
     run_id text NOT NULL,
     path text NOT NULL,
     org_id text NOT NULL,
     data jsonb NOT NULL,
-    at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (run_id, path)
+    at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX arrivals_by_run ON arrivals (run_id);
 SELECT isolate_tenants('arrivals');
 
 -- What people said about a wait, one row each and proposal: who changes what is to be approved proposes anew (data), and

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx2
@@ -25,13 +25,17 @@ from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import APP_API_TOKEN, ORGANIZATION, auth_headers
 from crewmesh_testkit.services import running
 from crewmesh_workflow.definitions import repository as definitions
-from crewmesh_workflow.engine.assembly import Assembly, assemble
+from crewmesh_workflow.engine.assembly import Assembly, Outside, assemble
+from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.engine.lifetime import Drivers
 from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.scheduling import Driving
 from crewmesh_workflow.main import create_app
-from crewmesh_workflow.nodes import EFFECT_KINDS
-from crewmesh_workflow.settings import EngineSettings, WorkflowSettings
+from crewmesh_workflow.engine.starter import NewRun
+from crewmesh_workflow.nodes import all_kinds
+from crewmesh_workflow.nodes.base import NodeKinds
+from crewmesh_workflow.sandbox.service import Sandbox
+from crewmesh_workflow.settings import EngineSettings, RetentionSettings, WorkflowSettings
 from fastapi import FastAPI
 from psycopg.rows import DictRow
 from pydantic import SecretStr
@@ -61,6 +65,7 @@ class Bench:
     sidecar: FakeSidecar
     parts: Assembly
     scheduled: list[DriveInput]
+    raised: list[tuple[str, str]]
     tasks: list[asyncio.Task[object]]
 
     async def save(self, nodes: Sequence[JsonValue], edges: Sequence[JsonValue] = (), **more: JsonValue) -> str:
@@ -71,17 +76,26 @@ class Bench:
         assert workflow is not None
         return workflow.id
 
-    async def start(self, workflow: str, data: JsonValue = None, *, event_id: str = "e1") -> str:
-        event = CloudEvent(id=event_id, source="test", type="t", data=data)
+    async def start(self, workflow: str, data: JsonValue = None, *, event_id: str = "e1", **more: object) -> str:
+        """Start a run as the event ``event_id`` does; its id."""
+        trigger: JsonObject = {"id": event_id, "source": "test", "type": "t", "data": data}
+        new = NewRun(workflow=workflow, version=1, trigger=trigger, origin="event", key=EventKey("test", event_id))
         with self.parts.starter.starting() as starting:
             async with self.database.tenant(ORGANIZATION) as conn:
-                run = await starting.start(conn, organization=ORGANIZATION, workflow=workflow, version=1, event=event)
+                started = await starting.start(conn, ORGANIZATION, replace(new, **more))
             starting.launch()
-        return run
+        return started.run
+
+    async def drive(self) -> None:
+        """Have the engine advance what was handed over, as drivers would: one that is asleep is woken."""
+        while self.scheduled:
+            drive = self.scheduled.pop(0)
+            await self.parts.engine.advance(drive)
 
     async def settle(self) -> None:
         """Wait for what was launched."""
-        await asyncio.gather(*self.tasks)
+        while pending := [task for task in self.tasks if not task.done()]:
+            await asyncio.gather(*pending)
 
     async def row(self, run: str) -> DictRow:
         async with self.database.system() as conn:
@@ -101,7 +115,7 @@ class Bench:
     async def steps(self, run: str) -> dict[str, DictRow]:
         async with self.database.system() as conn:
             cursor = await conn.execute("SELECT * FROM steps WHERE run_id = %s", [run])
-            return {row["node_id"]: row for row in await cursor.fetchall()}
+            return {row["path"]: row for row in await cursor.fetchall()}
 
     async def make_due(self, run: str) -> None:
         async with self.database.system() as conn:
@@ -115,23 +129,29 @@ class Bench:
 
 
 @asynccontextmanager
-async def replica(url: str, *, slots: int = 8) -> AsyncGenerator[Bench]:
+async def replica(
+    url: str, *, slots: int = 8, kinds: NodeKinds | None = None, settings: EngineSettings | None = None
+) -> AsyncGenerator[Bench]:
     """A replica of the engine with its own pool."""
     async with Database.open(url, app_id="workflow", pool_max=8) as database:
-        bench = make_bench(database, slots=slots)
+        bench = make_bench(database, slots=slots, kinds=kinds, settings=settings)
         yield bench
         for task in bench.tasks:
             task.cancel()
         await asyncio.gather(*bench.tasks, return_exceptions=True)
 
 
-def make_bench(database: Database, *, slots: int) -> Bench:
+def make_bench(database: Database, *, slots: int, kinds: NodeKinds | None = None, settings: EngineSettings | None = None) -> Bench:
     sidecar = FakeSidecar("workflow")
     scheduled: list[DriveInput] = []
+    raised: list[tuple[str, str]] = []
     tasks: list[asyncio.Task[object]] = []
 
     async def schedule(drive: DriveInput) -> None:
         scheduled.append(drive)
+
+    async def raise_event(instance: str, event: str) -> None:
+        raised.append((instance, event))
 
     def spawn(name: str, work: Coroutine[object, object, object]) -> asyncio.Task[object]:
         task = asyncio.create_task(work, name=name)
@@ -141,17 +161,23 @@ def make_bench(database: Database, *, slots: int) -> Bench:
     async def moved(run: str) -> None:
         """Nobody follows runs here."""
 
-    parts = assemble(
-        EngineSettings(inline_slots=slots),
+    async def look() -> None:
+        parts.leases.look()
+
+    outside = Outside(
         database=database,
         caller=sidecar,
+        sandbox=Sandbox("/", workers=1),
         blobs=sidecar.blobs,
-        kinds=EFFECT_KINDS,
+        kinds=kinds or all_kinds(),
         schedule=schedule,
+        raise_event=raise_event,
         spawn=spawn,
         moved=moved,
+        look=look,
     )
-    return Bench(database, sidecar, parts, scheduled, tasks)
+    parts = assemble(settings or EngineSettings(inline_slots=slots), RetentionSettings(), outside)
+    return Bench(database, sidecar, parts, scheduled, raised, tasks)
 
 
 @pytest.fixture
@@ -172,7 +198,7 @@ async def idle(url: str) -> AsyncGenerator[Bench]:
 
 async def empty(database: Database) -> None:
     async with database.system() as conn:
-        await conn.execute("TRUNCATE workflows, runs, steps, run_events, event_starts, outbox CASCADE")
+        await conn.execute("TRUNCATE workflows, runs, steps, run_events, event_starts, outbox, waits, arrivals CASCADE")
         await conn.execute("TRUNCATE idempotency, inbox, dead_letters")
 
 
@@ -222,9 +248,12 @@ async def service(url: str, valkey: str) -> AsyncGenerator[Running]:
     async def schedule(drive: DriveInput) -> None:
         scheduled.append(drive)
 
+    async def raise_event(instance: str, event: str) -> None:
+        """Nobody sleeps here: the sweeper finds what is due."""
+
     @asynccontextmanager
     async def open_driving(resources: Resources) -> AsyncGenerator[Driving]:
-        yield Driving(schedule)
+        yield Driving(schedule, raise_event)
 
     @asynccontextmanager
     async def open_worker(resources: Resources) -> AsyncGenerator[Worker]:

@@ -97,6 +97,10 @@ class RunFailed(RunEvent):
     error: str
 
 
+class RunCancelled(RunEvent):
+    """A run was ended because somebody asked for it."""
+
+
 class ApprovalEvent(RunEvent):
     """Base of what is told about a question to people: approve this, fill in this form, tell what came of a step."""
 
@@ -131,6 +135,7 @@ PUBLISHED_EVENTS: tuple[type[Event], ...] = (
     RunStarted,
     RunCompleted,
     RunFailed,
+    RunCancelled,
     ApprovalRequested,
     ApprovalEscalated,
     ApprovalDecided,

@@ -5,64 +5,117 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.db.database import Database
 
-from crewmesh_workflow.engine.effects import Caller
+from crewmesh_workflow.engine.admission import Admission
+from crewmesh_workflow.engine.children import Children
+from crewmesh_workflow.engine.commits import Run
+from crewmesh_workflow.engine.control import Control, Raise
+from crewmesh_workflow.engine.effects import Caller, CodeRunner, Reach
+from crewmesh_workflow.engine.ends import Ends
 from crewmesh_workflow.engine.engine import Engine
 from crewmesh_workflow.engine.journal import Journal
 from crewmesh_workflow.engine.leases import Leases
+from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.payloads import Blobs, Payloads
 from crewmesh_workflow.engine.programs import Programs
-from crewmesh_workflow.engine.starter import InlineSlots, Spawn, Starter
+from crewmesh_workflow.engine.slots import Slots
+from crewmesh_workflow.engine.starter import Starter
 from crewmesh_workflow.engine.sweeper import Schedule, Sweeper
-from crewmesh_workflow.nodes.base import EffectKinds
-from crewmesh_workflow.settings import EngineSettings
+from crewmesh_workflow.engine.worker import Desk, Spawn
+from crewmesh_workflow.nodes.base import NodeKinds
+from crewmesh_workflow.settings import EngineSettings, RetentionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the engine needs of the world around it.
+
+    ``schedule`` asks for a driver, ``raise_event`` wakes one. ``moved`` is told every run that moved; ``look`` has all
+    replicas look at the leases they hold.
+    """
+
+    database: Database
+    caller: Caller
+    sandbox: CodeRunner
+    blobs: Blobs
+    kinds: NodeKinds
+    schedule: Schedule
+    raise_event: Raise
+    spawn: Spawn
+    moved: Callable[[str], Awaitable[None]]
+    look: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
     engine: Engine
     starter: Starter
+    control: Control
+    ends: Ends
     sweeper: Sweeper
     leases: Leases
     programs: Programs
     payloads: Payloads
     journal: Journal
 
+    @property
+    def loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What must be kept running for it to live."""
+        return {"leases": self.leases.run, "sweeper": self.sweeper.run, "control": self.control.run}
 
-def assemble(
-    settings: EngineSettings,
-    *,
-    database: Database,
-    caller: Caller,
-    blobs: Blobs,
-    kinds: EffectKinds,
-    schedule: Schedule,
-    spawn: Spawn,
-    moved: Callable[[str], Awaitable[None]],
-) -> Assembly:
-    """``leases.run`` and ``sweeper.run`` must be kept running for it to live."""
-    payloads = Payloads(blobs)
-    journal = Journal(database, payloads)
-    programs = Programs(database, kinds)
+
+def assemble(settings: EngineSettings, retention: RetentionSettings, outside: Outside) -> Assembly:
+    database = outside.database
+    payloads = Payloads(outside.blobs)
+    journal = Journal(database, payloads, lease_seconds=settings.lease_seconds, keep_days=retention.days)
+    programs = Programs(database, outside.kinds)
     leases = Leases(database, seconds=settings.lease_seconds, beat_seconds=settings.lease_seconds / 3)
+    slots = Slots(settings.inline_slots, queue=settings.inline_queue)
+    admission = Admission(
+        database, programs, organization_limit=settings.organization_runs, most_queued=settings.organization_queue
+    )
     sweeper = Sweeper(
         database,
-        schedule,
+        outside.schedule,
+        admission,
         poll_seconds=settings.sweep_seconds,
         alarm_seconds=settings.alarm_seconds,
         retry_seconds=settings.schedule_retry_seconds,
     )
-    engine = Engine(
-        journal=journal, programs=programs, leases=leases, caller=caller, moved=moved, handed_over=sweeper.nudge
-    )
+    control = Control(database, raise_event=outside.raise_event, look=outside.look, nudge=sweeper.nudge)
+
+    def over(run: Run) -> None:
+        if run.parent is not None:
+            control.child_ended()
+
+    async def start_child(run: Run, path: str, workflow: str, inputs: JsonObject) -> str:
+        return await children.start(run, path, workflow, inputs)
+
+    ends = Ends(database, payloads, outside.moved, over)
+    reach = Reach(outside.caller, outside.sandbox, start_child)
+    desk = Desk(journal, leases, reach, ends, outside.spawn, control.cancel_children)
+    engine = Engine(desk, programs, slots, sweeper.hand_over)
     starter = Starter(
         engine=engine,
         journal=journal,
         programs=programs,
-        slots=InlineSlots(settings.inline_slots),
+        admission=admission,
+        slots=slots,
+        ends=ends,
+        sweeper=sweeper,
+        spawn=outside.spawn,
         lease_seconds=settings.lease_seconds,
-        spawn=spawn,
-        handed_over=sweeper.nudge,
     )
-    return Assembly(engine, starter, sweeper, leases, programs, payloads, journal)
+    children = Children(database, starter)
+
+    def drive_here(drive: DriveInput) -> bool:
+        if slots.free <= 0:
+            return False
+        outside.spawn(f"run {drive.run}", engine.drive_here(drive))
+        return True
+
+    sweeper.use(drive_here)
+    sweeper.also(control.tell_parents)
+    return Assembly(engine, starter, control, ends, sweeper, leases, programs, payloads, journal)

@@ -6,19 +6,22 @@ by what the activity answered.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from crewmesh_contracts.base import JsonObject
+from dapr.ext.workflow import when_any  # pyright: ignore[reportUnknownVariableType]  partly untyped
 
-from crewmesh_workflow.engine.outcome import Sleep, read_outcome
+from crewmesh_workflow.engine.outcome import DriveInput, Sleep, read_outcome
 
 DRIVE_RUN = "drive_run"
 ADVANCE = "advance"
 
 # A history is read again at every turn; after this many turns it starts over empty.
 TURNS_PER_HISTORY = 50
+# Whoever sleeps looks in once a day: the run may long have been taken by another driver, and nobody would tell.
+LONGEST_SLEEP = timedelta(days=1)
 
 TaskT = TypeVar("TaskT", covariant=True)
 
@@ -30,13 +33,28 @@ class OrchestrationContext(Protocol[TaskT]):
 
     def create_timer(self, fire_at: timedelta) -> TaskT: ...
 
-    def continue_as_new(self, new_input: JsonObject) -> None: ...
+    def wait_for_external_event(self, name: str) -> TaskT: ...
+
+    def continue_as_new(self, new_input: JsonObject, *, save_events: bool = False) -> None: ...
 
 
 def drive_run(ctx: OrchestrationContext[TaskT], start: JsonObject) -> Generator[TaskT, object, None]:
+    drive = DriveInput.model_validate(start)
+    sleep = drive.sleep
     for _ in range(TURNS_PER_HISTORY):
+        if sleep is not None:
+            yield _asleep(ctx, sleep)
         outcome = read_outcome((yield ctx.call_activity(ADVANCE, input=start)))
         if not isinstance(outcome, Sleep):
             return
-        yield ctx.create_timer(timedelta(seconds=outcome.seconds))
-    ctx.continue_as_new(start)
+        sleep = outcome
+    ctx.continue_as_new(drive.model_copy(update={"sleep": sleep}).as_json(), save_events=True)
+
+
+def _asleep(ctx: OrchestrationContext[TaskT], sleep: Sleep) -> TaskT:
+    longest = LONGEST_SLEEP if sleep.seconds is None else min(timedelta(seconds=sleep.seconds), LONGEST_SLEEP)
+    timer = ctx.create_timer(longest)
+    if sleep.event is None:
+        return timer
+    first_of = cast("Callable[[Sequence[TaskT]], TaskT]", when_any)
+    return first_of([ctx.wait_for_external_event(sleep.event), timer])

@@ -1,11 +1,15 @@
-"""Does one attempt of an effect, as the run, under the step's key, and measures it.
+"""Does effects: one attempt after another, as the run, under the step's key, until there is something to journal.
 
 Whatever goes wrong comes out as a Problem: a foreign exception is a fault of ours, logged, and worth another attempt.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from crewmesh_contracts.base import Contract, JsonObject, Reply
@@ -17,17 +21,23 @@ from crewmesh_kit.logs import get_logger
 from crewmesh_kit.telemetry import span
 
 from crewmesh_workflow.engine import metrics
-from crewmesh_workflow.engine.journal import Run
+from crewmesh_workflow.engine.commits import Run
+from crewmesh_workflow.engine.leases import Lease
 from crewmesh_workflow.engine.payloads import clean
-from crewmesh_workflow.engine.plan import Effect
+from crewmesh_workflow.engine.policy import not_happened
+from crewmesh_workflow.engine.retry import AskAgain, AskPeople, GiveUp, TryAgain, after_failure, pause_before
+from crewmesh_workflow.engine.steps import Step, StepError
+from crewmesh_workflow.nodes.base import CompiledEffect, WaitFor
+from crewmesh_workflow.sandbox.model import CodeRequest, CodeResult
 
 RequestT = TypeVar("RequestT", bound=Contract)
 ResultT = TypeVar("ResultT", bound=Reply)
 
-RUN_PERMISSIONS = frozenset({"knowledge:read", "crews:run", "http:send"})
+RUN_PERMISSIONS = frozenset({"knowledge:read", "crews:run", "models:run", "http:send", "actions:run"})
 
 # The far side gives up by the node's own timeout; waiting a little longer lets it say so itself.
 _GRACE_SECONDS = 5.0
+_LONGEST_KEY = 255
 
 log = get_logger(__name__)
 
@@ -46,40 +56,119 @@ class Caller(Protocol):
     ) -> ResultT: ...
 
 
+class CodeRunner(Protocol):
+    """The sandbox, as far as effects need it."""
+
+    async def run(self, request: CodeRequest) -> CodeResult: ...
+
+
+StartChild = Callable[[Run, str, str, JsonObject], Awaitable[str]]
+
+
+@dataclass(slots=True)
+class Reach:
+    """What effects may reach. ``start_child`` starts a run of another workflow for a step of this one."""
+
+    caller: Caller
+    sandbox: CodeRunner
+    start_child: StartChild
+
+
 class StepContext:
-    """What an effect may reach: other services, as this run, under this step's key."""
+    """What one step's effect may reach."""
 
-    def __init__(self, caller: Caller, run: Run, node: EffectNode) -> None:
-        self._caller = caller
+    def __init__(self, reach: Reach, run: Run, step: Step, seconds: float) -> None:
+        self._reach = reach
+        self._run = run
+        self._path = step.path
         self._identity = Identity(run.organization, run.id, RUN_PERMISSIONS)
-        self._key = effect_key(run.id, node.id)
-        self._timeout = node.timeout_seconds + _GRACE_SECONDS
+        self._timeout = seconds + _GRACE_SECONDS
+        self.key = effect_key(run.id, step.path, step.rounds)
 
-    async def call(self, invocation: Invocation[RequestT, ResultT], request: RequestT) -> ResultT:
-        return await self._caller.call(
-            invocation, request, identity=self._identity, idempotency_key=self._key, timeout=self._timeout
+    async def call(
+        self, invocation: Invocation[RequestT, ResultT], request: RequestT, *, key: str | None = None
+    ) -> ResultT:
+        return await self._reach.caller.call(
+            invocation, request, identity=self._identity, idempotency_key=key or self.key, timeout=self._timeout
         )
 
+    async def start_child(self, workflow: str, inputs: JsonObject) -> str:
+        return await self._reach.start_child(self._run, self._path, workflow, inputs)
 
-def effect_key(run: str, node: str, iteration: int = 0) -> str:
-    """The key of an effect: the same at every retry, after every crash, by whichever worker."""
-    return f"{run}/{node}/{iteration}"
+    async def run_code(self, request: CodeRequest) -> CodeResult:
+        return await self._reach.sandbox.run(request)
 
 
-async def attempt(caller: Caller, run: Run, node: EffectNode, kind: str, effect: Effect) -> JsonObject:
+def effect_key(run: str, path: str, rounds: int = 0) -> str:
+    """The key of an effect: the same at every retry, after every crash, by whichever worker.
+
+    Only when it is known that an attempt did not happen, after nobody knew, the next one gets another key.
+    """
+    key = f"{run}/{path}#{rounds}" if rounds else f"{run}/{path}"
+    if len(key) <= _LONGEST_KEY:
+        return key
+    return f"{run}/{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+async def perform(reach: Reach, run: Run, node: EffectNode, does: CompiledEffect, step: Step, lease: Lease) -> Step:
+    """The step after one attempt: completed, failed, to be tried again later, or waiting for a person's word."""
+    context = StepContext(reach, run, step, node.timeout_seconds)
+    asked, since = 0, time.monotonic()
+    while True:
+        lease.check()
+        try:
+            return step.completed(await attempt(does, context, run, node, step))
+        except Problem as problem:
+            waited = time.monotonic() - since
+            verdict = after_failure(problem, node, attempt=step.attempt, asked=asked, waited=waited)
+            error = StepError(problem.slug, problem.detail)
+        log.info("an attempt failed", path=step.path, attempt=step.attempt, error=error.detail, then=repr(verdict))
+        match verdict:
+            case GiveUp():
+                return step.failed(error)
+            case TryAgain(seconds):
+                return step.again(error, seconds)
+            case AskPeople():
+                return await _find_out(does, context, node, replace(step, error=error))
+            case AskAgain(seconds):
+                asked += 1
+                await asyncio.sleep(seconds)
+
+
+async def attempt(does: CompiledEffect, context: StepContext, run: Run, node: EffectNode, step: Step) -> JsonObject:
     """The output, or a Problem."""
     started = time.perf_counter()
     outcome = "failed"
+    kind = str(getattr(node, "kind", ""))
     try:
-        with span("step", run=run.id, node=node.id, kind=kind, attempt=effect.step.attempt):
-            output = await effect.does.run(effect.step.input or {}, StepContext(caller, run, node))
+        with span("step", run=run.id, path=step.path, kind=kind, attempt=step.attempt):
+            output = await does.run(step.input or {}, context)
         outcome = "completed"
         return clean(output)
     except Problem as problem:
         outcome = "retryable" if problem.retryable else "failed"
         raise
     except Exception as error:
-        log.exception("an effect raised", node=node.id, kind=kind)
+        log.exception("an effect raised", path=step.path, kind=kind)
         raise InternalError(f"The step failed in a way that nobody foresaw ({type(error).__name__}).") from error
     finally:
         metrics.STEP_SECONDS.labels(kind, outcome).observe(time.perf_counter() - started)
+
+
+async def _find_out(does: CompiledEffect, context: StepContext, node: EffectNode, step: Step) -> Step:
+    """Nobody knows whether the attempt happened: ask the other side where it can be asked, else a person."""
+    if does.verify is None:
+        return replace(step, status="waiting", wait=_question(node, step))
+    try:
+        output = await does.verify(step.input or {}, context)
+    except Problem as problem:
+        if step.attempt >= node.retry.attempts:
+            return replace(step, status="waiting", wait=_question(node, step))
+        return step.again(StepError(problem.slug, problem.detail), pause_before(node, step.attempt))
+    return not_happened(step) if output is None else step.completed(clean(output))
+
+
+def _question(node: EffectNode, step: Step) -> WaitFor:
+    title = f"Did {node.name or node.id} take effect?"
+    request: JsonObject = {"title": title, "node": node.id, "kind": str(getattr(node, "kind", "")), "input": step.input}
+    return WaitFor("outcome", request)

@@ -1,39 +1,50 @@
 """Who advances which run, here. The lease itself is the row's ``due_at``; this keeps it in the future.
 
-One statement extends every lease this replica holds. A run whose row no longer matches was taken over: its worker is
-told, and stops before the next effect; were it to write, the journal would refuse.
+One statement extends every lease this replica holds, and tells what the runs are asked for (pause, cancel). A run whose
+row no longer matches was taken over: its worker is told, and stops before the next effect; were it to write, the
+journal would refuse.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crewmesh_kit.db.database import Database, DatabaseUnavailable
 from crewmesh_kit.logs import get_logger
 
-from crewmesh_workflow.engine.journal import LeaseLostError, Run
+from crewmesh_workflow.engine.commits import LeaseLostError, Run
 
 _EXTEND = (
-    "UPDATE runs SET due_at = now() + make_interval(secs => %s)"
-    " FROM unnest(%s::text[], %s::int[]) AS held(id, epoch)"
-    " WHERE runs.id = held.id AND runs.epoch = held.epoch AND runs.status = 'running' RETURNING runs.id, runs.epoch"
+    "UPDATE runs SET due_at = now() + make_interval(secs => %(seconds)s)"
+    " FROM unnest(%(runs)s::text[], %(epochs)s::int[]) AS held(id, epoch)"
+    " WHERE runs.id = held.id AND runs.epoch = held.epoch AND runs.status = 'running'"
+    " RETURNING runs.id, runs.epoch, runs.asked, runs.arrivals"
 )
 _GIVE_BACK = (
-    "UPDATE runs SET due_at = now() FROM unnest(%s::text[], %s::int[]) AS held(id, epoch)"
+    "UPDATE runs SET due_at = now() FROM unnest(%(runs)s::text[], %(epochs)s::int[]) AS held(id, epoch)"
     " WHERE runs.id = held.id AND runs.epoch = held.epoch AND runs.status = 'running'"
 )
 
 log = get_logger(__name__)
 
 
+def _nobody() -> None:
+    """Nobody wants to be told yet."""
+
+
 @dataclass(eq=False, slots=True)
 class Lease:
+    """``asked`` and ``arrivals`` are what the row said last; ``changed`` is called when they say something new."""
+
     run: str
     epoch: int
     lost: bool = False
+    asked: str | None = None
+    arrivals: int = 0
+    changed: Callable[[], None] = field(default=_nobody)
 
     def check(self) -> None:
         if self.lost:
@@ -47,6 +58,7 @@ class Leases:
         self.seconds = seconds
         self._database = database
         self._beat = beat_seconds
+        self._look = asyncio.Event()
         self._held: set[Lease] = set()
         # Leases of workers that were cancelled: nobody works under them, and nobody else knows.
         self._abandoned: set[Lease] = set()
@@ -54,7 +66,7 @@ class Leases:
     @contextmanager
     def hold(self, run: Run) -> Generator[Lease]:
         """Extend the lease that was just taken, until the block ends or ``let_go``."""
-        lease = Lease(run.id, run.epoch)
+        lease = Lease(run.id, run.epoch, arrivals=run.arrivals)
         self._held.add(lease)
         try:
             yield lease
@@ -68,9 +80,23 @@ class Leases:
         """Extend it no more. Done before a commit that sets another due_at, which must not be overwritten."""
         self._held.discard(lease)
 
+    def keep(self, lease: Lease) -> None:
+        """Extend it again: the commit did not give it away."""
+        self._held.add(lease)
+
+    def look(self) -> None:
+        """Something may be asked of a run that is held here."""
+        self._look.set()
+
     async def run(self) -> None:
         while True:
-            await asyncio.sleep(self._beat)
+            try:
+                # Not wait_for(): before Python 3.12 it may swallow a cancellation that comes together with the event.
+                async with asyncio.timeout(self._beat):
+                    await self._look.wait()
+            except TimeoutError:
+                pass  # the beat
+            self._look.clear()
             try:
                 await self.extend()
             except DatabaseUnavailable as problem:
@@ -80,14 +106,18 @@ class Leases:
         held = list(self._held)
         if not held:
             return
-        async with self._database.system() as conn:
-            cursor = await conn.execute(_EXTEND, [self.seconds, *_columns(held)])
-            kept = {(row["id"], row["epoch"]) for row in await cursor.fetchall()}
+        rows = await self._database.statement(_EXTEND, {"seconds": self.seconds, **_columns(held)})
+        kept = {(row["id"], row["epoch"]): row for row in rows}
         for lease in held:
-            if (lease.run, lease.epoch) not in kept and lease in self._held:
+            row = kept.get((lease.run, lease.epoch))
+            if row is None and lease in self._held:
                 lease.lost = True
                 self._held.discard(lease)
                 log.warning("lease lost", run=lease.run, epoch=lease.epoch)
+                lease.changed()
+            elif row is not None and (row["asked"], row["arrivals"]) != (lease.asked, lease.arrivals):
+                lease.asked, lease.arrivals = row["asked"], row["arrivals"]
+                lease.changed()
 
     async def give_back(self) -> None:
         """At shutdown: whoever looks next may take over at once, instead of waiting for the leases to run out."""
@@ -95,9 +125,8 @@ class Leases:
         self._held.clear()
         self._abandoned.clear()
         if held:
-            async with self._database.system() as conn:
-                await conn.execute(_GIVE_BACK, _columns(held))
+            await self._database.statement(_GIVE_BACK, _columns(held))
 
 
-def _columns(held: list[Lease]) -> list[list[str] | list[int]]:
-    return [[lease.run for lease in held], [lease.epoch for lease in held]]
+def _columns(held: list[Lease]) -> dict[str, list[str] | list[int]]:
+    return {"runs": [lease.run for lease in held], "epochs": [lease.epoch for lease in held]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from crewmesh_contracts.base import JsonValue
 from crewmesh_kit.background import Background
@@ -16,12 +17,17 @@ from crewmesh_kit.resources import Resources
 from crewmesh_kit.settings import ServiceSettings
 from crewmesh_kit.signals import Signals
 
-from crewmesh_workflow.engine.assembly import Assembly, assemble
+from crewmesh_workflow.engine.assembly import Assembly, Outside, assemble
 from crewmesh_workflow.engine.driver import ADVANCE, DRIVE_RUN, drive_run
 from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.scheduling import Driving, open_driving
-from crewmesh_workflow.nodes import EFFECT_KINDS
-from crewmesh_workflow.settings import EngineSettings
+from crewmesh_workflow.nodes import all_kinds
+from crewmesh_workflow.sandbox.service import Sandbox
+from crewmesh_workflow.settings import WorkflowSettings
+
+# The signal by which replicas have each other look at their leases.
+_LOOK = "leases"
+_LISTEN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +67,32 @@ async def open_signals(resources: Resources) -> AsyncGenerator[Signals]:
 
 
 @asynccontextmanager
-async def open_engine(resources: Resources, *, settings: EngineSettings) -> AsyncGenerator[Assembly]:
-    sidecar = resources.get(Sidecar)
-    parts = assemble(
-        settings,
+async def open_engine(resources: Resources, *, settings: WorkflowSettings) -> AsyncGenerator[Assembly]:
+    sidecar, signals = resources.get(Sidecar), resources.get(Signals)
+    driving = resources.get(Driving)
+    outside = Outside(
         database=resources.get(Database),
         caller=sidecar,
+        sandbox=resources.get(Sandbox),
         blobs=sidecar.blobs,
-        kinds=EFFECT_KINDS,
-        schedule=resources.get(Driving).schedule,
+        kinds=all_kinds(),
+        schedule=driving.schedule,
+        raise_event=driving.raise_event,
         spawn=resources.get(Background).start,
-        moved=resources.get(Signals).notify,
+        moved=signals.notify,
+        look=partial(signals.notify, _LOOK),
     )
+    parts = assemble(settings.engine, settings.retention, outside)
     try:
         yield parts
     finally:
         await parts.leases.give_back()
+
+
+async def hear_looks(resources: Resources) -> None:
+    """Look at the leases that are held here whenever any replica says so."""
+    leases = resources.get(Assembly).leases
+    async with resources.get(Signals).listen(_LOOK) as listener:
+        while True:
+            if await listener.changed(_LISTEN_SECONDS):
+                leases.look()

@@ -24,10 +24,14 @@ class Superseded(Contract):
 
 
 class Sleep(Contract):
-    """Nothing can be done before this many seconds have passed."""
+    """Nothing can be done before this many seconds have passed, or before ``event`` is raised.
+
+    Without ``seconds`` there is nothing but the event; without ``event``, nothing but the time.
+    """
 
     kind: Literal["sleep"] = "sleep"
-    seconds: Annotated[float, Field(ge=0)]
+    seconds: Annotated[float | None, Field(ge=0)] = None
+    event: str | None = None
 
 
 Outcome: TypeAlias = Annotated[Done | Superseded | Sleep, Field(discriminator="kind")]
@@ -40,16 +44,23 @@ def read_outcome(answer: object) -> Done | Superseded | Sleep:
     return _OUTCOME.validate_python(answer)
 
 
+def wake_event(epoch: int) -> str:
+    """The event that ends a sleep. Every taking of the run raises the epoch, so no sleep ever hears another's event."""
+    return f"wake-{epoch}"
+
+
 class DriveInput(Contract):
     """What an instance is told: which run, as which of its drivers, and the trace that started it.
 
     ``epoch`` is the run's when the instance was asked for: while nobody took the run since, the instance may.
+    ``sleep``: begin with this, for the run has just been brought to where it waits.
     """
 
     run: str
     driver: int
     epoch: int
     traceparent: str | None = None
+    sleep: Sleep | None = None
 
     def as_json(self) -> JsonObject:
         return self.model_dump(mode="json")

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from crewmesh_contracts.base import JsonObject, JsonValue
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from crewmesh_workflow.engine.program import BLOB_KEY
+from crewmesh_workflow.program.compile import BLOB_KEY
 
 LARGE_BYTES = 64 * 1024
 

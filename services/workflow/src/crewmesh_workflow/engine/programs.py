@@ -9,8 +9,10 @@ from crewmesh_kit.db.database import Database
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from crewmesh_workflow.engine.program import InvalidDefinitionError, Mistake, Program, compile_program
-from crewmesh_workflow.nodes.base import EffectKinds
+from crewmesh_workflow.nodes.base import NodeKinds
+from crewmesh_workflow.program.compile import compile_program
+from crewmesh_workflow.program.errors import InvalidDefinitionError, Mistake
+from crewmesh_workflow.program.model import Program
 
 _DEFINITION = "SELECT definition FROM workflow_versions WHERE workflow_id = %s AND version = %s"
 
@@ -18,7 +20,7 @@ _DEFINITION = "SELECT definition FROM workflow_versions WHERE workflow_id = %s A
 class Programs:
     """The most recently used programs, compiled on first use."""
 
-    def __init__(self, database: Database, kinds: EffectKinds, *, keep: int = 500) -> None:
+    def __init__(self, database: Database, kinds: NodeKinds, *, keep: int = 500) -> None:
         self._database = database
         self._kinds = kinds
         self._keep = keep

@@ -1,20 +1,24 @@
-"""What to do after an attempt failed: a pure decision.
+"""What to do after an attempt failed: a decision from the problem, the node's wishes, and what was tried before.
 
 Being told "still at it" costs no attempt, and neither does a mesh that restarts under us: nothing was refused, so
-asking again with the same key is right, for as long as the node may take. Any other retryable problem costs one.
+asking again with the same key is right, for as long as the node may take. Any other problem of a class that the node
+retries costs one.
 """
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
-from crewmesh_contracts.workflow.nodes.base import EffectNode
+from crewmesh_contracts.workflow.nodes.base import EffectNode, ErrorClass
 from crewmesh_kit.errors import OperationInProgress, Problem, Unavailable
 
-_LONGEST_BACKOFF_SECONDS = 3_600.0
+OUTCOME_UNKNOWN = "outcome-unknown"
+
 _BUSY_SECONDS = (0.1, 0.25, 0.5, 1.0)
 # A sidecar or a service restarts within this time, however short the node's own patience is.
 _RESTART_SECONDS = 60.0
+_CLASSES: dict[int, ErrorClass] = {408: "timeout", 504: "timeout", 429: "rate_limited", 502: "unavailable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +36,44 @@ class TryAgain:
 
 
 @dataclass(frozen=True, slots=True)
+class AskPeople:
+    """Nobody knows whether the attempt took effect."""
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """No further attempt can help."""
 
 
 def after_failure(
     problem: Problem, node: EffectNode, *, attempt: int, asked: int, waited: float
-) -> AskAgain | TryAgain | GiveUp:
+) -> AskAgain | TryAgain | AskPeople | GiveUp:
     """``asked`` and ``waited``: how often and how long this attempt was already told to wait."""
+    if problem.slug == OUTCOME_UNKNOWN:
+        return AskPeople()
     if _is_no_answer_yet(problem) and waited < max(node.timeout_seconds, _RESTART_SECONDS):
         return AskAgain(_BUSY_SECONDS[min(asked, len(_BUSY_SECONDS) - 1)])
-    if not problem.retryable or attempt >= node.retry.attempts:
+    if class_of(problem) not in node.retry.on or attempt >= node.retry.attempts:
         return GiveUp()
-    backoff = node.retry.backoff_seconds * 2 ** (attempt - 1)
-    return TryAgain(min(max(backoff, _wished_pause(problem)), _LONGEST_BACKOFF_SECONDS))
+    return TryAgain(pause_before(node, attempt, at_least=_wished_pause(problem)))
+
+
+def pause_before(node: EffectNode, attempt: int, *, at_least: float = 0.0) -> float:
+    """Seconds from this failed attempt to the next: longer each time, and never the same for all."""
+    retry = node.retry
+    backoff = min(retry.backoff_seconds * retry.factor ** (attempt - 1), retry.longest_seconds)
+    return max(backoff * (1 + retry.jitter * random.uniform(-1, 1)), min(at_least, retry.longest_seconds))
+
+
+def class_of(problem: Problem) -> ErrorClass:
+    """What kind of error it is. One that its author says cannot pass is the caller's, whatever its status."""
+    if not problem.retryable:
+        return "client_error" if problem.status < 500 else "other"
+    if problem.status in _CLASSES:
+        return _CLASSES[problem.status]
+    if problem.status == 503:
+        return "unavailable"
+    return "server_error" if problem.status >= 500 else "rate_limited"
 
 
 def _is_no_answer_yet(problem: Problem) -> bool:

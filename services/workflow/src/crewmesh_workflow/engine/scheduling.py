@@ -14,6 +14,7 @@ from crewmesh_kit.resources import Resources
 from crewmesh_kit.settings import ServiceSettings
 from dapr.ext.workflow.aio import DaprWorkflowClient
 
+from crewmesh_workflow.engine.control import Raise
 from crewmesh_workflow.engine.driver import DRIVE_RUN
 from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.sweeper import Schedule
@@ -24,12 +25,15 @@ class _Client(Protocol):
 
     async def schedule_new_workflow(self, workflow: str, *, input: JsonObject, instance_id: str) -> str: ...  # noqa: A002
 
+    async def raise_workflow_event(self, instance_id: str, event_name: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Driving:
-    """What the sweeper gives due runs to."""
+    """What runs that are due are given to, and what wakes those who sleep on behalf of runs."""
 
     schedule: Schedule
+    raise_event: Raise
 
 
 @asynccontextmanager
@@ -43,4 +47,4 @@ async def open_driving(resources: Resources) -> AsyncGenerator[Driving]:
         await client.schedule_new_workflow(DRIVE_RUN, input=drive.as_json(), instance_id=instance)
 
     # The SDK's client cannot be closed; its channel ends with the process.
-    yield Driving(schedule)
+    yield Driving(schedule, client.raise_workflow_event)

@@ -1,64 +1,86 @@
 """Starting runs: acknowledged with one commit, then advanced at once by the replica that started them.
 
-Where a slot is free, the first effect is journalled as started within that commit, and the commit takes the lease.
-Otherwise the run is due at once, and the sweeper finds it a driver. After a crash right behind the commit the lease
-runs out, and that is the same thing.
+The first turn is taken before the commit and written with it: a run that needs no effect and no wait has ended when it
+is acknowledged. Where this replica has no room the run is due at once, and the sweeper finds it somebody. After a crash
+right behind the commit the lease runs out, and that is the same thing.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_contracts.events import CloudEvent
+from crewmesh_kit.db.database import Connection
 from crewmesh_kit.ids import new_id
-from crewmesh_kit.logs import get_logger
 from crewmesh_kit.telemetry import trace_headers
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_workflow.engine import metrics
-from crewmesh_workflow.engine.engine import Engine, ended
-from crewmesh_workflow.engine.journal import Commit, EventKey, Journal, JournalEvent, Run
-from crewmesh_workflow.engine.plan import Effect, Step
-from crewmesh_workflow.engine.program import InvalidDefinitionError, Program
+from crewmesh_workflow.engine.admission import Admission
+from crewmesh_workflow.engine.commits import Commit, EventKey, JournalEvent, Run
+from crewmesh_workflow.engine.ends import Ended, Ends, ended_by
+from crewmesh_workflow.engine.engine import Engine, facts_of
+from crewmesh_workflow.engine.execution import Execution, Turn
+from crewmesh_workflow.engine.journal import Journal
 from crewmesh_workflow.engine.programs import Programs
-from crewmesh_workflow.engine.turn import Turn, take_turn
+from crewmesh_workflow.engine.slots import Slots
+from crewmesh_workflow.engine.steps import Step
+from crewmesh_workflow.engine.sweeper import Sweeper
+from crewmesh_workflow.engine.turns import commit_of, name_waits
+from crewmesh_workflow.engine.worker import Spawn
+from crewmesh_workflow.program.errors import InvalidDefinitionError
+from crewmesh_workflow.program.model import Program
 
-Spawn = Callable[[str, Coroutine[object, object, object]], asyncio.Task[object]]
+Origin = Literal["event", "api", "webhook", "cron", "run_ended", "child", "rerun", "fork", "test"]
+# A step of another run that is taken over as it is.
+CopiedStep = Step
 
-log = get_logger(__name__)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """What is to be started. ``key``: there is one run per workflow and key, for ever; none: every start is another.
+
+    ``copied``: steps of another run, taken over as done; one that is running will be done, with the input it has.
+    """
+
+    workflow: str
+    version: int
+    trigger: JsonObject
+    origin: Origin
+    key: EventKey | None = None
+    started_by: str = ""
+    test: bool = False
+    samples: JsonObject | None = None
+    priority: int | None = None
+    source_run: str | None = None
+    parent_run: str | None = None
+    parent_path: str | None = None
+    copied: tuple[CopiedStep, ...] = ()
 
 
-class InlineSlots:
-    """How many runs this replica advances beside its requests."""
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run there is now. ``ended``: it has ended, or answered, within its start."""
 
-    def __init__(self, limit: int) -> None:
-        self._free = limit
-
-    def take(self) -> bool:
-        if self._free <= 0:
-            return False
-        self._free -= 1
-        metrics.INLINE_IN_USE.inc()
-        return True
-
-    def give_back(self) -> None:
-        self._free += 1
-        metrics.INLINE_IN_USE.dec()
+    run: str
+    new: bool
+    ended: Ended | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A run with its first turn taken, which holds a slot."""
+    """A run with its first turn taken, to be advanced here."""
 
     run: Run
-    program: Program
-    steps: dict[str, Step]
+    execution: Execution
     turn: Turn
+    commit: Commit
+    priority: int
 
 
 class Starter:
@@ -68,78 +90,88 @@ class Starter:
         engine: Engine,
         journal: Journal,
         programs: Programs,
-        slots: InlineSlots,
-        lease_seconds: float,
+        admission: Admission,
+        slots: Slots,
+        ends: Ends,
+        sweeper: Sweeper,
         spawn: Spawn,
-        handed_over: Callable[[], None],
+        lease_seconds: float,
     ) -> None:
         self._engine = engine
         self._journal = journal
         self._programs = programs
+        self._admission = admission
         self._slots = slots
-        self._lease = lease_seconds
+        self._ends = ends
+        self._sweeper = sweeper
         self._spawn = spawn
-        self._handed_over = handed_over
+        self._lease = lease_seconds
 
     @contextmanager
     def starting(self) -> Generator[Starting]:
         """Start runs in a transaction inside the block, and ``launch`` them once it is committed."""
-        starting = Starting(self)
-        try:
-            yield starting
-        finally:
-            starting.forget()
+        yield Starting(self)
 
-    async def begin(self, conn: AsyncConnection[DictRow], run: Run, key: EventKey) -> tuple[str, _Begun | None]:
-        """Write the start of ``run``. Gives the id of the run that there is now, and what is to be launched."""
-        begun = await self._first_turn(conn, run)
-        commit = Commit(events=[_STARTED]) if begun is None else _after_start(begun.turn.commit)
-        due_in = 0.0 if begun is None else self._lease
-        try:
-            there = await self._journal.start(conn, run, key, commit, due_in=due_in)
-        except BaseException:
-            self.give_up(begun)
-            raise
+    async def begin(
+        self, conn: AsyncConnection[DictRow], organization: str, new: NewRun
+    ) -> tuple[Started, _Begun | None]:
+        """Write the start. Gives the run that there is now, and what is to be launched."""
+        run = _run(organization, new)
+        begun, program = None, await self._program(conn, new)
+        status, priority = "running", new.priority
+        if program is not None:
+            priority = program.definition.settings.priority if priority is None else priority
+            # What starts for a key again is no new run, so that no limit can be in its way.
+            if not await self._admission.admit(conn, organization, new.workflow, program.definition):
+                status = "queued"
+            elif self._slots.room():
+                begun = _first_turn(run, program, new, priority)
+        commit = _start_commit(new, status) if begun is None else begun.commit
+        there = await self._journal.start(
+            conn, run, commit, self._parameters(new, status, program, priority, here=begun is not None)
+        )
         if there != run.id:
-            self.give_up(begun)
-            return there, None
-        return there, begun and replace(begun, run=replace(run, seq=len(commit.events)))
+            return Started(there, new=False), None
+        if isinstance(conn, Connection):
+            conn.after_commit.append(self._journal.nudge_outbox)
+        ended = None if begun is None else ended_by(begun.commit)
+        return Started(there, new=True, ended=ended), begun
 
-    async def _first_turn(self, conn: AsyncConnection[DictRow], run: Run) -> _Begun | None:
-        """What the run does first, if there is a slot to go on from there."""
-        if not self._slots.take():
-            return None
+    async def _program(self, conn: AsyncConnection[DictRow], new: NewRun) -> Program | None:
         try:
-            program = await self._programs.get(run.workflow, run.version, conn)
+            return await self._programs.get(new.workflow, new.version, conn)
         except InvalidDefinitionError:
-            self._slots.give_back()
-            return None  # a driver will say so
-        except BaseException:
-            self._slots.give_back()
-            raise
-        steps: dict[str, Step] = {}
-        return _Begun(run, program, steps, take_turn(program, run.trigger, steps))
+            return None  # whoever drives the run will say so
 
-    def give_up(self, begun: _Begun | None) -> None:
-        if begun is not None:
-            self._slots.give_back()
+    def _parameters(
+        self, new: NewRun, status: str, program: Program | None, priority: int | None, *, here: bool
+    ) -> dict[str, str | int | float | None]:
+        parameters: dict[str, str | int | float | None] = {
+            "event_key": None if new.key is None else new.key.digest(),
+            "due_in": self._lease if here else 0.0,
+            "timeout": None if program is None else program.definition.settings.timeout_seconds,
+            "priority": 5 if priority is None else priority,
+            "origin": new.origin,
+            "started_by": new.started_by,
+            "source_run": new.source_run,
+            "parent_run": new.parent_run,
+            "parent_path": new.parent_path,
+        }
+        if program is not None and program.definition.settings.retention_days is not None:
+            parameters["keep_days"] = program.definition.settings.retention_days
+        return parameters if status == "running" else {**parameters, "status": status}
 
-    def launch(self, begun: _Begun | None) -> None:
+    def launch(self, started: Started, begun: _Begun | None) -> None:
         metrics.RUNS_STARTED.inc()
         if begun is None:
-            self._handed_over()
-        elif isinstance(begun.turn.next, Effect):
-            self._spawn(f"run {begun.run.id}", self._carry_on(begun, begun.turn.next))
-        else:
-            self._slots.give_back()
-            ended(begun.turn.next)
+            self._sweeper.nudge()
+            return
+        self._spawn(f"run {started.run}", self._carry_on(begun))
 
-    async def _carry_on(self, begun: _Begun, effect: Effect) -> None:
-        run = begun.run
-        try:
-            await self._engine.carry_on(run, begun.program, begun.steps, effect)
-        finally:
-            self._slots.give_back()
+    async def _carry_on(self, begun: _Begun) -> None:
+        await self._ends.moved(begun.run, begun.commit)
+        if begun.turn.end is None:
+            await self._engine.carry_on(begun.run, begun.execution, begun.turn, begun.priority)
 
 
 class Starting:
@@ -147,48 +179,58 @@ class Starting:
 
     def __init__(self, starter: Starter) -> None:
         self._starter = starter
-        self._begun: list[_Begun | None] = []
+        self._begun: list[tuple[Started, _Begun | None]] = []
 
-    async def start(
-        self, conn: AsyncConnection[DictRow], *, organization: str, workflow: str, version: int, event: CloudEvent
-    ) -> str:
-        """The id of the run of this workflow for this event, whether it is started now or was before."""
-        run = Run(
-            id=new_id("run"),
-            organization=organization,
-            workflow=workflow,
-            version=version,
-            trigger=_trigger(event, organization),
-            epoch=1,
-            seq=0,
-            traceparent=trace_headers().get("traceparent"),
-        )
-        there, begun = await self._starter.begin(conn, run, EventKey(event.source, event.id))
-        if there == run.id:
-            self._begun.append(begun)
-        return there
+    async def start(self, conn: AsyncConnection[DictRow], organization: str, new: NewRun) -> Started:
+        """The run of this occurrence, whether it is started now or was before."""
+        started, begun = await self._starter.begin(conn, organization, new)
+        if started.new:
+            self._begun.append((started, begun))
+        return started
 
     def launch(self) -> None:
         """Advance what was started. Only after the commit: before it, there is nothing to advance."""
         begun, self._begun = self._begun, []
-        for one in begun:
-            self._starter.launch(one)
-
-    def forget(self) -> None:
-        """The transaction failed: nothing was started."""
-        begun, self._begun = self._begun, []
-        for one in begun:
-            self._starter.give_up(one)
+        for started, one in begun:
+            self._starter.launch(started, one)
 
 
-_STARTED = JournalEvent("run.started", {})
+def _run(organization: str, new: NewRun) -> Run:
+    return Run(
+        id=new_id("run"),
+        organization=organization,
+        workflow=new.workflow,
+        version=new.version,
+        trigger=new.trigger,
+        epoch=1,
+        seq=0,
+        traceparent=trace_headers().get("traceparent"),
+        started_at=datetime.now(UTC).isoformat(),
+        test=new.test,
+        samples=new.samples,
+        parent=new.parent_run,
+    )
 
 
-def _after_start(commit: Commit) -> Commit:
-    return Commit(commit.steps, [_STARTED, *commit.events], commit.end)
+def _first_turn(run: Run, program: Program, new: NewRun, priority: int) -> _Begun:
+    left = program.definition.settings.timeout_seconds
+    run = replace(run, left=left)
+    execution = Execution(program, facts_of(run, program), {step.path: step for step in new.copied})
+    turn = execution.begin()
+    name_waits(turn, execution.steps)
+    commit = commit_of(program, turn, frozenset())
+    taken_over = [step for step in new.copied if step.path not in turn.changed]
+    commit = replace(commit, steps=[*taken_over, *commit.steps], events=[_started(new), *commit.events])
+    return _Begun(replace(run, seq=len(commit.events)), execution, turn, commit, priority)
 
 
-def _trigger(event: CloudEvent, organization: str) -> JsonObject:
-    """The event as expressions see it: ``data`` is always there, and the organization is whose run it is."""
-    seen: JsonObject = event.model_dump(mode="json", exclude_none=True, exclude={"data"})
-    return {**seen, "crewmeshorg": organization, "data": event.data}
+def _start_commit(new: NewRun, status: str) -> Commit:
+    queued = [JournalEvent("run.queued", {})] if status == "queued" else []
+    return Commit(steps=new.copied, events=[_started(new), *queued])
+
+
+def _started(new: NewRun) -> JournalEvent:
+    data: JsonObject = {"origin": new.origin}
+    if new.source_run is not None:
+        data["source_run"] = new.source_run
+    return JournalEvent("run.started", data)

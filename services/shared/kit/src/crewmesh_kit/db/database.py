@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Self, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.abc import Query
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -31,6 +32,8 @@ _CONNECT_SECONDS = 5
 _POOL_WAIT_SECONDS = 5.0
 # Short, because the pool pauses longer and longer inside it; the next request starts a fresh attempt anyway.
 _RECONNECT_SECONDS = 2.0
+# For statements that stand alone: few are enough, for they are short.
+_STATEMENT_CONNECTIONS = 4
 _SESSION = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
 
 log = get_logger(__name__)
@@ -53,10 +56,14 @@ class Connection(AsyncConnection[DictRow]):
 class Database:
     """One service's schema. Open it with ``async with Database.open(...)``."""
 
-    def __init__(self, app_id: str, pool: AsyncConnectionPool[Connection]) -> None:
+    def __init__(
+        self, app_id: str, pool: AsyncConnectionPool[Connection], statements: AsyncConnectionPool[Connection]
+    ) -> None:
         self.app_id = app_id
         self.outbox_filled = asyncio.Event()
         self._pool = pool
+        # Their sessions see every organization from the start, so that a single statement needs one round trip.
+        self._statements = statements
 
     @classmethod
     @asynccontextmanager
@@ -65,31 +72,33 @@ class Database:
             connection.database = database
             connection.after_commit = []
 
-        pool = AsyncConnectionPool(
-            url,
-            connection_class=Connection,
-            kwargs={
-                "autocommit": True,  # transactions are begun below, together with the organization's name
-                "row_factory": dict_row,
-                "application_name": app_id,
-                "connect_timeout": _CONNECT_SECONDS,
-                "tcp_user_timeout": 10_000,
-                "options": _SESSION,
-            },
-            min_size=pool_min,
-            max_size=pool_max,
-            timeout=_POOL_WAIT_SECONDS,
-            reconnect_timeout=_RECONNECT_SECONDS,
-            configure=introduce,
-            open=False,
-            name=app_id,
-        )
-        database = cls(app_id, pool)
-        await pool.open()
-        try:
+        def pool_of(options: str, *, smallest: int, largest: int) -> AsyncConnectionPool[Connection]:
+            return AsyncConnectionPool(
+                url,
+                connection_class=Connection,
+                kwargs={
+                    "autocommit": True,  # transactions are begun below, together with the organization's name
+                    "row_factory": dict_row,
+                    "application_name": app_id,
+                    "connect_timeout": _CONNECT_SECONDS,
+                    "tcp_user_timeout": 10_000,
+                    "options": options,
+                },
+                min_size=smallest,
+                max_size=largest,
+                timeout=_POOL_WAIT_SECONDS,
+                reconnect_timeout=_RECONNECT_SECONDS,
+                configure=introduce,
+                open=False,
+                name=app_id,
+            )
+
+        pool = pool_of(_SESSION, smallest=pool_min, largest=pool_max)
+        everywhere = f"{_SESSION} -c app.org_id={EVERY_ORGANIZATION}"
+        statements = pool_of(everywhere, smallest=0, largest=_STATEMENT_CONNECTIONS)
+        database = cls(app_id, pool, statements)
+        async with pool, statements:
             yield database
-        finally:
-            await pool.close()
 
     def tenant(self, organization: str) -> AbstractAsyncContextManager[AsyncConnection[DictRow]]:
         """One transaction in which only this organization's rows exist. Commits at exit, rolls back on an exception."""
@@ -100,6 +109,19 @@ class Database:
     def system(self) -> AbstractAsyncContextManager[AsyncConnection[DictRow]]:
         """One transaction over all organizations: for relays and sweepers, never for a request's tenant data."""
         return self._transaction(EVERY_ORGANIZATION)
+
+    async def statement(self, query: Query, parameters: Mapping[str, object] | None = None) -> list[DictRow]:
+        """One statement over all organizations that commits by itself, in one round trip.
+
+        When it raises DatabaseUnavailable it may have been committed all the same: it must bear repetition.
+        """
+        try:
+            async with self._statements.connection() as connection:
+                cursor = await connection.execute(query, parameters)
+                return await cursor.fetchall() if cursor.description else []
+        except psycopg.OperationalError as error:
+            log.warning("database statement failed", error=str(error).strip(), sqlstate=error.sqlstate)
+            raise DatabaseUnavailable from error
 
     async def why_not_ready(self) -> str | None:
         """For readiness: nothing when a transaction works."""

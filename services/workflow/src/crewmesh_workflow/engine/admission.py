@@ -1,0 +1,124 @@
+"""Limits on how many runs are at work: per workflow, as its definition says, and per organization.
+
+A workflow's limit is exact: whoever starts or admits a run of it counts under a lock. An organization's limit costs
+nothing while the organization is far from it: only those that were found half full a moment ago are counted.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from crewmesh_contracts.workflow import Definition
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.errors import TooManyRequests
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from crewmesh_workflow.engine.programs import Programs
+from crewmesh_workflow.program.errors import InvalidDefinitionError
+
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+_AT_WORK = "SELECT count(*) AS n FROM runs WHERE org_id = %s AND status = 'running'"
+_AT_WORK_OF_WORKFLOW = _AT_WORK + " AND workflow_id = %s"
+_QUEUED = "SELECT count(*) AS n FROM (SELECT FROM runs WHERE org_id = %s AND status = 'queued' LIMIT %s) AS q"
+_QUEUED_OF_WORKFLOW = (
+    "SELECT count(*) AS n FROM (SELECT FROM runs WHERE org_id = %s AND status = 'queued' AND workflow_id = %s LIMIT 1)"
+    " AS q"
+)
+_CROWDED = "SELECT org_id FROM runs WHERE status = 'running' GROUP BY org_id HAVING count(*) > %(half)s"
+_WAITING = (
+    "SELECT org_id, workflow_id, max(workflow_version) AS version FROM runs WHERE status = 'queued'"
+    " GROUP BY org_id, workflow_id ORDER BY min(id) LIMIT 500"
+)
+_ADMIT = """
+UPDATE runs SET status = 'running', due_at = now() WHERE id IN (
+    SELECT id FROM runs WHERE org_id = %s AND workflow_id = %s AND status = 'queued'
+    ORDER BY priority DESC, id LIMIT %s FOR UPDATE
+)
+"""
+_RETRY_AFTER_SECONDS = 5
+
+
+class WorkflowBusy(TooManyRequests):
+    """As many runs of this workflow are at work as its settings allow, and they say that no more may queue."""
+
+    slug, title = "workflow-busy", "Workflow busy"
+
+
+class QueueFull(TooManyRequests):
+    """The organization has too many runs that wait to be begun. Try again when some of them have."""
+
+    slug, title = "queue-full", "Queue full"
+
+
+class Admission:
+    def __init__(self, database: Database, programs: Programs, *, organization_limit: int, most_queued: int) -> None:
+        self._database = database
+        self._programs = programs
+        self._limit = organization_limit
+        self._most_queued = most_queued
+        self._crowded: frozenset[str] = frozenset()
+
+    async def admit(
+        self, conn: AsyncConnection[DictRow], organization: str, workflow: str, definition: Definition
+    ) -> bool:
+        """Whether a run may begin at once, in the transaction that starts it. If not, it queues; or it is refused."""
+        concurrency = definition.settings.concurrency
+        if concurrency is not None and not await self._has_room(conn, organization, workflow, concurrency.limit):
+            if concurrency.when_full == "refuse":
+                raise WorkflowBusy(
+                    f"{concurrency.limit} runs of this workflow are at work, which is its limit; try again later.",
+                    headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
+                )
+            await self._refuse_when_full(conn, organization)
+            return False
+        if organization in self._crowded and await self._free(conn, organization) <= 0:
+            await self._refuse_when_full(conn, organization)
+            return False
+        return True
+
+    async def _has_room(self, conn: AsyncConnection[DictRow], organization: str, workflow: str, limit: int) -> bool:
+        await conn.execute(_LOCK, [workflow])
+        if await _number(conn, _QUEUED_OF_WORKFLOW, organization, workflow):
+            return False  # others came before
+        return await _number(conn, _AT_WORK_OF_WORKFLOW, organization, workflow) < limit
+
+    async def _free(self, conn: AsyncConnection[DictRow], organization: str) -> int:
+        await conn.execute(_LOCK, [organization])
+        return self._limit - await _number(conn, _AT_WORK, organization)
+
+    async def _refuse_when_full(self, conn: AsyncConnection[DictRow], organization: str) -> None:
+        if await _number(conn, _QUEUED, organization, self._most_queued) >= self._most_queued:
+            raise QueueFull(
+                f"{self._most_queued} runs of this organization wait to be begun, which is the limit; try again later.",
+                headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
+            )
+
+    async def let_in(self) -> int:
+        """Begin what queues, as far as the limits allow. Says how many runs there were room for."""
+        rows = await self._database.statement(_CROWDED, {"half": self._limit // 2})
+        self._crowded = frozenset(cast(str, row["org_id"]) for row in rows)
+        waiting = await self._database.statement(_WAITING)
+        return sum([await self._let_in(row["org_id"], row["workflow_id"], row["version"]) for row in waiting])
+
+    async def _let_in(self, organization: str, workflow: str, version: int) -> int:
+        try:
+            program = await self._programs.get(workflow, version)
+        except InvalidDefinitionError:
+            limit = 1  # its driver will say so
+        else:
+            concurrency = program.definition.settings.concurrency
+            limit = self._limit if concurrency is None else concurrency.limit
+        async with self._database.system() as conn:
+            await conn.execute(_LOCK, [workflow])
+            free = limit - await _number(conn, _AT_WORK_OF_WORKFLOW, organization, workflow)
+            if organization in self._crowded:
+                free = min(free, await self._free(conn, organization))
+            if free <= 0:
+                return 0
+            return (await conn.execute(_ADMIT, [organization, workflow, free])).rowcount
+
+
+async def _number(conn: AsyncConnection[DictRow], query: str, *parameters: str | int) -> int:
+    row = await (await conn.execute(query, parameters)).fetchone()  # pyright: ignore[reportArgumentType]
+    return 0 if row is None else cast(int, row["n"])

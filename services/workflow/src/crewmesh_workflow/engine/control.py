@@ -1,0 +1,202 @@
+"""What reaches a run from outside: something it waits for arrived, or somebody wants it paused, resumed or cancelled.
+
+All of it happens in the caller's transaction. What follows from it follows after the commit: whoever holds the run is
+told to look, and whoever sleeps on its behalf is woken. Should that be lost, the row's ``due_at`` rings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_kit.db.database import Connection, Database
+from crewmesh_kit.errors import Problem
+from crewmesh_kit.logs import get_logger
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from pydantic_core import to_json
+
+from crewmesh_workflow.engine.outcome import wake_event
+
+# Whoever is to be woken must have taken the run within this time.
+_WAKE_SECONDS = 10.0
+_AT_ONCE = 16
+_RAISING_SECONDS = 5.0
+
+_ARRIVE = """
+INSERT INTO arrivals (wait_id, run_id, path, org_id, data)
+SELECT id, run_id, path, org_id, %s::jsonb FROM waits WHERE run_id = %s AND path = %s AND status = 'open'
+ON CONFLICT DO NOTHING RETURNING wait_id
+"""
+# Who sleeps on the run's behalf is driver ``driver``, on the event of this epoch. A paused run stays paused.
+_NOTE = """
+UPDATE runs SET arrivals = arrivals + 1,
+    due_at = CASE WHEN status = 'waiting' THEN now() + make_interval(secs => %s) ELSE due_at END
+WHERE id = %s AND finished_at IS NULL RETURNING id, status, driver, epoch
+"""
+_CANCEL = """
+UPDATE runs SET asked = 'cancel',
+    due_at = CASE status WHEN 'waiting' THEN now() + make_interval(secs => %s) WHEN 'running' THEN due_at
+                         ELSE now() END,
+    status = CASE WHEN status IN ('queued', 'paused') THEN 'running' ELSE status END
+WHERE id = %s AND finished_at IS NULL RETURNING id, status, driver, epoch
+"""
+_PAUSE_WORKER = """
+UPDATE runs SET asked = 'pause' WHERE id = %s AND status = 'running' AND asked IS NULL
+RETURNING id, status, driver, epoch
+"""
+_PAUSE_WAITING = """
+WITH run AS (
+    UPDATE runs SET status = 'paused', due_at = NULL, seq = seq + 1 WHERE id = %s AND status = 'waiting'
+    RETURNING id, org_id, seq, driver, epoch
+), event AS (
+    INSERT INTO run_events (run_id, seq, org_id, type, data, at)
+    SELECT id, seq, org_id, 'run.paused', '{}', now() FROM run
+)
+SELECT id, 'paused' AS status, driver, epoch FROM run
+"""
+_RESUME = """
+WITH run AS (
+    UPDATE runs SET status = 'running', asked = NULL, due_at = now(), seq = seq + 1 WHERE id = %s AND status = 'paused'
+    RETURNING id, org_id, seq, driver, epoch
+), event AS (
+    INSERT INTO run_events (run_id, seq, org_id, type, data, at)
+    SELECT id, seq, org_id, 'run.resumed', '{}', now() FROM run
+)
+SELECT id, 'resumed' AS status, driver, epoch FROM run
+"""
+_NOT_PAUSED_YET = "UPDATE runs SET asked = NULL WHERE id = %s AND asked = 'pause' RETURNING id, status, driver, epoch"
+_DUE_NOW = (
+    "UPDATE runs SET due_at = now() WHERE id = %(run)s AND epoch = %(epoch)s AND status = 'waiting'"
+    " AND due_at IS NOT NULL"
+)
+_CHILDREN = "SELECT id, org_id FROM runs WHERE parent_run = %(run)s AND parent_path = %(path)s AND finished_at IS NULL"
+_TO_TELL = """
+SELECT id, org_id, parent_run, parent_path, status, output, error FROM runs
+WHERE parent_run IS NOT NULL AND finished_at IS NOT NULL AND NOT parent_told ORDER BY id LIMIT 100
+"""
+
+log = get_logger(__name__)
+
+Raise = Callable[[str, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sleeper:
+    run: str
+    driver: int
+    epoch: int
+
+
+class Control:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        raise_event: Raise,
+        look: Callable[[], Awaitable[None]],
+        nudge: Callable[[], None],
+    ) -> None:
+        """``raise_event`` is given a driver's instance and the event it waits for. ``look`` has the holders of leases
+        look at their rows, on every replica; ``nudge`` has due runs looked for."""
+        self._database = database
+        self._raise = raise_event
+        self._look = look
+        self._nudge = nudge
+        self._to_wake: asyncio.Queue[_Sleeper] = asyncio.Queue()
+        self._to_look = asyncio.Event()
+
+    async def arrive(self, conn: AsyncConnection[DictRow], run: str, path: str, data: JsonObject) -> bool:
+        """``data`` came for the step that waits there. False: nothing waits there (any more), or something had come."""
+        arrived = await (await conn.execute(_ARRIVE, [to_json(data).decode(), run, path])).fetchone()
+        return arrived is not None and await self._told(conn, _NOTE, [_WAKE_SECONDS, run])
+
+    async def cancel(self, conn: AsyncConnection[DictRow], run: str) -> bool:
+        """End it; what it has under way is stopped. False: it has ended already."""
+        return await self._told(conn, _CANCEL, [_WAKE_SECONDS, run])
+
+    async def pause(self, conn: AsyncConnection[DictRow], run: str) -> bool:
+        """Begin nothing new. What is under way comes to its end first. False: it is neither at work nor waiting."""
+        return await self._told(conn, _PAUSE_WAITING, [run]) or await self._told(conn, _PAUSE_WORKER, [run])
+
+    async def resume(self, conn: AsyncConnection[DictRow], run: str) -> bool:
+        """Go on where it was paused. False: it is not paused."""
+        return await self._told(conn, _RESUME, [run]) or await self._told(conn, _NOT_PAUSED_YET, [run])
+
+    async def _told(self, conn: AsyncConnection[DictRow], statement: str, parameters: list[object]) -> bool:
+        row = await (await conn.execute(statement, parameters)).fetchone()  # pyright: ignore[reportArgumentType]
+        if row is None:
+            return False
+        if not isinstance(conn, Connection):
+            raise TypeError("a run is controlled on a connection that Database.tenant() or Database.system() gave out")
+        conn.after_commit.append(lambda: self._follow_up(row))
+        return True
+
+    def _follow_up(self, row: DictRow) -> None:
+        status = cast(str, row["status"])
+        if status == "waiting":
+            self._to_wake.put_nowait(_Sleeper(row["id"], row["driver"], row["epoch"]))
+        elif status in ("running", "resumed"):
+            self._nudge()
+            self._to_look.set()
+
+    # Background
+
+    async def run(self) -> None:
+        """Do what follows, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._have_looked())
+            for _ in range(_AT_ONCE):
+                group.create_task(self._wake())
+
+    async def _have_looked(self) -> None:
+        while True:
+            await self._to_look.wait()
+            self._to_look.clear()
+            await self._look()
+
+    async def _wake(self) -> None:
+        while True:
+            sleeper = await self._to_wake.get()
+            try:
+                async with asyncio.timeout(_RAISING_SECONDS):
+                    await self._raise(f"{sleeper.run}-{sleeper.driver}", wake_event(sleeper.epoch))
+            except Exception as error:
+                # Whatever it was, the run must not depend on it: it is due at once, for anybody.
+                log.warning("a driver could not be woken", run=sleeper.run, driver=sleeper.driver, error=repr(error))
+                await self._make_due(sleeper)
+
+    async def _make_due(self, sleeper: _Sleeper) -> None:
+        try:
+            await self._database.statement(_DUE_NOW, {"run": sleeper.run, "epoch": sleeper.epoch})
+        except Problem as problem:
+            log.warning("the alarm rings when it was going to", run=sleeper.run, reason=problem.detail)
+        self._nudge()
+
+    # Runs and their children
+
+    def child_ended(self) -> None:
+        """A run that another waits for has ended here."""
+        self._nudge()
+
+    async def tell_parents(self) -> None:
+        """Tell the runs that wait for others whose end nobody has told them yet."""
+        while True:
+            rows = await self._database.statement(_TO_TELL)
+            for row in rows:
+                async with self._database.tenant(row["org_id"]) as conn:
+                    data: JsonObject = {"run": row["id"], "status": row["status"]}
+                    data |= {"output": row["output"], "error": row["error"]}
+                    await self.arrive(conn, row["parent_run"], row["parent_path"], data)
+                    await conn.execute("UPDATE runs SET parent_told = true WHERE id = %s", [row["id"]])
+            if len(rows) < 100:
+                return
+
+    async def cancel_children(self, run: str, path: str) -> None:
+        """The step that waits for them does so no more."""
+        for row in await self._database.statement(_CHILDREN, {"run": run, "path": path}):
+            async with self._database.tenant(row["org_id"]) as conn:
+                await self.cancel(conn, row["id"])

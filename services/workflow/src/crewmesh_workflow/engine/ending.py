@@ -1,0 +1,123 @@
+"""How a run fails or is cancelled: nothing new begins, what runs may end, what was done is undone, a handler is run.
+
+First the effects under way come to their end (at a cancellation they are stopped). Then the compensations of completed
+steps run, the last first, one at a time; one that fails does not keep the others from being tried. Then the workflow's
+failure handler runs, unless the run was cancelled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from crewmesh_contracts.base import JsonObject
+from pydantic import ValidationError
+
+from crewmesh_workflow.engine.frames import Frame
+from crewmesh_workflow.engine.steps import OVER, Cancelled, Failed, Step, StepError
+from crewmesh_workflow.expressions import ExpressionError, compile_template
+from crewmesh_workflow.nodes.base import CompiledEffect
+from crewmesh_workflow.program.model import CompiledGraph, CompiledNode
+
+if TYPE_CHECKING:
+    from crewmesh_workflow.engine.execution import Execution
+
+_NO_OUTPUT = compile_template({})
+UNDO = "!undo"
+HANDLER = "!failure."
+
+
+class Ending:
+    def __init__(self, execution: Execution, end: Failed | Cancelled | None) -> None:
+        self._execution = execution
+        self._end = end
+        # Completed steps that have a compensation, in the order of their ends.
+        self._done: list[tuple[int, Frame, CompiledNode, str]] = []
+        self._tried: set[str] = set()
+        self._handler: Frame | None = None
+        self._over = False
+
+    def stops(self, frame: Frame) -> bool:
+        """Whether nothing new may begin in this frame."""
+        return self._end is not None and not frame.prefix.startswith(HANDLER)
+
+    def begin(self, end: Failed | Cancelled, *, at_once: bool = False) -> None:
+        """The run is going to end so. ``at_once``: without waiting for what is under way."""
+        execution = self._execution
+        if self._end is None:
+            self._end = execution.turn.failing = end
+        for path in [*execution.waiting, *(execution.active if at_once else ())]:
+            if "!" not in path:
+                execution.give_up(path)
+
+    def completed(self, frame: Frame, node: CompiledNode, step: Step) -> None:
+        # What the failure handler does is not undone: it is how the run ends.
+        if node.undo is not None and step.finished is not None and not frame.prefix.startswith(HANDLER):
+            self._done.append((step.finished, frame, node.undo, step.path + UNDO))
+
+    def failed(self, frame: Frame, path: str, error: StepError) -> None:
+        """A step outside of loops failed. A compensation or the handler that fails changes nothing any more."""
+        if frame is self._handler:
+            frame.closed = True
+            self._execution.give_up_inside(HANDLER)
+            self._over = True
+        elif not path.endswith(UNDO):
+            self.begin(Failed(path or None, error))
+
+    def took(self, frame: Frame) -> bool:
+        """Whether the frame that is done was the handler's."""
+        if frame is not self._handler:
+            return False
+        self._over = True
+        return True
+
+    def goes_on(self) -> bool:
+        """Take the next thing that is to be done on the way to the end; false when there is nothing to do right now."""
+        execution = self._execution
+        if self._end is None or execution.turn.end is not None or execution.active or execution.waiting:
+            return False
+        return self._undo_next() or self._handle() or self._finish()
+
+    def _undo_next(self) -> bool:
+        for _, frame, undo, path in sorted(self._done, key=lambda each: each[0], reverse=True):
+            if path not in self._tried:
+                self._tried.add(path)
+                known = self._execution.steps.get(path)
+                if known is None or known.status not in OVER:
+                    self._undo(frame, undo, path, known)
+                return True
+        return False
+
+    def _undo(self, frame: Frame, undo: CompiledNode, path: str, known: Step | None) -> None:
+        """In a frame of its own that sees what the step saw, and its output."""
+        if not isinstance(undo.does, CompiledEffect):
+            raise TypeError(f"the compensation {path} is not an effect")
+        alone = CompiledGraph((undo,), {undo.id: undo}, _NO_OUTPUT)
+        place = Frame(path.removesuffix(undo.id + UNDO), alone, frame.roots, parent=frame)
+        execution = self._execution
+        step = known or Step(path, "running", attempt=1)
+        try:
+            if known is None:
+                execution.begin_effect(place, undo, replace(step, input=undo.does.render(place.scope())), undo.does)
+            else:
+                execution.launch(place, undo, step, undo.does)
+        except ExpressionError as error:
+            execution.record(step.failed(StepError("expression-failed", str(error))))
+        except ValidationError:
+            execution.record(step.failed(StepError("invalid-step-input", "The compensation's input is wrong.")))
+
+    def _handle(self) -> bool:
+        handler = self._execution.program.on_failure
+        if handler is None or self._handler is not None or not isinstance(self._end, Failed):
+            return False
+        error: JsonObject = {"node": self._end.path, **self._end.error.as_json()}
+        execution = self._execution
+        self._handler = Frame(HANDLER, handler, {**execution.main.roots, "error": error}, parent=execution.main)
+        execution.open(self._handler)
+        return True
+
+    def _finish(self) -> bool:
+        if self._handler is None or self._over:
+            self._execution.leave_nothing_begun()
+            self._execution.turn.end = self._end
+        return False

@@ -1,0 +1,470 @@
+"""A run as a pure state machine: from its program and its journal to what is to be done next.
+
+Whoever drives it tells what happened (effects that ended, things that arrived, times that are over) and gets a Turn:
+the steps that changed, the effects to start, the end. There is no I/O in here, the clock is read for waits only, and a
+step that the journal holds is never decided again; so after any crash the same journal leads to the same place, by the
+same code that led there at first.
+
+Nodes are taken when all ways into them are decided (a join may be earlier). Each decision decides the ways out, and so
+on; a graph whose last node is decided is done. Loops live in ``loops``, failing and cancelling in ``ending``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import assert_never
+
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.workflow.nodes.base import ERROR, OUT, EffectNode
+from crewmesh_contracts.workflow.nodes.set_ import SetNode
+from pydantic import ValidationError
+
+from crewmesh_workflow.engine import policy, pretend
+from crewmesh_workflow.engine.ending import Ending
+from crewmesh_workflow.engine.frames import Frame
+from crewmesh_workflow.engine.loops import Loops
+from crewmesh_workflow.engine.remembering import remember_rounds
+from crewmesh_workflow.engine.steps import OVER, Cancelled, End, Failed, Finished, Step, StepError
+from crewmesh_workflow.expressions import ExpressionError
+from crewmesh_workflow.nodes.base import (
+    CompiledEffect,
+    Decided,
+    Decision,
+    Each,
+    Emitted,
+    Meeting,
+    Place,
+    Refused,
+    Repeat,
+    WaitFor,
+    Waiting,
+)
+from crewmesh_workflow.program.model import CompiledNode, Program
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a run is, as far as expressions and nodes can tell."""
+
+    id: str
+    trigger: JsonObject
+    about: JsonObject = field(default_factory=dict[str, JsonValue])
+    test: bool = False
+    samples: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An effect to be done now, or after ``step.retry_in``; for a waiting step, what begins its wait."""
+
+    step: Step
+    node: CompiledNode
+    does: CompiledEffect | Waiting
+
+
+@dataclass(slots=True)
+class Turn:
+    """What became of what happened: to be journalled first, then to be acted on."""
+
+    changed: dict[str, Step] = field(default_factory=dict[str, Step])
+    ready: list[Ready] = field(default_factory=list[Ready])
+    stopped: list[str] = field(default_factory=list[str])
+    emitted: list[Emitted] = field(default_factory=list[Emitted])
+    response: JsonObject | None = None
+    failing: Failed | Cancelled | None = None
+    end: End | None = None
+
+    def followed_by(self, later: Turn) -> Turn:
+        """Both as one."""
+        return Turn(
+            changed={**self.changed, **later.changed},
+            ready=[ready for ready in self.ready if ready.step.path not in later.changed] + later.ready,
+            stopped=self.stopped + later.stopped,
+            emitted=self.emitted + later.emitted,
+            response=self.response or later.response,
+            failing=self.failing or later.failing,
+            end=later.end or self.end,
+        )
+
+
+class Execution:
+    def __init__(
+        self,
+        program: Program,
+        facts: Facts,
+        known: Mapping[str, Step] | None = None,
+        failing: Failed | Cancelled | None = None,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """``known``: the journal's steps. ``failing``: the run was on its way to this end already."""
+        self._now = now
+        self.program = program
+        self.facts = facts
+        self.steps: dict[str, Step] = dict(known or {})
+        # Effects under way and waits, by path, with their places: what can still happen.
+        self.active: dict[str, tuple[Frame, CompiledNode]] = {}
+        self.waiting: dict[str, tuple[Frame, CompiledNode]] = {}
+        self.turn = Turn()
+        self.vars: dict[str, JsonValue] = {}
+        self._var_order: dict[str, int] = {}
+        self._queue: deque[tuple[Frame, CompiledNode]] = deque()
+        self._finished = max((step.finished or 0 for step in self.steps.values()), default=0)
+        self._responded = False
+        self._loops = Loops(self)
+        self._ending = Ending(self, failing)
+        self.main = Frame("", program.main, self._base_roots())
+
+    def _base_roots(self) -> dict[str, JsonValue]:
+        env: JsonObject = dict(self.program.definition.env)
+        return {"trigger": self.facts.trigger, "vars": self.vars, "env": env, "run": self.facts.about}
+
+    # What the driver calls
+
+    def begin(self) -> Turn:
+        """From the journal to where it stands."""
+        self.open(self.main)
+        return self._settle()
+
+    def happened(
+        self,
+        results: Iterable[Step] = (),
+        arrived: Mapping[str, JsonObject] | None = None,
+        overdue: Iterable[str] = (),
+    ) -> Turn:
+        """``results``: effects that ended, were put off, or whose outcome is unknown."""
+        for step in results:
+            self._result(step)
+        for path, data in (arrived or {}).items():
+            self._arrived(path, data)
+        for path in overdue:
+            self._overdue(path)
+        return self._settle()
+
+    def cancel(self) -> Turn:
+        self._ending.begin(Cancelled(), at_once=True)
+        return self._settle()
+
+    def time_out(self, seconds: float) -> Turn:
+        error = StepError("run-timed-out", f"The run took longer than the {seconds:g} seconds its workflow allows.")
+        self._ending.begin(Failed(None, error), at_once=True)
+        return self._settle()
+
+    # Moving on
+
+    def open(self, frame: Frame) -> None:
+        for node in frame.graph.nodes:
+            if not node.incoming:
+                self._reach(frame, node)
+
+    def _reach(self, frame: Frame, node: CompiledNode) -> None:
+        if node.id not in frame.reached:
+            frame.reached.add(node.id)
+            self._queue.append((frame, node))
+
+    def _settle(self) -> Turn:
+        self._drain()
+        while self._loops.go_down() or self._ending.goes_on():
+            self._drain()
+        turn, self.turn = self.turn, Turn()
+        return turn
+
+    def _drain(self) -> None:
+        while self._queue:
+            frame, node = self._queue.popleft()
+            if not frame.closed and node.id not in frame.decided:
+                self._take(frame, node)
+
+    def _take(self, frame: Frame, node: CompiledNode) -> None:
+        path = frame.path(node)
+        known = self.steps.get(path)
+        if known is not None and known.status in OVER:
+            remember_rounds(self, frame, node, known)
+            self.decide(frame, node, known)
+        elif known is not None:
+            self._resume(frame, node, known)
+        elif frame.halts or self._ending.stops(frame):
+            return
+        elif node.incoming and not frame.taken[node.id]:
+            self.decide(frame, node, Step(path, "skipped"))
+        else:
+            self._begin(frame, node, path)
+
+    def _begin(self, frame: Frame, node: CompiledNode, path: str) -> None:
+        step = Step(path, "running", attempt=1)
+        try:
+            match node.does:
+                case Decision():
+                    self.conclude(frame, node, step, node.does.decide(self._place(frame, path)))
+                case Meeting():
+                    self._meet(frame, node, step, node.does)
+                case CompiledEffect():
+                    self.begin_effect(frame, node, replace(step, input=node.does.render(frame.scope())), node.does)
+                case Waiting():
+                    self._begin_wait(frame, node, step, node.does)
+                case Each() | Repeat():
+                    self._loops.begin(frame, node, step)
+                case _:
+                    assert_never(node.does)
+        except ExpressionError as error:
+            self.decide(frame, node, step.failed(StepError("expression-failed", str(error))))
+        except ValidationError as error:
+            self.decide(frame, node, step.failed(StepError("invalid-step-input", first_mistakes(error))))
+
+    def _place(self, frame: Frame, path: str) -> Place:
+        return Place(self.facts.id, path, frame.scope())
+
+    def begin_effect(self, frame: Frame, node: CompiledNode, step: Step, does: CompiledEffect) -> None:
+        """Start it, unless this is a test, or a person has to agree first."""
+        if self.facts.test:
+            self.record(step)
+            self.conclude(frame, node, step, pretend.effect(node, step.path, self.facts.samples))
+            return
+        wait = policy.approval_for(self.program, node, does, step.input or {}, frame)
+        if wait is not None:
+            self.wait(frame, node, replace(step, status="waiting", wait=wait))
+            return
+        self.launch(frame, node, step, does)
+
+    def launch(self, frame: Frame, node: CompiledNode, step: Step, does: CompiledEffect) -> None:
+        self.active[step.path] = (frame, node)
+        self.record(step)
+        self.turn.ready.append(Ready(step, node, does))
+
+    def _begin_wait(self, frame: Frame, node: CompiledNode, step: Step, does: Waiting) -> None:
+        wait = does.render(self._place(frame, step.path))
+        if self.facts.test:
+            self.record(step)
+            self.conclude(
+                frame, node, step, pretend.wait(node, does, step.path, wait, self.facts.samples, self._until(wait))
+            )
+            return
+        wait = self._timed(wait)
+        if wait.kind == "timer" and (wait.seconds or 0) <= 0:
+            self.conclude(frame, node, step, does.over(self._until(wait)))
+            return
+        self.wait(frame, node, replace(step, status="waiting", input=wait.request, wait=wait))
+        if does.begin is not None:
+            self.turn.ready.append(Ready(self.steps[step.path], node, does))
+
+    def _timed(self, wait: WaitFor) -> WaitFor:
+        """A wait until a moment is one for some seconds; that is how the journal keeps it."""
+        until = wait.request.get("until")
+        if wait.seconds is not None or not isinstance(until, str):
+            return wait
+        return replace(wait, seconds=(datetime.fromisoformat(until) - self._now()).total_seconds())
+
+    def _until(self, wait: WaitFor | None) -> str:
+        until = None if wait is None else wait.request.get("until")
+        return until if isinstance(until, str) else self._now().isoformat()
+
+    def wait(self, frame: Frame, node: CompiledNode, step: Step) -> None:
+        self.waiting[step.path] = (frame, node)
+        self.record(step)
+
+    def _resume(self, frame: Frame, node: CompiledNode, step: Step) -> None:
+        """Go on with a step that the journal holds as begun."""
+        if step.status == "waiting":
+            self.waiting[step.path] = (frame, node)
+            if isinstance(node.does, Waiting) and node.does.begin is not None:
+                self.turn.ready.append(Ready(step, node, node.does))
+        elif isinstance(node.does, CompiledEffect):
+            self.active[step.path] = (frame, node)
+            self.turn.ready.append(Ready(step, node, node.does))
+        else:
+            self._loops.begin(frame, node, step)
+
+    # What comes back
+
+    def refuse_wait(self, path: str, error: StepError) -> Turn:
+        """What a waiting step waits for could not be begun."""
+        place = self.waiting.pop(path, None)
+        if place is not None:
+            self.decide(*place, self.steps[path].failed(error))
+        return self._settle()
+
+    def _result(self, step: Step) -> None:
+        place = self.active.pop(step.path, None)
+        if place is None:
+            return  # it was stopped, and its result comes too late to count
+        frame, node = place
+        if step.status == "running" and isinstance(node.does, CompiledEffect):
+            self.launch(frame, node, step, node.does)
+        elif step.status == "waiting":
+            self.wait(frame, node, step)
+        else:
+            self.decide(frame, node, self._unless_handled(node, step))
+
+    def _unless_handled(self, node: CompiledNode, step: Step) -> Step:
+        if step.status != "failed" or step.error is None or not isinstance(node.node, EffectNode):
+            return step
+        if node.node.on_error == "fail" or step.path.endswith("!undo"):
+            return step
+        return step.handled(step.error, (ERROR,) if node.node.on_error == "handle" else (OUT,))
+
+    def _arrived(self, path: str, data: JsonObject) -> None:
+        place = self.waiting.pop(path, None)
+        if place is None:
+            return
+        frame, node = place
+        step = self.steps[path]
+        if isinstance(node.does, CompiledEffect):
+            self._after_people(frame, node, step, node.does, data)
+        elif isinstance(node.does, Waiting):
+            self.conclude(frame, node, step, node.does.arrived(data))
+
+    def _after_people(
+        self, frame: Frame, node: CompiledNode, step: Step, does: CompiledEffect, data: JsonObject
+    ) -> None:
+        """Somebody agreed to an effect or not, or told what became of one whose outcome was unknown."""
+        told = policy.told(step, data)
+        if told.status == "running":
+            self.launch(frame, node, told, does)
+        else:
+            self.decide(frame, node, self._unless_handled(node, told))
+
+    def _overdue(self, path: str) -> None:
+        place = self.waiting.pop(path, None)
+        if place is None:
+            return
+        frame, node = place
+        step = self.steps[path]
+        if isinstance(node.does, Waiting):
+            self.conclude(frame, node, step, node.does.over(self._until(step.wait)))
+        else:
+            error = StepError("approval-expired", "Nobody agreed to this action in time.")
+            self.decide(frame, node, self._unless_handled(node, step.failed(error)))
+
+    # Deciding
+
+    def conclude(self, frame: Frame, node: CompiledNode, step: Step, said: Decided | Refused) -> None:
+        if isinstance(said, Refused):
+            self.decide(frame, node, step.failed(StepError(said.type, said.detail)))
+            return
+        if said.emits is not None:
+            self.turn.emitted.append(said.emits)
+        if said.response is not None and not self._responded:
+            self._responded = True
+            self.turn.response = said.response
+        self.decide(frame, node, step.completed(said.output, said.ports))
+
+    def decide(self, frame: Frame, node: CompiledNode, step: Step) -> None:
+        """The step is over; so are the ways out of it."""
+        if node.id in frame.decided or frame.closed:
+            return
+        if step.finished is None:
+            self._finished += 1
+            step = replace(step, finished=self._finished)
+        frame.decided.add(node.id)
+        frame.reached.add(node.id)
+        self.record(step)
+        if step.status == "completed":
+            self.completed(frame, node, step)
+        if step.status == "failed" and step.error is not None:
+            self.fail(frame, step.path, step.error)
+            return
+        for edge in node.outgoing:
+            frame.undecided[edge.to] -= 1
+            if edge.port in step.ports:
+                frame.taken[edge.to].append(node.id)
+            self._look_at(frame, frame.graph.by_id[edge.to])
+        if frame.done:
+            self._done(frame)
+
+    def completed(self, frame: Frame, node: CompiledNode, step: Step) -> None:
+        frame.outputs[node.id] = step.output
+        self._ending.completed(frame, node, step)
+        if isinstance(node.node, SetNode) and step.output is not None and step.finished is not None:
+            for name, value in step.output.items():
+                if step.finished >= self._var_order.get(name, 0):
+                    self._var_order[name] = step.finished
+                    self.vars[name] = value
+
+    def _look_at(self, frame: Frame, node: CompiledNode) -> None:
+        needed = node.does.needed if isinstance(node.does, Meeting) else None
+        if frame.undecided[node.id] == 0 or (needed is not None and len(frame.taken[node.id]) >= needed):
+            self._reach(frame, node)
+
+    def _meet(self, frame: Frame, node: CompiledNode, step: Step, meeting: Meeting) -> None:
+        arrived = frame.taken[node.id]
+        if meeting.needed is not None and len(arrived) < meeting.needed:
+            detail = f"Only {len(arrived)} of the {meeting.needed} branches that the join needs can arrive."
+            self.decide(frame, node, step.failed(StepError("join-not-reached", detail)))
+            return
+        self.decide(frame, node, step.completed({"arrived": [*arrived]}))
+        for before in node.only_before:
+            self._drop(frame, frame.graph.by_id[before])
+
+    def _drop(self, frame: Frame, node: CompiledNode) -> None:
+        """What only leads to a join that was reached without it is not wanted any more."""
+        if node.id in frame.decided:
+            return
+        path = frame.path(node)
+        known = self.steps.get(path)
+        if known is not None and known.status in OVER:
+            remember_rounds(self, frame, node, known)
+            self.decide(frame, node, known)
+            return
+        self._loops.close(path)
+        self.give_up(path)
+        self.decide(frame, node, Step(path, "skipped") if known is None else self.steps[path].cancelled())
+
+    def give_up(self, path: str) -> None:
+        """End an effect that is under way, or a wait; what it still brings does not count."""
+        place = self.active.pop(path, None)
+        if place is not None:
+            self.turn.stopped.append(path)
+        place = place or self.waiting.pop(path, None)
+        if place is not None:
+            self._finished += 1
+            self.record(replace(self.steps[path].cancelled(), finished=self._finished))
+
+    def give_up_inside(self, prefix: str) -> None:
+        """End everything whose path begins so."""
+        for path in [path for path in (*self.active, *self.waiting) if path.startswith(prefix)]:
+            self.give_up(path)
+
+    def leave_nothing_begun(self) -> None:
+        """The run ends: loops that never came to their end are cancelled."""
+        for step in [step for step in self.steps.values() if step.status not in OVER]:
+            self._finished += 1
+            self.steps[step.path] = self.turn.changed[step.path] = replace(step.cancelled(), finished=self._finished)
+
+    def fail(self, frame: Frame, path: str, error: StepError) -> None:
+        """A step failed and nothing handles it: so does its loop, or the run."""
+        if frame.holder is not None:
+            self._loops.round_failed(frame, error)
+        else:
+            self._ending.failed(frame, path, error)
+
+    def _done(self, frame: Frame) -> None:
+        if frame.holder is None and self._ending.took(frame):
+            return
+        try:
+            output = frame.graph.render_output(frame.scope())
+        except ExpressionError as error:
+            self.fail(frame, frame.holder or "", StepError("expression-failed", f"output: {error}"))
+            return
+        if frame.holder is not None:
+            self._loops.round_done(frame, output)
+        elif not self._ending.stops(frame):
+            self.turn.end = Finished(output)
+
+    def record(self, step: Step) -> None:
+        """Remember the step, and journal it when the journal does not hold it as it now is."""
+        known = self.steps.get(step.path)
+        if known is step:
+            return
+        if not step.number:
+            step = replace(step, number=len(self.steps) + 1 if known is None else known.number)
+        self.steps[step.path] = step
+        self.turn.changed[step.path] = step
+
+
+def first_mistakes(error: ValidationError) -> str:
+    """What is wrong with a rendered request, without repeating the data in it."""
+    mistakes = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in mistakes[:5])

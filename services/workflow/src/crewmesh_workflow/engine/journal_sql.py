@@ -1,0 +1,142 @@
+"""The journal's statements. One statement writes the commits of many runs at once.
+
+Each takes a run's row only if epoch and sequence are still what its worker knows, and writes everything else beside the
+rows it took. All times are the database's.
+"""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+# What follows needs a CTE ``run``: id, org_id, workflow_id, status, and ``before``, the sequence before this commit.
+_STEPS_AND_EVENTS: LiteralString = """
+step AS (
+    INSERT INTO steps (run_id, path, org_id, position, status, attempt, input, output, port, error, retry_at, rounds,
+                       finished, started_at, finished_at)
+    SELECT run.id, s.path, run.org_id, s.number, s.status, s.attempt, s.input, s.output, s.port, s.error,
+           now() + make_interval(secs => s.retry_in), s.rounds, s.finished, now(),
+           CASE WHEN s.finished IS NOT NULL THEN now() END
+    FROM run JOIN jsonb_to_recordset(%(steps)s::jsonb)
+         AS s(run text, path text, number int, status text, attempt int, input jsonb, output jsonb, port text,
+              error jsonb, retry_in float8, rounds int, finished int) ON s.run = run.id
+    ON CONFLICT (run_id, path) DO UPDATE SET
+        status = excluded.status, attempt = excluded.attempt, input = coalesce(excluded.input, steps.input),
+        output = excluded.output, port = excluded.port, error = excluded.error, retry_at = excluded.retry_at,
+        rounds = excluded.rounds, finished = excluded.finished, finished_at = excluded.finished_at
+), event AS (
+    INSERT INTO run_events (run_id, seq, org_id, type, data, at)
+    SELECT run.id, run.before + e.n, run.org_id, e.type, e.data, now()
+    FROM run JOIN jsonb_to_recordset(%(events)s::jsonb) AS e(run text, n int, type text, data jsonb) ON e.run = run.id
+)
+"""
+_OUTSIDE: LiteralString = """
+, told AS (
+    INSERT INTO outbox (org_id, topic, event)
+    SELECT run.org_id, o.topic, o.event
+    FROM run JOIN jsonb_to_recordset(%(outbox)s::jsonb) AS o(run text, topic text, event text) ON o.run = run.id
+), wait AS (
+    INSERT INTO waits (run_id, path, org_id, id, kind, request, event_type, event_key, until, escalate_at)
+    SELECT run.id, w.path, run.org_id, w.id, w.kind, w.request, w.event_type, w.event_key,
+           now() + make_interval(secs => w.seconds), now() + make_interval(secs => w.escalate_seconds)
+    FROM run JOIN jsonb_to_recordset(%(waits)s::jsonb)
+         AS w(run text, path text, id text, kind text, request jsonb, event_type text, event_key text, seconds float8,
+              escalate_seconds float8) ON w.run = run.id
+    ON CONFLICT (run_id, path) DO UPDATE SET
+        id = excluded.id, kind = excluded.kind, status = 'open', request = excluded.request, until = excluded.until,
+        escalate_at = excluded.escalate_at, created_at = now(), verdict = NULL, decided_at = NULL, announced = false
+), closed AS (
+    UPDATE waits SET status = 'closed'
+    FROM run JOIN jsonb_to_recordset(%(closed)s::jsonb) AS c(run text, path text) ON c.run = run.id
+    WHERE waits.run_id = run.id AND waits.path = c.path
+), ended AS (
+    INSERT INTO ended_runs (run_id, trigger_id, org_id)
+    SELECT run.id, t.id, run.org_id FROM run
+    JOIN triggers t ON t.org_id = run.org_id AND t.target = run.workflow_id AND t.enabled
+    WHERE run.status IN ('completed', 'failed', 'cancelled') AND t.config -> 'statuses' ? run.status
+    ON CONFLICT DO NOTHING
+)
+"""
+_TAKE_ROWS: LiteralString = """
+WITH given AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(runs)s::jsonb)
+        AS g(run text, epoch int, seq int, count int, status text, due_in float8, lease float8, new_driver int,
+             arrivals int, output jsonb, error jsonb, failure jsonb, response jsonb, keep_days int)
+), run AS (
+    UPDATE runs r SET
+        seq = r.seq + g.count,
+        status = CASE WHEN g.status = 'waiting' AND (r.arrivals <> g.arrivals OR r.asked IS NOT NULL) THEN 'running'
+                      ELSE g.status END,
+        due_at = CASE WHEN g.status = 'running' THEN r.due_at
+                      WHEN g.status <> 'waiting' THEN NULL
+                      WHEN r.arrivals <> g.arrivals OR r.asked IS NOT NULL THEN now() + make_interval(secs => g.lease)
+                      ELSE now() + make_interval(secs => g.due_in) END,
+        scheduled = r.scheduled + g.new_driver,
+        driver = CASE WHEN g.new_driver = 1 THEN r.scheduled + 1 ELSE r.driver END,
+        asked = CASE WHEN g.status IN ('running', 'waiting') THEN r.asked END,
+        output = coalesce(g.output, r.output), error = coalesce(g.error, r.error),
+        failure = coalesce(g.failure, r.failure), response = coalesce(r.response, g.response),
+        finished_at = CASE WHEN g.status IN ('completed', 'failed', 'cancelled') THEN now() END,
+        keep_until = CASE WHEN g.status IN ('completed', 'failed', 'cancelled')
+                          THEN now() + make_interval(days => g.keep_days) END
+    FROM given g
+    WHERE r.id = g.run AND r.epoch = g.epoch AND r.seq = g.seq AND r.status = 'running'
+    RETURNING r.id, r.org_id, r.workflow_id, r.status, r.asked, r.arrivals, r.driver, g.seq AS before
+),"""
+_GIVE: LiteralString = "SELECT id, status, asked, arrivals, driver FROM run"
+
+COMMIT = _TAKE_ROWS + _STEPS_AND_EVENTS + _GIVE
+# Also for runs that end, wait, or tell something outside.
+COMMIT_ALL = _TAKE_ROWS + _STEPS_AND_EVENTS + _OUTSIDE + _GIVE
+
+# The claim on the occurrence comes first, so that a second delivery, even in parallel, starts nothing.
+START: LiteralString = (
+    """
+WITH claimed AS (
+    INSERT INTO event_starts (org_id, event_key, workflow_id, run_id)
+    SELECT %(org)s, %(event_key)s, %(workflow)s, %(run)s WHERE %(event_key)s::text IS NOT NULL
+    ON CONFLICT DO NOTHING RETURNING run_id
+), run AS (
+    INSERT INTO runs (id, org_id, workflow_id, workflow_version, status, trigger, output, error, failure, response,
+                      epoch, due_at, seq, traceparent, finished_at, keep_until, priority, test, samples, origin,
+                      started_by, source_run, parent_run, parent_path, created_at, deadline_at)
+    SELECT %(run)s, %(org)s, %(workflow)s, %(version)s, %(status)s, %(trigger)s::jsonb, %(output)s::jsonb,
+           %(error)s::jsonb, %(failure)s::jsonb, %(response)s::jsonb, 1,
+           CASE WHEN %(status)s = 'running' THEN now() + make_interval(secs => %(due_in)s) END,
+           %(count)s, %(traceparent)s,
+           CASE WHEN %(status)s IN ('completed', 'failed', 'cancelled') THEN now() END,
+           CASE WHEN %(status)s IN ('completed', 'failed', 'cancelled')
+                THEN now() + make_interval(days => %(keep_days)s) END,
+           %(priority)s, %(test)s, %(samples)s::jsonb, %(origin)s, %(started_by)s, %(source_run)s, %(parent_run)s,
+           %(parent_path)s, %(started_at)s::timestamptz, now() + make_interval(secs => %(timeout)s)
+    WHERE %(event_key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
+    RETURNING id, org_id, workflow_id, status, 0 AS before
+),"""
+    + _STEPS_AND_EVENTS
+    + _OUTSIDE
+    + "SELECT id FROM run"
+)
+STARTED_BEFORE = (
+    "SELECT run_id FROM event_starts"
+    " WHERE org_id = %(org)s AND event_key = %(event_key)s AND workflow_id = %(workflow)s"
+)
+
+# A driver may take the run when it had it last, or when nobody took it since the driver was asked for.
+ACQUIRE = """
+UPDATE runs SET epoch = epoch + 1, driver = %(driver)s, status = 'running',
+    due_at = now() + make_interval(secs => %(lease)s)
+WHERE id = %(run)s AND (driver = %(driver)s OR epoch = %(epoch)s) AND status IN ('running', 'waiting')
+RETURNING id, org_id, workflow_id, workflow_version, trigger, traceparent, epoch, seq, created_at, test, samples,
+    arrivals, failure, asked, parent_run, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left
+"""
+STEPS = """
+SELECT s.path, s.position, s.status, s.attempt, s.input, s.output, s.port, s.error, s.rounds, s.finished,
+    extract(epoch FROM s.retry_at - clock_timestamp())::float8 AS retry_in,
+    w.id AS wait_id, w.kind AS wait_kind, w.request AS wait_request, w.event_type, w.event_key,
+    extract(epoch FROM w.until - clock_timestamp())::float8 AS wait_seconds
+FROM steps s LEFT JOIN waits w ON w.run_id = s.run_id AND w.path = s.path AND s.status = 'waiting'
+WHERE s.run_id = %s ORDER BY s.position
+"""
+ARRIVED = """
+SELECT a.path, a.data FROM arrivals a JOIN waits w ON w.id = a.wait_id
+WHERE a.run_id = %s AND w.status = 'open'
+"""

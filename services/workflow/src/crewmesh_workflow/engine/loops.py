@@ -1,0 +1,157 @@
+"""Loops of an execution: a frame for every round, opened as far as the loop may go at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
+
+from crewmesh_contracts.base import JsonObject, JsonValue
+
+from crewmesh_workflow.engine.frames import Frame
+from crewmesh_workflow.engine.steps import Step, StepError
+from crewmesh_workflow.expressions import ExpressionError
+from crewmesh_workflow.nodes.base import Each, Repeat
+from crewmesh_workflow.program.model import CompiledGraph, CompiledNode
+
+if TYPE_CHECKING:
+    from crewmesh_workflow.engine.execution import Execution
+
+
+@dataclass(slots=True)
+class _Loop:
+    """A loop that has begun. ``open`` holds the rounds that are being worked on."""
+
+    frame: Frame
+    node: CompiledNode
+    path: str
+    items: list[JsonValue] = field(default_factory=list[JsonValue])
+    outputs: list[JsonValue] = field(default_factory=list[JsonValue])
+    errors: list[JsonObject] = field(default_factory=list[JsonObject])
+    next: int = 0
+    open: dict[int, Frame] = field(default_factory=dict[int, Frame])
+    known_rounds: int = 0
+    last: JsonValue = None
+    failure: StepError | None = None
+
+
+class Loops:
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        self._loops: dict[str, _Loop] = {}
+
+    def begin(self, frame: Frame, node: CompiledNode, step: Step) -> None:
+        """Begin a loop, or go on with one that the journal holds as begun."""
+        loop = _Loop(frame, node, step.path, known_rounds=step.rounds)
+        does = node.does
+        if isinstance(does, Each):
+            if step.input is None:
+                step = replace(step, input={"items": does.items(frame.scope())})
+            loop.items = cast("list[JsonValue]", (step.input or {})["items"])
+            loop.outputs = [None] * len(loop.items)
+        self._loops[step.path] = loop
+        self._execution.record(step)
+        self._go_on(loop)
+
+    def close(self, holder: str) -> None:
+        """Nothing that its rounds still bring counts."""
+        loop = self._loops.pop(holder, None)
+        if loop is not None:
+            self._close_rounds(loop)
+
+    def round_done(self, round_: Frame, output: JsonObject) -> None:
+        loop = self._loops.get(round_.holder or "")
+        if loop is None or loop.open.pop(round_.index, None) is None:
+            return
+        loop.last = output
+        if isinstance(loop.node.does, Each):
+            loop.outputs[round_.index] = output
+        self._go_on(loop)
+
+    def round_failed(self, round_: Frame, error: StepError) -> None:
+        loop = self._loops.get(round_.holder or "")
+        if loop is None or loop.open.pop(round_.index, None) is None:
+            return
+        self._close(loop, round_)
+        if isinstance(loop.node.does, Each) and loop.node.does.keep_going:
+            loop.errors.append({"index": round_.index, **error.as_json()})
+            self._go_on(loop)
+            return
+        loop.failure = loop.failure or error
+        for other in loop.open.values():
+            other.halted = True
+
+    def go_down(self) -> bool:
+        """Fail the loops of which a round failed, when nothing is under way in their other rounds."""
+        execution = self._execution
+        for loop in [loop for loop in self._loops.values() if loop.failure is not None]:
+            inside = loop.path + "["
+            for path in [path for path in execution.waiting if path.startswith(inside)]:
+                execution.give_up(path)
+            if loop.failure is not None and not any(path.startswith(inside) for path in execution.active):
+                self._close_rounds(loop)
+                self._end(loop, self._step(loop).failed(loop.failure))
+                return True
+        return False
+
+    def _go_on(self, loop: _Loop) -> None:
+        if loop.failure is not None:
+            return
+        does = loop.node.does
+        if isinstance(does, Each):
+            while loop.next < len(loop.items) and len(loop.open) < does.concurrency:
+                index, loop.next = loop.next, loop.next + 1
+                self._open(loop, does.body, index, {"item": loop.items[index], "index": index})
+            if not loop.open:
+                errors = sorted(loop.errors, key=lambda error: cast(int, error["index"]))
+                output: JsonObject = {"items": loop.outputs, "errors": [*errors], "count": len(loop.items)}
+                self._end(loop, self._step(loop).completed(output))
+        elif isinstance(does, Repeat):
+            self._next_round(loop, does)
+
+    def _next_round(self, loop: _Loop, does: Repeat) -> None:
+        """The condition is asked once for every round; that a round was begun is in the journal."""
+        index = loop.next
+        about: JsonObject = {"index": index, "last": loop.last}
+        if index >= loop.known_rounds:
+            try:
+                goes_on = does.condition.evaluate(loop.frame.scope(**about))
+            except ExpressionError as error:
+                self._end(loop, self._step(loop).failed(StepError("expression-failed", str(error))))
+                return
+            if not goes_on:
+                output: JsonObject = {"iterations": index, "last": loop.last}
+                self._end(loop, self._step(loop).completed(output))
+                return
+            if index >= does.most:
+                detail = f"The condition is still true after {does.most} rounds, which is max_iterations."
+                self._end(loop, self._step(loop).failed(StepError("too-many-iterations", detail)))
+                return
+            self._execution.record(replace(self._step(loop), rounds=index + 1))
+        loop.next = index + 1
+        self._open(loop, does.body, index, about)
+
+    def _open(self, loop: _Loop, body: CompiledGraph, index: int, about: JsonObject) -> None:
+        prefix = f"{loop.path}[{index}]."
+        roots = {**loop.frame.roots, **about}
+        round_ = loop.open[index] = Frame(prefix, body, roots, parent=loop.frame, holder=loop.path, index=index)
+        self._execution.open(round_)
+
+    def _end(self, loop: _Loop, step: Step) -> None:
+        self._loops.pop(loop.path, None)
+        self._execution.decide(loop.frame, loop.node, step)
+
+    def _step(self, loop: _Loop) -> Step:
+        return self._execution.steps[loop.path]
+
+    def _close_rounds(self, loop: _Loop) -> None:
+        for round_ in list(loop.open.values()):
+            self._close(loop, round_)
+        loop.open.clear()
+
+    def _close(self, loop: _Loop, round_: Frame) -> None:
+        round_.closed = True
+        self._execution.give_up_inside(round_.prefix)
+        for path in [path for path in self._loops if path.startswith(round_.prefix)]:
+            inner = self._loops.pop(path)
+            for deeper in inner.open.values():
+                deeper.closed = True

@@ -1,0 +1,85 @@
+"""When a person has to agree to an effect first, and what a person's word does to a step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.workflow.nodes.base import EffectNode
+from crewmesh_contracts.workflow.settings import ApprovalRule
+
+from crewmesh_workflow.engine.frames import Frame
+from crewmesh_workflow.engine.steps import Step, StepError
+from crewmesh_workflow.nodes.base import CompiledEffect, WaitFor
+from crewmesh_workflow.program.model import CompiledNode, Program
+
+_ANYBODY = ApprovalRule()
+
+
+def approval_for(
+    program: Program, node: CompiledNode, does: CompiledEffect, input_: JsonObject, frame: Frame
+) -> WaitFor | None:
+    """What is to be waited for before the effect may be done; nothing, when it may be done now."""
+    rule = _rule(program, node, does, input_, frame)
+    if rule is None:
+        return None
+    request: JsonObject = {
+        "title": f"May {node.node.name or node.id} be done?",
+        "node": node.id,
+        "kind": _kind(node),
+        "input": input_,
+        "assignees": [*rule.assignees],
+        "quorum": rule.quorum,
+    }
+    return WaitFor("approval", request, seconds=rule.expires_seconds)
+
+
+def _rule(
+    program: Program, node: CompiledNode, does: CompiledEffect, input_: JsonObject, frame: Frame
+) -> ApprovalRule | None:
+    if not isinstance(node.node, EffectNode) or node.node.approval == "never":
+        return None
+    settings = program.definition.settings
+    if settings.mode == "autonomous" and node.node.approval == "policy":
+        return None
+    if does.reaches_world or node.node.approval == "always":
+        about: JsonObject = {"id": node.id, "kind": _kind(node), "name": node.node.name}
+        scope = frame.scope(node=about, input=input_)
+        for compiled in program.rules:
+            if compiled.when.evaluate(scope):
+                return settings.approval_rules[compiled.number]
+        if settings.mode == "human_in_the_loop" or node.node.approval == "always":
+            return _ANYBODY
+    return None
+
+
+def told(step: Step, data: JsonObject) -> Step:
+    """The step after people decided: to be done now, done, or failed."""
+    if step.wait is not None and step.wait.kind == "outcome":
+        return _outcome(step, data)
+    if data.get("approved") is True:
+        edited = data.get("data")
+        input_ = edited if isinstance(edited, dict) else step.input
+        return replace(step, status="running", input=input_, wait=None, wait_id=None)
+    return step.failed(StepError("approval-rejected", "Somebody decided that this action must not be done."))
+
+
+def _outcome(step: Step, data: JsonObject) -> Step:
+    if data.get("fail") is True:
+        return step.failed(
+            StepError("outcome-unknown", "Nobody knows whether the action took effect; it was given up.")
+        )
+    if data.get("happened") is True:
+        output = data.get("output")
+        return step.completed(output if isinstance(output, dict) else {})
+    return not_happened(step)
+
+
+def not_happened(step: Step) -> Step:
+    """It is known now that the attempt had no effect: the next one is another request, under a key of its own."""
+    return replace(step.again(step.error, 0.0), rounds=step.rounds + 1, wait=None, wait_id=None)
+
+
+def _kind(node: CompiledNode) -> str:
+    kind: object = getattr(node.node, "kind", "")
+    return str(kind)

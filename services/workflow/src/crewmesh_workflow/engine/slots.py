@@ -1,0 +1,75 @@
+"""How many runs this replica advances at a time, and whose turn it is when there are more.
+
+Organizations take turns; among the runs of one, the higher priority goes first, then the older. A run that waits here
+is started and its lease is kept, so that nothing is asked of Dapr only because there is a rush.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from itertools import count
+
+from crewmesh_workflow.engine import metrics
+
+_Entry = tuple[int, int, asyncio.Future[None]]
+
+
+class Slots:
+    def __init__(self, limit: int, *, queue: int) -> None:
+        self._free = self._limit = limit
+        self._queue_limit = queue
+        self._queued = 0
+        self._queues: dict[str, list[_Entry]] = {}
+        self._numbers = count()
+
+    @property
+    def free(self) -> int:
+        return self._free
+
+    def room(self) -> bool:
+        """Whether another run may come here. With a limit of 0 there never is."""
+        return self._limit > 0 and (self._free > 0 or self._queued < self._queue_limit)
+
+    @asynccontextmanager
+    async def slot(self, organization: str, *, priority: int = 5) -> AsyncGenerator[None]:
+        """Advance a run in the block, when its turn has come."""
+        await self._take(organization, priority)
+        metrics.INLINE_IN_USE.inc()
+        try:
+            yield
+        finally:
+            metrics.INLINE_IN_USE.dec()
+            self._pass_on()
+
+    async def _take(self, organization: str, priority: int) -> None:
+        if self._free > 0:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue = self._queues.setdefault(organization, [])
+        heapq.heappush(queue, (-priority, next(self._numbers), turn))
+        self._queued += 1
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()  # its turn came while it was cancelled
+            raise
+
+    def _pass_on(self) -> None:
+        """The slot goes to the next organization's next run, or is free."""
+        while self._queues:
+            organization, queue = next(iter(self._queues.items()))
+            _, _, turn = heapq.heappop(queue)
+            self._queued -= 1
+            # To the end of the round, or out of it.
+            del self._queues[organization]
+            if queue:
+                self._queues[organization] = queue
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1

@@ -1,0 +1,89 @@
+"""What the journal knows of a run: its steps, and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.workflow.nodes.base import OUT
+
+from crewmesh_workflow.nodes.base import WaitFor
+
+StepStatus = Literal["running", "waiting", "completed", "skipped", "failed", "cancelled"]
+OVER: frozenset[StepStatus] = frozenset({"completed", "skipped", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class StepError:
+    """Why a step or a run failed: the slug of a problem, and the sentence that goes with it."""
+
+    type: str
+    detail: str
+
+    def as_json(self) -> JsonObject:
+        return {"type": self.type, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node at one place of a run.
+
+    ``finished`` orders the ends of steps. ``rounds``: how many rounds of a loop were begun; of an effect, how many of
+    its attempts are known not to have happened after it was unknown. ``retry_in``, and the seconds of ``wait``, are
+    seconds from the moment the journal was read or written.
+    """
+
+    path: str
+    status: StepStatus
+    attempt: int = 0
+    # In the order in which steps were first heard of.
+    number: int = 0
+    input: JsonObject | None = None
+    output: JsonObject | None = None
+    ports: tuple[str, ...] = ()
+    error: StepError | None = None
+    retry_in: float | None = None
+    rounds: int = 0
+    finished: int | None = None
+    wait: WaitFor | None = None
+    wait_id: str | None = None
+
+    def completed(self, output: JsonObject, ports: tuple[str, ...] = (OUT,)) -> Step:
+        return replace(
+            self, status="completed", output=output, ports=ports, error=None, retry_in=None, wait=None, wait_id=None
+        )
+
+    def handled(self, error: StepError, ports: tuple[str, ...]) -> Step:
+        """It failed, and the definition says how to go on; the error stays to be seen."""
+        return replace(self.completed({"error": error.as_json()}, ports), error=error)
+
+    def again(self, error: StepError | None, seconds: float) -> Step:
+        return replace(self, status="running", attempt=self.attempt + 1, error=error, retry_in=seconds)
+
+    def failed(self, error: StepError) -> Step:
+        return replace(self, status="failed", error=error, retry_in=None, wait=None, wait_id=None)
+
+    def cancelled(self) -> Step:
+        return replace(self, status="cancelled", retry_in=None, wait=None, wait_id=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    output: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """``path``: the step that failed; none when it was none."""
+
+    path: str | None
+    error: StepError
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody asked for it."""
+
+
+End: TypeAlias = Finished | Failed | Cancelled

@@ -1,0 +1,330 @@
+"""A run in hand: its effects are done, what becomes of them is journalled, what follows is begun.
+
+Every turn is committed before its effects begin, and what they bring is committed with what follows from it. Effects of
+one run go side by side; the commits of a run go one after another. When nothing is under way any more the run has
+ended, or it rests: until a moment, until something arrives, or until it is resumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+
+from crewmesh_contracts.workflow.nodes.base import EffectNode
+from crewmesh_kit.errors import Problem
+from crewmesh_kit.logs import get_logger
+
+from crewmesh_workflow.engine import metrics
+from crewmesh_workflow.engine.commits import Ack, Commit, JournalEvent, LeaseLostError, Rest, Run
+from crewmesh_workflow.engine.effects import Reach, StepContext, perform
+from crewmesh_workflow.engine.ends import Ends
+from crewmesh_workflow.engine.execution import Execution, Ready, Turn
+from crewmesh_workflow.engine.journal import Journal
+from crewmesh_workflow.engine.leases import Lease, Leases
+from crewmesh_workflow.engine.outcome import Done, Sleep, wake_event
+from crewmesh_workflow.engine.places import node_at
+from crewmesh_workflow.engine.steps import Step, StepError
+from crewmesh_workflow.engine.turns import commit_of, name_waits
+from crewmesh_workflow.nodes.base import CompiledEffect, Waiting
+
+# A wait up to this long is slept here; a longer one gives the run away.
+LONGEST_NAP_SECONDS = 2.0
+# A driver that sleeps must have woken up this long after its time, or the watchdog takes the run.
+_OVERSLEEP_SECONDS = 30.0
+# So many effects of one run are under way at a time.
+_MOST_EFFECTS = 64
+_BEGIN_ATTEMPTS = 5
+_STOP_SECONDS = 5.0
+_NODE_SECONDS = 60.0
+_NEVER = float("inf")
+
+Spawn = Callable[[str, Coroutine[object, object, object]], asyncio.Task[object]]
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What all workers share."""
+
+    journal: Journal
+    leases: Leases
+    reach: Reach
+    ends: Ends
+    spawn: Spawn
+    cancel_children: Callable[[str, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """What a waiting step waits for could not be begun."""
+
+    path: str
+    error: StepError
+
+
+class Worker:
+    def __init__(self, desk: Desk, run: Run, execution: Execution, lease: Lease, *, inline: bool) -> None:
+        """``inline``: no driver watches over the run, so that one must be asked for when it has to rest."""
+        self.run = run
+        self._desk = desk
+        self._execution = execution
+        self._lease = lease
+        self._inline = inline
+        # The driver that watches over the run when it rests.
+        self.driver = 0
+        self._asked: str | None = None
+        self._cancelled = False
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._queue: deque[Ready] = deque()
+        # What is to be begun later, and the ends of waits, by the clock of this process.
+        self._later: dict[str, tuple[float, Ready]] = {}
+        self._until: dict[str, float] = {}
+        self._deadline = None if run.left is None else time.monotonic() + run.left
+        self._results: asyncio.Queue[Step | _Refused | None] = asyncio.Queue()
+        lease.changed = lambda: self._results.put_nowait(None)
+
+    async def go(self, turn: Turn) -> Done | Sleep:
+        """From this turn on, which is not journalled yet, as far as it goes."""
+        for path in self._execution.waiting:
+            self._note_wait(self._execution.steps[path])
+        try:
+            while True:
+                await self._write(turn)
+                if turn.end is not None:
+                    return Done()
+                self._act(turn)
+                following = await self._next()
+                if not isinstance(following, Turn):
+                    return following
+                turn = following
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+
+    async def resume_after(self, turn: Turn) -> Done | Sleep:
+        """The same for a turn that was journalled with the start of the run."""
+        for step in turn.changed.values():
+            self._note_wait(step)
+        self._act(turn)
+        try:
+            following = await self._next()
+        except BaseException:
+            for task in self._tasks.values():
+                task.cancel()
+            raise
+        return await self.go(following) if isinstance(following, Turn) else following
+
+    # Writing
+
+    async def _write(self, turn: Turn) -> None:
+        waited = frozenset(self._until)
+        name_waits(turn, self._execution.steps)
+        commit = commit_of(self._execution.program, turn, waited)
+        for step in turn.changed.values():
+            self._note_wait(step)
+        if not commit.empty:
+            await self._commit(commit)
+        for path in commit.closed:
+            step = turn.changed[path]
+            if step.status == "cancelled" and isinstance(step.input, dict) and "workflow" in step.input:
+                self._desk.spawn(f"stop children of {self.run.id}/{path}", self._cancel_children(path))
+
+    async def _cancel_children(self, path: str) -> None:
+        await self._desk.cancel_children(self.run.id, path)
+
+    async def _commit(self, commit: Commit) -> Ack:
+        keep_days = self._execution.program.definition.settings.retention_days
+        ack = await self._desk.journal.commit(self.run, commit, keep_days=keep_days)
+        self.run = ack.run
+        self._asked = ack.asked
+        self._lease.asked, self._lease.arrivals = ack.asked, ack.arrivals
+        await self._desk.ends.moved(self.run, commit)
+        return ack
+
+    def _note_wait(self, step: Step) -> None:
+        if step.status != "waiting" or step.wait is None:
+            self._until.pop(step.path, None)
+        elif step.path not in self._until:
+            seconds = step.wait.seconds
+            self._until[step.path] = _NEVER if seconds is None else time.monotonic() + seconds
+
+    # Acting
+
+    def _act(self, turn: Turn) -> None:
+        for path in turn.stopped:
+            self._stop(path)
+        for ready in turn.ready:
+            pause = ready.step.retry_in or 0.0
+            if pause > LONGEST_NAP_SECONDS:
+                self._later[ready.step.path] = (time.monotonic() + pause, ready)
+            else:
+                self._queue.append(ready)
+        self._begin_queued()
+
+    def _begin_queued(self) -> None:
+        while self._queue and len(self._tasks) < _MOST_EFFECTS and not self._paused:
+            ready = self._queue.popleft()
+            path = ready.step.path
+            if path in self._execution.active or path in self._execution.waiting:
+                self._tasks[path] = asyncio.create_task(self._do(ready), name=f"step {path}")
+
+    async def _do(self, ready: Ready) -> None:
+        path = ready.step.path
+        try:
+            result = await (self._effect(ready) if isinstance(ready.does, CompiledEffect) else self._begin_wait(ready))
+        except LeaseLostError:
+            self._results.put_nowait(None)
+            return
+        finally:
+            if self._tasks.get(path) is asyncio.current_task():
+                del self._tasks[path]
+        self._results.put_nowait(result)
+
+    async def _effect(self, ready: Ready) -> Step:
+        does, node, step = ready.does, ready.node.node, ready.step
+        if not isinstance(does, CompiledEffect) or not isinstance(node, EffectNode):
+            raise TypeError(f"step {step.path} has no effect")
+        if step.retry_in:
+            metrics.RETRIES.labels(str(getattr(node, "kind", ""))).inc()
+            await asyncio.sleep(step.retry_in)
+            step = replace(step, retry_in=None)
+        return await perform(self._desk.reach, self.run, node, does, step, self._lease)
+
+    async def _begin_wait(self, ready: Ready) -> _Refused | None:
+        does, step = ready.does, ready.step
+        if not isinstance(does, Waiting) or does.begin is None:
+            raise TypeError(f"step {step.path} has nothing to begin")
+        context = StepContext(self._desk.reach, self.run, step, _NODE_SECONDS)
+        for attempt in range(_BEGIN_ATTEMPTS):
+            try:
+                await does.begin(step.input or {}, context)
+            except Problem as problem:
+                log.info("a wait could not be begun", path=step.path, error=problem.detail)
+                if not problem.retryable or attempt == _BEGIN_ATTEMPTS - 1:
+                    return _Refused(step.path, StepError(problem.slug, problem.detail))
+                await asyncio.sleep(0.2 * 2**attempt)
+            else:
+                return None
+        return None
+
+    def _stop(self, path: str) -> None:
+        """End an effect that is under way; where it is done elsewhere, say so there."""
+        self._later.pop(path, None)
+        task = self._tasks.pop(path, None)
+        if task is None:
+            return
+        task.cancel()
+        node = node_at(self._execution.program, path)
+        if node is not None and isinstance(node.does, CompiledEffect) and node.does.stop is not None:
+            context = StepContext(self._desk.reach, self.run, self._execution.steps[path], _STOP_SECONDS)
+            self._desk.spawn(f"stop {context.key}", _quietly(node.does, context))
+
+    # Going on
+
+    async def _next(self) -> Turn | Done | Sleep:
+        while True:
+            self._lease.check()
+            turn = self._asked_for() or await self._arrived() or await self._rest_or_results()
+            if turn is not None:
+                return turn
+
+    def _asked_for(self) -> Turn | None:
+        self._asked = self._lease.asked
+        if self._asked == "cancel" and not self._cancelled:
+            self._cancelled = True
+            return self._execution.cancel()
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self._deadline = None
+            return self._execution.time_out(self._execution.program.definition.settings.timeout_seconds or 0)
+        return None
+
+    async def _arrived(self) -> Turn | None:
+        if self._lease.arrivals == self.run.arrivals:
+            return None
+        seen = self._lease.arrivals
+        arrived = await self._desk.journal.arrived(self.run.id)
+        self.run = replace(self.run, arrivals=seen)
+        return self._execution.happened(arrived=arrived)
+
+    async def _rest_or_results(self) -> Turn | Done | Sleep | None:
+        """Nothing when all has to be looked at again."""
+        seconds = self._seconds_left()
+        if self._idle and (self._paused or seconds is None or seconds > LONGEST_NAP_SECONDS):
+            return await self._rest(seconds)
+        results = await self._wait_for_results(seconds)
+        for refused in [each for each in results if isinstance(each, _Refused)]:
+            return self._execution.refuse_wait(refused.path, refused.error)
+        steps = [each for each in results if isinstance(each, Step)]
+        overdue = self._overdue()
+        self._begin_queued()
+        return self._execution.happened(steps, overdue=overdue) if steps or overdue else None
+
+    @property
+    def _paused(self) -> bool:
+        return self._asked == "pause"
+
+    @property
+    def _idle(self) -> bool:
+        return not self._tasks and self._results.empty() and (self._paused or not self._queue)
+
+    async def _wait_for_results(self, seconds: float | None) -> list[Step | _Refused | None]:
+        results: list[Step | _Refused | None] = []
+        try:
+            async with asyncio.timeout(seconds):
+                results.append(await self._results.get())
+        except TimeoutError:
+            return results
+        while not self._results.empty() and not isinstance(results[-1], _Refused):
+            results.append(self._results.get_nowait())
+        return results
+
+    def _seconds_left(self) -> float | None:
+        """Until the next thing that the clock brings."""
+        times = [*self._until.values(), *(at for at, _ in self._later.values())]
+        if self._deadline is not None:
+            times.append(self._deadline)
+        earliest = min(times, default=_NEVER)
+        return None if earliest == _NEVER else max(earliest - time.monotonic(), 0.0)
+
+    def _overdue(self) -> list[str]:
+        """The waits whose time is over. Effects whose pause is over are queued."""
+        now = time.monotonic()
+        for path, (at, ready) in list(self._later.items()):
+            if at <= now:
+                del self._later[path]
+                self._queue.append(replace(ready, step=replace(ready.step, retry_in=None)))
+        return [path for path, at in self._until.items() if at <= now and path in self._execution.waiting]
+
+    async def _rest(self, seconds: float | None) -> Done | Sleep | None:
+        """Give the run away; nothing when something came in between."""
+        if self._paused:
+            rest, event = Rest(paused=True), JournalEvent("run.paused", {})
+        elif seconds is None and not self._execution.waiting:
+            raise RuntimeError(f"run {self.run.id} neither ends nor waits for anything")
+        else:
+            due_in = None if seconds is None else seconds + _OVERSLEEP_SECONDS
+            rest = Rest(due_in, to_new_driver=self._inline)
+            event = JournalEvent("run.waiting", {"seconds": None if seconds is None else round(seconds, 3)})
+        self._desk.leases.let_go(self._lease)
+        ack = await self._commit(Commit(events=[event], rest=rest))
+        if not ack.rests:
+            self._desk.leases.keep(self._lease)
+            return None
+        self.driver = ack.driver
+        return Done() if rest.paused else Sleep(seconds=seconds, event=wake_event(self.run.epoch))
+
+
+async def _quietly(does: CompiledEffect, context: StepContext) -> None:
+    """Saying that something is not wanted any more must not hold up anything."""
+    if does.stop is None:
+        return
+    try:
+        await does.stop(context)
+    except Problem as problem:
+        log.warning(
+            "an effect that is not wanted any more could not be stopped", key=context.key, reason=problem.detail
+        )
