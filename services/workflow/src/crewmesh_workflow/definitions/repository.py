@@ -1,58 +1,198 @@
-"""SQL of definitions and their triggers."""
+"""SQL of workflows and their drafts."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow import Definition
 from crewmesh_kit.ids import new_id
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, class_row
+from psycopg.types.json import Jsonb
 
-from crewmesh_workflow.definitions.schemas import Workflow, WorkflowSummary
+from crewmesh_workflow.definitions import publishing
+from crewmesh_workflow.definitions.normal import same
+from crewmesh_workflow.definitions.schemas import Workflow, WorkflowStatus, WorkflowSummary
 
+_SUMMARY = "w.id, w.name, w.slug, w.status, w.version, w.draft IS NOT NULL AS has_draft, w.created_at, w.updated_at"
 _ADD = """
-INSERT INTO workflows (id, org_id, name, version, seed) VALUES (%s, %s, %s, 1, %s)
-ON CONFLICT (org_id, seed) DO NOTHING
-RETURNING id, name, version, created_at
+INSERT INTO workflows (id, org_id, name, version, seed, draft) VALUES (%s, %s, %s, 0, %s, %s)
+ON CONFLICT (org_id, seed) DO NOTHING RETURNING id
 """
-_ADD_VERSION = "INSERT INTO workflow_versions (workflow_id, version, org_id, definition) VALUES (%s, 1, %s, %s::jsonb)"
-_ADD_TRIGGER = """
-INSERT INTO triggers (id, org_id, workflow_id, workflow_version, event_type, event_source)
-VALUES (%s, %s, %s, 1, %s, %s)
+_STORED = f"""
+SELECT {_SUMMARY}, w.draft, w.draft_revision, v.definition
+FROM workflows w LEFT JOIN workflow_versions v ON v.workflow_id = w.id AND v.version = w.version
 """
-_GET = """
-SELECT w.id, w.name, w.version, w.created_at, v.definition
-FROM workflows w JOIN workflow_versions v ON v.workflow_id = w.id AND v.version = w.version
-WHERE w.org_id = %s AND w.id = %s
+# An id beats a slug, should somebody have chosen a slug that looks like one. Archiving a workflow frees its slug.
+_FIND = f"""{_STORED}
+WHERE w.org_id = %(org)s AND (w.id = %(workflow)s OR (w.slug = %(workflow)s AND w.status <> 'archived'))
+ORDER BY w.id = %(workflow)s DESC LIMIT 1
 """
+_FIND_SLUGS = f"""{_STORED}
+WHERE w.org_id = %s AND w.slug = ANY(%s) ORDER BY w.status = 'archived', w.id DESC FOR UPDATE OF w
+"""
+_FIND_APPLIED = f"""{_STORED}
+WHERE w.org_id = %s AND w.applied AND w.status <> 'archived' AND w.slug <> ALL(%s) ORDER BY w.slug FOR UPDATE OF w
+"""
+_LOCK = f"{_FIND} FOR UPDATE OF w"
 # Newest first; ids are ordered by time.
-_PAGE = """
-SELECT id, name, version, created_at FROM workflows
-WHERE org_id = %(org)s AND (%(before)s::text IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s
+_PAGE = f"""
+SELECT {_SUMMARY} FROM workflows w
+WHERE w.org_id = %(org)s AND w.status = ANY(%(statuses)s)
+  AND (%(before)s::text IS NULL OR w.id < %(before)s)
+  AND (%(slug)s::text IS NULL OR w.slug = %(slug)s)
+  AND (%(name)s::text IS NULL OR strpos(lower(w.name), lower(%(name)s)) > 0)
+  AND (%(trigger)s::text IS NULL
+       OR EXISTS (SELECT FROM triggers t WHERE t.workflow_id = w.id AND t.kind = %(trigger)s))
+ORDER BY w.id DESC LIMIT %(limit)s
 """
+_SAVE_DRAFT = """
+UPDATE workflows SET draft = %s, draft_revision = draft_revision + 1, updated_at = now() WHERE id = %s
+"""
+_NAME_DRAFT = "UPDATE workflows SET name = %s WHERE id = %s AND version = 0"
+_MARK_APPLIED = "UPDATE workflows SET applied = true WHERE id = %s AND NOT applied"
+
+UNTITLED = "Untitled"
+NOT_ARCHIVED: tuple[WorkflowStatus, ...] = ("active", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A workflow as its row tells it; the definitions are JSON as yet."""
+
+    id: str
+    name: str
+    slug: str | None
+    status: WorkflowStatus
+    version: int
+    has_draft: bool
+    created_at: datetime
+    updated_at: datetime
+    draft: JsonObject | None
+    draft_revision: int
+    definition: JsonObject | None
+
+    @property
+    def edited(self) -> JsonObject:
+        """The draft, which is the published version where nobody has saved another."""
+        return self.draft if self.draft is not None else self.definition or {}
+
+    @property
+    def differs(self) -> bool:
+        return self.draft is not None and (self.definition is None or not same(self.draft, self.definition))
+
+    @property
+    def etag(self) -> str:
+        """Of what is edited: another version or another revision is something else to start from."""
+        return f"{self.version}.{self.draft_revision}"
+
+    @property
+    def tag(self) -> str:
+        """Of the workflow as a whole."""
+        return f"{self.etag}.{self.status}"
+
+    def workflow(self) -> Workflow:
+        return Workflow(
+            **{name: getattr(self, name) for name in WorkflowSummary.model_fields},
+            definition=None if self.definition is None else Definition.model_validate(self.definition),
+            draft_revision=self.draft_revision,
+            draft_differs=self.differs,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list is narrowed down to."""
+
+    statuses: tuple[WorkflowStatus, ...] = NOT_ARCHIVED
+    slug: str | None = None
+    name: str | None = None
+    trigger: str | None = None
 
 
 async def add(
-    conn: AsyncConnection[DictRow], organization: str, definition: Definition, *, seed: str | None = None
+    conn: AsyncConnection[DictRow],
+    organization: str,
+    definition: Definition,
+    *,
+    seed: str | None = None,
+    message: str = "",
+    by: str = "",
 ) -> Workflow | None:
-    """The new workflow with its triggers; none when this seed was planted before."""
-    workflow_id = new_id("wf")
-    row = await (await conn.execute(_ADD, [workflow_id, organization, definition.name, seed])).fetchone()
+    """The new workflow at version 1, with its triggers; none when this seed was planted before."""
+    id_ = new_id("wf")
+    row = await (await conn.execute(_ADD, [id_, organization, definition.name, seed, None])).fetchone()
     if row is None:
         return None
-    await conn.execute(_ADD_VERSION, [workflow_id, organization, definition.model_dump_json(by_alias=True)])
-    for trigger in definition.triggers:
-        await conn.execute(_ADD_TRIGGER, [new_id("trg"), organization, workflow_id, trigger.type, trigger.source])
-    return Workflow.model_validate({**row, "definition": definition})
+    await publishing.publish(conn, organization, id_, 1, definition, message=message, by=by)
+    return (await get(conn, organization, id_)).workflow()
 
 
-async def get(conn: AsyncConnection[DictRow], organization: str, workflow: str) -> Workflow | None:
-    row = await (await conn.execute(_GET, [organization, workflow])).fetchone()
-    return None if row is None else Workflow.model_validate(row)
+async def add_draft(conn: AsyncConnection[DictRow], organization: str, draft: JsonObject) -> Stored:
+    id_ = new_id("wf")
+    await conn.execute(_ADD, [id_, organization, _name(draft), None, Jsonb(draft)])
+    return await get(conn, organization, id_)
+
+
+async def find(
+    conn: AsyncConnection[DictRow], organization: str, workflow: str, *, lock: bool = False
+) -> Stored | None:
+    """By id or slug. ``lock``: nobody else changes it until the transaction ends."""
+    async with conn.cursor(row_factory=class_row(Stored)) as cursor:
+        await cursor.execute(_LOCK if lock else _FIND, {"org": organization, "workflow": workflow})
+        return await cursor.fetchone()
+
+
+async def get(conn: AsyncConnection[DictRow], organization: str, workflow: str) -> Stored:
+    """What is there for sure, for this transaction has written it or holds it locked."""
+    return cast(Stored, await find(conn, organization, workflow))
 
 
 async def page(
-    conn: AsyncConnection[DictRow], organization: str, before: str | None, limit: int
+    conn: AsyncConnection[DictRow], organization: str, filters: Filters, before: str | None, limit: int
 ) -> list[WorkflowSummary]:
+    parameters: dict[str, object] = {
+        "org": organization,
+        "statuses": list(filters.statuses),
+        "slug": filters.slug,
+        "name": filters.name,
+        "trigger": filters.trigger,
+        "before": before,
+        "limit": limit,
+    }
     async with conn.cursor(row_factory=class_row(WorkflowSummary)) as cursor:
-        await cursor.execute(_PAGE, {"org": organization, "before": before, "limit": limit})
+        await cursor.execute(_PAGE, parameters)
         return await cursor.fetchall()
+
+
+async def with_slugs(conn: AsyncConnection[DictRow], organization: str, slugs: list[str]) -> dict[str, Stored]:
+    """Workflows by slug, locked: the one that is not archived, else the one that was archived last."""
+    async with conn.cursor(row_factory=class_row(Stored)) as cursor:
+        await cursor.execute(_FIND_SLUGS, [organization, slugs])
+        found = await cursor.fetchall()
+    return {cast(str, stored.slug): stored for stored in reversed(found)}
+
+
+async def applied_but(conn: AsyncConnection[DictRow], organization: str, slugs: list[str]) -> list[Stored]:
+    """What files brought earlier and these slugs do not name, locked."""
+    async with conn.cursor(row_factory=class_row(Stored)) as cursor:
+        await cursor.execute(_FIND_APPLIED, [organization, slugs])
+        return await cursor.fetchall()
+
+
+async def save_draft(conn: AsyncConnection[DictRow], workflow: str, draft: JsonObject) -> None:
+    await conn.execute(_SAVE_DRAFT, [Jsonb(draft), workflow])
+    await conn.execute(_NAME_DRAFT, [_name(draft), workflow])
+
+
+async def mark_applied(conn: AsyncConnection[DictRow], workflow: str) -> None:
+    await conn.execute(_MARK_APPLIED, [workflow])
+
+
+def _name(draft: JsonObject) -> str:
+    """What a workflow is called while it is only a draft."""
+    name = draft.get("name")
+    return name[:200] if isinstance(name, str) and name.strip() else UNTITLED

@@ -1,11 +1,13 @@
-"""Saving and finding workflows. What is saved has been compiled, so it can run."""
+"""Workflows as a whole: saved, found, paused, archived. What is published has been compiled, so it can run."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from crewmesh_contracts.base import Contract, JsonObject
 from crewmesh_contracts.workflow import Definition
+from crewmesh_contracts.workflow.triggers.base import TRIGGER_KINDS
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.http.pagination import Page, PageRequest
@@ -14,32 +16,53 @@ from crewmesh_kit.resources import Resources
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from crewmesh_workflow.definitions import repository
-from crewmesh_workflow.definitions.errors import InvalidDefinition, UnknownWorkflow
-from crewmesh_workflow.definitions.schemas import Workflow, WorkflowSummary
-from crewmesh_workflow.engine.payloads import storable
-from crewmesh_workflow.engine.program import InvalidDefinitionError, Mistake, compile_program
-from crewmesh_workflow.nodes import EFFECT_KINDS
+from crewmesh_workflow.definitions import publishing, repository
+from crewmesh_workflow.definitions.applying import Applying
+from crewmesh_workflow.definitions.changes import Changes
+from crewmesh_workflow.definitions.checking import check, runnable
+from crewmesh_workflow.definitions.drafts import Drafts
+from crewmesh_workflow.definitions.errors import NothingPublished, UnknownTriggerKind
+from crewmesh_workflow.definitions.lookup import existing
+from crewmesh_workflow.definitions.moves import Moves
+from crewmesh_workflow.definitions.repository import Filters, Stored
+from crewmesh_workflow.definitions.schemas import (
+    Created,
+    StatusRequest,
+    Workflow,
+    WorkflowStatus,
+    WorkflowSummary,
+    mistakes_at,
+)
+from crewmesh_workflow.definitions.versions import Versions
+
+
+class Sent(Contract):
+    """What was sent to be saved; the same under the same key is the same request."""
+
+    document: JsonObject
+    publish: bool
 
 
 class Definitions:
-    def __init__(self, database: Database, idempotency: Idempotency) -> None:
-        self._database = database
-        self._idempotency = idempotency
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
 
-    async def create(self, identity: Identity, definition: Definition, *, key: str | None) -> Workflow:
-        check(definition)
-        async with self._database.tenant(identity.organization) as conn:
+    async def create(self, identity: Identity, document: JsonObject, *, publish: bool, key: str | None) -> Created:
+        """A workflow at version 1, or one that is a draft yet and may be wrong."""
+        definition = runnable(document) if publish else None
 
-            async def add() -> Workflow:
-                added = await repository.add(conn, identity.organization, definition)
-                if added is None:
-                    raise LookupError("a workflow without a seed is always new")
-                return added
+        async def save(conn: AsyncConnection[DictRow]) -> Created:
+            if definition is None:
+                stored = await repository.add_draft(conn, identity.organization, document)
+                mistakes = mistakes_at(check(document).mistakes)
+                return Created(**dict(stored.workflow()), mistakes=mistakes)
+            added = await repository.add(conn, identity.organization, definition, by=identity.subject)
+            if added is None:
+                raise LookupError("a workflow without a seed is always new")
+            return Created(**dict(added))
 
-            return await self._idempotency.once_in(
-                conn, identity=identity, scope="workflows", key=key, request=definition, work=add, result=Workflow
-            )
+        request = Sent(document=document, publish=publish)
+        return await self._changes.once(identity, "workflows", key, request, Created, save)
 
     async def plant(
         self, conn: AsyncConnection[DictRow], organization: str, seed: str, definition: Definition
@@ -48,30 +71,54 @@ class Definitions:
         return await repository.add(conn, organization, definition, seed=seed)
 
     async def get(self, identity: Identity, workflow: str) -> Workflow:
-        async with self._database.tenant(identity.organization) as conn:
-            found = await repository.get(conn, identity.organization, workflow)
-        if found is None:
-            raise UnknownWorkflow(workflow)
-        return found
+        async with self._changes.reading(identity) as conn:
+            return (await existing(conn, identity.organization, workflow)).workflow()
 
-    async def page(self, identity: Identity, page: PageRequest) -> Page[WorkflowSummary]:
+    async def published(self, identity: Identity, workflow: str) -> Definition:
+        found = await self.get(identity, workflow)
+        if found.definition is None:
+            raise NothingPublished(found.id)
+        return found.definition
+
+    async def page(self, identity: Identity, page: PageRequest, filters: Filters) -> Page[WorkflowSummary]:
+        kinds = TRIGGER_KINDS.all()
+        if filters.trigger is not None and filters.trigger not in kinds:
+            raise UnknownTriggerKind(filters.trigger, kinds)
         after = page.after(str)
         before = str(after[0]) if after else None
-        async with self._database.tenant(identity.organization) as conn:
-            found = await repository.page(conn, identity.organization, before, page.limit + 1)
+        async with self._changes.reading(identity) as conn:
+            found = await repository.page(conn, identity.organization, filters, before, page.limit + 1)
         return page.page(found, lambda workflow: (workflow.id,))
 
+    async def set_status(
+        self, identity: Identity, workflow: str, request: StatusRequest, *, key: str | None = None
+    ) -> Workflow:
+        """Runs that have begun go on whatever the status; it says whether new ones start."""
 
-def check(definition: Definition) -> None:
-    """InvalidDefinition with everything that is wrong."""
-    try:
-        if not storable(definition.model_dump(mode="json", by_alias=True)):
-            raise InvalidDefinitionError([Mistake("", "the definition holds a text with a NUL character, or NaN")])
-        compile_program(definition, EFFECT_KINDS)
-    except InvalidDefinitionError as error:
-        raise InvalidDefinition(error) from error
+        async def change(conn: AsyncConnection[DictRow]) -> Workflow:
+            stored = await existing(conn, identity.organization, workflow, lock=True)
+            if stored.status != request.status:
+                await change_status(conn, identity.organization, stored, request.status)
+            return (await repository.get(conn, identity.organization, stored.id)).workflow()
+
+        return await self._changes.once(identity, f"workflows/{workflow}/status", key, request, Workflow, change)
+
+
+async def change_status(
+    conn: AsyncConnection[DictRow], organization: str, stored: Stored, status: WorkflowStatus
+) -> None:
+    """To another one, with its triggers."""
+    definition = None if stored.definition is None else Definition.model_validate(stored.definition)
+    await publishing.set_status(
+        conn, organization, stored.id, status, version=stored.version, definition=definition, slug=stored.slug
+    )
 
 
 @asynccontextmanager
 async def open_definitions(resources: Resources) -> AsyncGenerator[Definitions]:
-    yield Definitions(resources.get(Database), resources.get(Idempotency))
+    changes = Changes(resources.get(Database), resources.get(Idempotency))
+    resources.add(Drafts(changes))
+    resources.add(Versions(changes))
+    resources.add(Moves(changes))
+    resources.add(Applying(changes))
+    yield Definitions(changes)

@@ -1,0 +1,49 @@
+"""What the handlers of workflows have in common: who may, which one, and a definition as it comes over the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.ids import Slug
+from crewmesh_kit.errors import PayloadTooLarge
+from crewmesh_kit.http.etags import etag_of, is_current
+from crewmesh_kit.identity import Identity, requires
+from fastapi import Depends, Header, HTTPException, Path, Request, Response
+
+from crewmesh_workflow.definitions.documents import LARGEST_BYTES, MEDIA_TYPES, notation_of_media_type, read_document
+
+Reader = Annotated[Identity, requires("workflows:read")]
+Writer = Annotated[Identity, requires("workflows:write")]
+WorkflowRef = Annotated[Slug, Path(description="Its id, or its slug.")]
+IfMatch = Annotated[str | None, Header(description="The ETag of what this change is meant for.")]
+IfNoneMatch = Annotated[str | None, Header(description="The ETag of what the caller has.")]
+
+UNCHANGED: Final[dict[int | str, dict[str, Any]]] = {
+    304: {"description": "Unchanged since the ETag given in If-None-Match."}
+}
+_BY_REFERENCE = {"schema": {"$ref": "#/components/schemas/Definition"}}
+# The body is read by ourselves, for it comes in two notations.
+TAKES_DEFINITION: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES.values(), _BY_REFERENCE)}
+}
+
+
+async def _document(request: Request) -> JsonObject:
+    notation = notation_of_media_type(request.headers.get("content-type", ""))
+    body = await request.body()
+    if len(body) > LARGEST_BYTES:
+        raise PayloadTooLarge(
+            f"A definition may have {LARGEST_BYTES // 1024} KiB. Move parts of it into sub-workflows."
+        )
+    return read_document(body, notation)
+
+
+Document = Annotated[JsonObject, Depends(_document)]
+
+
+def answer_unchanged(if_none_match: str | None, tag: int | str, response: Response) -> None:
+    """304 for who has it already; else the answer carries the ETag."""
+    if is_current(if_none_match, tag):
+        raise HTTPException(304, headers={"ETag": etag_of(tag)})
+    response.headers["ETag"] = etag_of(tag)
