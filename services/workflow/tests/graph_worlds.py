@@ -1,0 +1,133 @@
+"""The far side of random workflows' effects, and a run of one in memory, interleaved at random and crashed at will."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from random import Random
+
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.workflow import Definition
+from crewmesh_workflow.engine.execution import Execution, Facts, Ready, Turn
+from crewmesh_workflow.engine.steps import Cancelled, End, Failed, Finished, Step, StepError
+from crewmesh_workflow.nodes import all_kinds
+from crewmesh_workflow.program.compile import compile_program
+from crewmesh_workflow.program.model import Program
+
+from services.workflow.tests.graph_reference import Outcome, far_side
+from services.workflow.tests.graph_strategies import ATTEMPTS, DOWN, FLAKY, FLAKY_FAILURES, RACER, REFUSED, Case
+
+
+@dataclass(slots=True)
+class FarSide:
+    """Knows each effect by its path. What happened stays so, whoever of us has crashed since."""
+
+    failures: Counter[str] = field(default_factory=Counter[str])
+    happened: list[str] = field(default_factory=list[str])
+
+    def ask(self, path: str, request: JsonObject) -> JsonObject | None:
+        """The output; nothing when it fails this time."""
+        how = str(request["url"]).rsplit("/", 1)[1]
+        if how in (DOWN, REFUSED) or (how == FLAKY and self.failures[path] < FLAKY_FAILURES):
+            self.failures[path] += 1
+            return None
+        if path not in self.happened:
+            self.happened.append(path)
+        body = request["body"]
+        assert isinstance(body, dict)
+        return far_side(path, body["number"])
+
+
+def compiled(case: Case) -> Program:
+    return compile_program(Definition.model_validate(case.definition), all_kinds())
+
+
+@dataclass(slots=True)
+class _Journal:
+    steps: dict[str, Step] = field(default_factory=dict[str, Step])
+    failing: Failed | Cancelled | None = None
+    end: End | None = None
+    commits: int = 0
+
+    def write(self, turn: Turn) -> None:
+        self.steps |= turn.changed
+        self.failing = turn.failing or self.failing
+        self.end = turn.end
+        self.commits += 1
+
+
+@dataclass(slots=True)
+class MemoryRun:
+    """Drives an execution as a worker does. ``crashes``: the numbers of the commits after which the worker is gone.
+
+    A worker that is gone takes with it what it did since: effects that happened on the far side are not in the journal.
+    """
+
+    program: Program
+    data: JsonObject
+    dice: Random
+    crashes: Collection[int] = ()
+    far: FarSide = field(default_factory=FarSide)
+    journal: _Journal = field(default_factory=_Journal)
+
+    def to_its_end(self) -> Outcome:
+        while self.journal.end is None:
+            self._one_life()
+        return self._outcome(self.journal.end)
+
+    def _one_life(self) -> None:
+        facts = Facts("run_random", {"data": self.data})
+        execution = Execution(self.program, facts, dict(self.journal.steps), self.journal.failing)
+        turn = execution.begin()
+        pending: dict[str, Ready] = {}
+        while True:
+            self.journal.write(turn)
+            if self.journal.end is not None:
+                return
+            pending |= {ready.step.path: ready for ready in turn.ready}
+            for path in turn.stopped:
+                pending.pop(path, None)
+            assert pending, "the run neither ends nor does anything"
+            results = [self._perform(pending.pop(path)) for path in self._some(pending)]
+            if self.journal.commits in self.crashes:
+                return
+            turn = execution.happened(results)
+
+    def _some(self, pending: dict[str, Ready]) -> list[str]:
+        return self.dice.sample([*pending], self.dice.randint(1, len(pending)))
+
+    def _perform(self, ready: Ready) -> Step:
+        step = ready.step
+        output = self.far.ask(step.path, step.input or {})
+        if output is not None:
+            return step.completed(output)
+        error = StepError("far-side-failed", "It did not work.")
+        if step.attempt >= ATTEMPTS or str((step.input or {})["url"]).endswith(REFUSED):
+            return step.failed(error)
+        return step.again(error, 0.0)
+
+    def _outcome(self, end: End) -> Outcome:
+        steps = self.journal.steps.values()
+        return Outcome(
+            status="completed" if isinstance(end, Finished) else "failed",
+            output=end.output if isinstance(end, Finished) else None,
+            completed={step.path: comparable(step.output or {}) for step in steps if _counts(step, "completed")},
+            skipped={step.path for step in steps if _counts(step, "skipped")},
+            effects=[path for path in self.far.happened if RACER not in path],
+        )
+
+
+def _counts(step: Step, status: str) -> bool:
+    return step.status == status and RACER not in step.path
+
+
+def comparable(output: JsonObject) -> JsonObject:
+    """Without what the reference does not know: the words of errors, and who came to a join."""
+    if "error" in output or "arrived" in output:
+        return {}
+    errors = output.get("errors")
+    if not isinstance(errors, list):
+        return output
+    failed: list[JsonValue] = [error["index"] for error in errors if isinstance(error, dict)]
+    return {"items": output["items"], "failed": failed, "count": output["count"]}
