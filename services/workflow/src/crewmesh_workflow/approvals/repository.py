@@ -1,4 +1,7 @@
-"""SQL of questions to people. The engine writes the rows with the step that waits; here they are read, and what people say is noted."""
+"""SQL of questions to people.
+
+The engine writes each with the step that waits, and closes it; here they are read, and what people say is noted.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from crewmesh_workflow.approvals.errors import WrongDecision
 from crewmesh_workflow.approvals.repository import Question
 from crewmesh_workflow.approvals.rules import Said
 from crewmesh_workflow.approvals.schemas import ApprovalDecision
+from crewmesh_workflow.engine.payloads import storable
 
 # Which members an answer to each kind may have, and what to send in place of others.
 _MEMBERS = {
@@ -26,6 +27,11 @@ def read_decision(question: Question, decision: ApprovalDecision) -> Said:
     strange = sorted(decision.model_fields_set - _MEMBERS[question.kind])
     if strange:
         raise WrongDecision((name, _WANTED[question.kind]) for name in strange)
+    unstorable = [name for name, value in decision if not storable(value)]
+    if unstorable:
+        raise WrongDecision(
+            (name, "holds a text with a NUL character, or NaN, which has no place") for name in unstorable
+        )
     if question.kind == "approval":
         return _yes_or_no(question, decision)
     return _answer(question, decision) if question.kind == "input" else _outcome(decision)
