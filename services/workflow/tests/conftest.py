@@ -242,7 +242,7 @@ class Running:
 
 @pytest.fixture
 async def service(url: str, valkey: str) -> AsyncGenerator[Running]:
-    sidecar = FakeSidecar("workflow", secrets={"redis-url": valkey})
+    sidecar = FakeSidecar("workflow", secrets={"redis-url": valkey, "hook-master-key": "a-key-of-tests"})
     scheduled: list[DriveInput] = []
 
     async def schedule(drive: DriveInput) -> None:
