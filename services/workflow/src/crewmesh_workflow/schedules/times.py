@@ -6,13 +6,17 @@ Schedules of "every so many minutes" go by real time and neither skip nor repeat
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 _FIELDS = 5
+_FIRST_SPAN = timedelta(hours=1)
+_MOMENT = timedelta(microseconds=1)
 
 
 class ScheduleError(ValueError):
@@ -29,6 +33,20 @@ def next_times(expression: str, timezone: str, after: datetime, count: int) -> l
     zone = _zone(timezone)
     times = _times(expression, timezone, after)
     return [next(times).astimezone(zone) for _ in range(count)]
+
+
+def latest_times(expression: str, timezone: str, first: datetime, until: datetime, most: int) -> list[datetime]:
+    """The last ``most`` times from ``first`` to ``until``, both included.
+
+    Looked for in spans that end at ``until`` and grow, so that a schedule that was left alone for years costs little.
+    """
+    before, span = first - _MOMENT, _FIRST_SPAN
+    while True:
+        start = max(before, until - span)
+        times = deque(takewhile(lambda time: time <= until, _times(expression, timezone, start)), maxlen=most)
+        if len(times) == most or start == before:
+            return list(times)
+        span *= 4
 
 
 def check_schedule(expression: str, timezone: str) -> None:

@@ -1,4 +1,4 @@
-"""HTTP of events."""
+"""HTTP of events, and of a workflow's triggers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.identity import Identity, requires
 from fastapi import APIRouter
 
-from crewmesh_workflow.triggers.schemas import EventAccepted
+from crewmesh_workflow.triggers.listing import WRITE, TriggerListing
+from crewmesh_workflow.triggers.schemas import EventAccepted, Rotation, TriggerList, WebhookView
 from crewmesh_workflow.triggers.service import Triggers
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
+of_workflow = APIRouter(prefix="/v1/workflows/{workflow}/triggers", tags=["triggers"])
 
 
 @router.post("", status_code=202)
@@ -23,5 +25,31 @@ async def send_event(
     triggers: Annotated[Triggers, provided(Triggers)],
     key: IdempotencyKey = None,
 ) -> EventAccepted:
-    """Send a CloudEvent. Every workflow with a trigger for its type starts a run, once per event source and id."""
+    """Send a CloudEvent. Every workflow with a trigger for it starts a run, every run that waits for it goes on.
+
+    Both happen once per event source and id.
+    """
     return await triggers.accept(identity, event, key=key)
+
+
+@of_workflow.get("")
+async def list_triggers(
+    workflow: str,
+    identity: Annotated[Identity, requires("workflows:read")],
+    listing: Annotated[TriggerListing, provided(TriggerListing)],
+) -> TriggerList:
+    """The triggers of the published version. Secrets of webhooks are shown to who may write workflows."""
+    return await listing.of_workflow(identity, workflow)
+
+
+@of_workflow.post("/{trigger}/rotate")
+async def rotate_webhook(
+    workflow: str,
+    trigger: str,
+    rotation: Rotation,
+    identity: Annotated[Identity, requires(WRITE)],
+    listing: Annotated[TriggerListing, provided(TriggerListing)],
+    key: IdempotencyKey = None,
+) -> WebhookView:
+    """Give a webhook another secret (the old one holds for a day) or another url (the old one ends at once)."""
+    return await listing.rotate(identity, workflow, trigger, rotation, key=key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crewmesh_kit.errors import InvalidRequest, ValidationFailed
+from crewmesh_kit.errors import InvalidRequest, NotFound, ValidationFailed
 
 
 class EventWithoutOrganization(InvalidRequest):
@@ -21,3 +21,16 @@ class UnstorableEvent(ValidationFailed):
 
     def __init__(self) -> None:
         super().__init__("The event holds text with a NUL character, or NaN; leave it out and send the event again.")
+
+
+class NoWorkflowHere(NotFound):
+    """There is no such workflow in the organization, so it has no triggers."""
+
+    def __init__(self, workflow: str) -> None:
+        super().__init__(f"There is no workflow {workflow[:80]}; GET /v1/workflows lists those there are.")
+
+
+class NothingToRotate(NotFound):
+    """The trigger is no webhook of this workflow, or it has no secret."""
+
+    slug, title = "nothing-to-rotate", "Nothing to rotate"

@@ -1,30 +1,41 @@
-"""From an event to runs: every workflow that waits for it gets one run, however often the event arrives."""
+"""From an event to runs: every workflow that asked for it gets one run, and every run that waits for it goes on.
+
+All of it is one transaction, and nothing of it happens twice however often the event arrives.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator
 
+from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import CloudEvent
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.identity import Identity
-from crewmesh_kit.resources import Resources
+from crewmesh_kit.logs import get_logger
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from crewmesh_workflow.engine.assembly import Assembly
+from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.engine.payloads import storable
-from crewmesh_workflow.engine.starter import Starter, Starting
+from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
+from crewmesh_workflow.expressions import ExpressionError
 from crewmesh_workflow.triggers import repository
+from crewmesh_workflow.triggers.deliveries import Deliveries
 from crewmesh_workflow.triggers.errors import EventWithoutOrganization, UnstorableEvent
-from crewmesh_workflow.triggers.schemas import EventAccepted
+from crewmesh_workflow.triggers.matching import admits, seen, texts
+from crewmesh_workflow.triggers.registration import WAIT
+from crewmesh_workflow.triggers.repository import Match
+from crewmesh_workflow.triggers.schemas import EventAccepted, FilterFailure
+
+log = get_logger(__name__)
 
 
 class Triggers:
-    def __init__(self, database: Database, starter: Starter, idempotency: Idempotency) -> None:
+    def __init__(self, database: Database, starter: Starter, deliveries: Deliveries, idempotency: Idempotency) -> None:
         self._database = database
         self._starter = starter
+        self._deliveries = deliveries
         self._idempotency = idempotency
 
     async def accept(self, identity: Identity, sent: CloudEvent, *, key: str | None) -> EventAccepted:
@@ -33,11 +44,11 @@ class Triggers:
         with self._starter.starting() as starting:
             async with self._database.tenant(identity.organization) as conn:
 
-                async def start() -> EventAccepted:
-                    return await self._start(conn, starting, identity.organization, event)
+                async def take() -> EventAccepted:
+                    return await self._take(conn, starting, identity.organization, event)
 
                 accepted = await self._idempotency.once_in(
-                    conn, identity=identity, scope="events", key=key, request=event, work=start, result=EventAccepted
+                    conn, identity=identity, scope="events", key=key, request=event, work=take, result=EventAccepted
                 )
             starting.launch()
         return accepted
@@ -48,24 +59,56 @@ class Triggers:
             raise EventWithoutOrganization
         with self._starter.starting() as starting:
             async with self._database.tenant(event.crewmeshorg) as conn:
-                accepted = await self._start(conn, starting, event.crewmeshorg, event)
+                accepted = await self._take(conn, starting, event.crewmeshorg, event)
             starting.launch()
         return accepted
 
-    async def _start(
+    async def _take(
         self, conn: AsyncConnection[DictRow], starting: Starting, organization: str, event: CloudEvent
     ) -> EventAccepted:
-        if not storable(event.model_dump(mode="json")):
+        content, key = seen(event), EventKey(event.source, event.id)
+        if not storable(content):
             raise UnstorableEvent
-        runs = [
-            await starting.start(
-                conn, organization=organization, workflow=match.workflow, version=match.version, event=event
-            )
-            for match in await repository.matching(conn, organization, event.type, event.source)
-        ]
-        return EventAccepted(event=event.id, runs=tuple(runs))
+        matches = await repository.matching(conn, organization, event.type, event.source)
+        failures: list[FilterFailure] = []
+        runs: list[str] = []
+        for match in _one_of_each_workflow(_admitting(matches, content, failures)):
+            new = _new_run(match, content, key)
+            runs.append((await starting.start(conn, organization, new)).run)
+        woken: list[str] = []
+        if any(match.kind == WAIT for match in matches):
+            # Kept before the waits are looked for: whoever comes to wait later finds it.
+            await repository.keep(conn, organization, key.digest(), event.type, content)
+            waits = await repository.waiting(conn, organization, event.type, texts(content))
+            woken = await self._deliveries.give(conn, organization, key.digest(), content, waits)
+        return EventAccepted(event=event.id, runs=tuple(runs), woken=tuple(woken), filter_failures=tuple(failures))
 
 
-@asynccontextmanager
-async def open_triggers(resources: Resources) -> AsyncGenerator[Triggers]:
-    yield Triggers(resources.get(Database), resources.get(Assembly).starter, resources.get(Idempotency))
+def _admitting(matches: Iterable[Match], event: JsonObject, failures: list[FilterFailure]) -> Iterator[Match]:
+    for match in matches:
+        if match.kind == WAIT:
+            continue
+        try:
+            if admits(match.filter, event):
+                yield match
+        except ExpressionError as error:
+            log.warning("the filter of a trigger has no value", workflow=match.workflow, trigger=match.key, error=error)
+            failures.append(FilterFailure(workflow=match.workflow, trigger=match.key, detail=str(error)))
+
+
+def _one_of_each_workflow(matches: Iterable[Match]) -> Iterable[Match]:
+    found: dict[str, Match] = {}
+    for match in matches:
+        found.setdefault(match.workflow, match)
+    return found.values()
+
+
+def _new_run(match: Match, event: JsonObject, key: EventKey) -> NewRun:
+    return NewRun(
+        workflow=match.workflow,
+        version=match.version,
+        trigger=event,
+        key=key,
+        origin="event",
+        started_by=match.id,
+    )

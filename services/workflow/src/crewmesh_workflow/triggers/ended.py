@@ -1,0 +1,115 @@
+"""The loop that turns ends of runs into runs of the workflows that wait for them, on every replica.
+
+An end is a row that was written together with it, and it goes in the transaction that starts the run. Workflows that
+start each other do not do so for ever: each run says how many ends led to it, and there is a most.
+"""
+
+from __future__ import annotations
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.workflow.triggers.run_ended import RunEndedTrigger
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.errors import Problem
+from crewmesh_kit.logs import bound, get_logger
+from crewmesh_kit.signals import Signals
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from crewmesh_workflow.engine.commits import EventKey
+from crewmesh_workflow.engine.payloads import Payloads
+from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
+from crewmesh_workflow.triggers.setbacks import Setbacks
+
+MOST_DEPTH = 10
+_POLL_SECONDS = 1.0
+_TAKEN = 50
+_CHANNEL = "ended runs"
+
+_FOUND = """
+SELECT run_id, trigger_id, org_id FROM ended_runs
+WHERE NOT run_id || ' ' || trigger_id = ANY(%(but)s) ORDER BY at LIMIT %(limit)s
+"""
+_TAKE = "DELETE FROM ended_runs WHERE run_id = %s AND trigger_id = %s RETURNING run_id"
+_TRIGGER = """
+SELECT id, key, workflow_id, workflow_version, config FROM triggers
+WHERE id = %s AND kind = 'run_ended' AND enabled
+"""
+_RUN = "SELECT id, workflow_id, status, trigger, output, error FROM runs WHERE id = %s"
+
+log = get_logger(__name__)
+
+
+class EndedRuns:
+    def __init__(self, database: Database, starter: Starter, payloads: Payloads) -> None:
+        self._database = database
+        self._starter = starter
+        self._payloads = payloads
+        self._setbacks = Setbacks()
+
+    async def run(self, signals: Signals) -> None:
+        async with signals.listen(_CHANNEL) as news:
+            while True:
+                await self.sweep()
+                await news.changed(_POLL_SECONDS)
+
+    async def sweep(self) -> None:
+        """Start a run for every end that somebody waits for."""
+        while rows := await self._database.statement(_FOUND, {"but": self._setbacks.current(), "limit": _TAKEN}):
+            for row in rows:
+                await self._see_to(row)
+            if len(rows) < _TAKEN:
+                return
+
+    async def _see_to(self, row: DictRow) -> None:
+        try:
+            with bound(organization=row["org_id"], run=row["run_id"]), self._starter.starting() as starting:
+                async with self._database.tenant(row["org_id"]) as conn:
+                    await self._start(conn, starting, row)
+                starting.launch()
+        except Problem as problem:
+            log.warning("a run's end could not start a run", trigger=row["trigger_id"], reason=problem.detail)
+            self._setbacks.note(f"{row['run_id']} {row['trigger_id']}")
+        except Exception:
+            # One end's trouble must not hold up the others.
+            log.exception("a run's end could not start a run", trigger=row["trigger_id"])
+            self._setbacks.note(f"{row['run_id']} {row['trigger_id']}")
+
+    async def _start(self, conn: AsyncConnection[DictRow], starting: Starting, row: DictRow) -> None:
+        run, trigger = row["run_id"], row["trigger_id"]
+        if await (await conn.execute(_TAKE, [run, trigger])).fetchone() is None:
+            return  # another replica has done it
+        wanted = await (await conn.execute(_TRIGGER, [trigger])).fetchone()
+        ended = await (await conn.execute(_RUN, [run])).fetchone()
+        if wanted is None or ended is None:
+            return
+        if ended["status"] not in RunEndedTrigger.model_validate(wanted["config"]).statuses:
+            return
+        depth = depth_of(await self._payloads.fetch(ended["trigger"])) + 1
+        if depth > MOST_DEPTH:
+            log.warning("workflows start each other in a circle; it ends here", trigger=trigger, depth=depth)
+            return
+        new = NewRun(
+            workflow=wanted["workflow_id"],
+            version=wanted["workflow_version"],
+            trigger=await self._told(wanted["key"], depth, ended),
+            key=EventKey(f"run_ended/{trigger}", run),
+            origin="run_ended",
+            started_by=trigger,
+        )
+        await starting.start(conn, row["org_id"], new)
+
+    async def _told(self, key: str, depth: int, ended: DictRow) -> JsonObject:
+        data: JsonObject = {
+            "run": ended["id"],
+            "workflow": ended["workflow_id"],
+            "status": ended["status"],
+            "output": await self._payloads.fetch(ended["output"]),
+            "error": ended["error"],
+        }
+        return {"kind": "run_ended", "key": key, "depth": depth, "data": data}
+
+
+def depth_of(trigger: JsonObject | None) -> int:
+    """How many ends of runs led to a run."""
+    depth = (trigger or {}).get("depth")
+    return depth if isinstance(depth, int) and (trigger or {}).get("kind") == "run_ended" else 0

@@ -1,0 +1,111 @@
+"""A workflow's triggers as people see them: where they are called, when they are due, what they did last."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from crewmesh_contracts.workflow.triggers.cron import CronTrigger
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.db.idempotency import Idempotency
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.resources import Resources
+from psycopg.rows import DictRow
+
+from crewmesh_workflow.hooks.authentication import SECRET_HEADERS, USER, shown_secret
+from crewmesh_workflow.hooks.keys import Address
+from crewmesh_workflow.hooks.repository import Hook, hook_of
+from crewmesh_workflow.hooks.service import Hooks
+from crewmesh_workflow.schedules.views import view_of
+from crewmesh_workflow.settings import WorkflowSettings
+from crewmesh_workflow.triggers import listing_repository as repository
+from crewmesh_workflow.triggers.errors import NothingToRotate, NoWorkflowHere
+from crewmesh_workflow.triggers.schemas import Rotation, TriggerList, TriggerView, WebhookView
+
+WRITE = "workflows:write"
+_HEADERS = {
+    "basic": "authorization",
+    "header": SECRET_HEADERS[0],
+    "hmac": "webhook-signature",
+    "github": "x-hub-signature-256",
+}
+
+
+class TriggerListing:
+    def __init__(self, database: Database, idempotency: Idempotency, hooks: Hooks, *, base_url: str) -> None:
+        self._database = database
+        self._idempotency = idempotency
+        self._hooks = hooks
+        self._base = base_url.rstrip("/")
+
+    async def of_workflow(self, identity: Identity, workflow: str) -> TriggerList:
+        async with self._database.tenant(identity.organization) as conn:
+            rows = await repository.of_workflow(conn, identity.organization, workflow)
+            if not rows and not await repository.exists(conn, identity.organization, workflow):
+                raise NoWorkflowHere(workflow)
+        with_secrets = identity.allows(WRITE)
+        return TriggerList(items=tuple(self._view(row, with_secrets=with_secrets) for row in rows))
+
+    async def rotate(
+        self, identity: Identity, workflow: str, trigger: str, rotation: Rotation, *, key: str | None
+    ) -> WebhookView:
+        async with self._database.tenant(identity.organization) as conn:
+            hook = await repository.locked_hook(conn, identity.organization, workflow, trigger)
+            if hook is None:
+                raise NothingToRotate(f"The workflow has no webhook {trigger[:80]!r}.")
+            if rotation.part == "secret" and hook.config.auth == "none":
+                raise NothingToRotate("This webhook has no secret; rotate its url, or give it an auth.")
+
+            async def renew() -> WebhookView:
+                change = repository.renew_secret if rotation.part == "secret" else repository.renew_address
+                row = await change(conn, hook)
+                return self._webhook(hook if row is None else hook_of(row), with_secret=True)
+
+            view = await self._idempotency.once_in(
+                conn,
+                identity=identity,
+                scope=f"rotate {hook.id}",
+                key=key,
+                request=rotation,
+                work=renew,
+                result=WebhookView,
+            )
+        self._hooks.forget(hook.id)
+        return view
+
+    def _view(self, row: DictRow, *, with_secrets: bool) -> TriggerView:
+        cron = CronTrigger.model_validate(row["config"]) if row["kind"] == "cron" else None
+        return TriggerView(
+            key=row["key"],
+            kind=row["kind"],
+            enabled=row["enabled"],
+            config=row["config"],
+            webhook=self._webhook(hook_of(row), with_secret=with_secrets) if row["kind"] == "webhook" else None,
+            schedule=None if cron is None else view_of(cron.expression, cron.timezone),
+            target=row["target"],
+            last_run=row["last_run"],
+            last_run_at=row["last_run_at"],
+        )
+
+    def _webhook(self, hook: Hook, *, with_secret: bool) -> WebhookView:
+        token = self._hooks.keys.token(Address(hook.id, hook.address_generation))
+        secret = shown_secret(hook.config.auth, self._hooks.keys.secret(hook.id, hook.secret_generation))
+        return WebhookView(
+            url=f"{self._base}/v1/hooks/{token}",
+            test_url=f"{self._base}/v1/hooks/test/{token}",
+            auth=hook.config.auth,
+            user=USER if hook.config.auth == "basic" else None,
+            header=_HEADERS.get(hook.config.auth),
+            secret=secret if with_secret else None,
+            rotated_at=hook.rotated_at,
+        )
+
+
+@asynccontextmanager
+async def open_listing(resources: Resources) -> AsyncGenerator[TriggerListing]:
+    yield TriggerListing(
+        resources.get(Database),
+        resources.get(Idempotency),
+        resources.get(Hooks),
+        base_url=resources.get(WorkflowSettings).public_url,
+    )
