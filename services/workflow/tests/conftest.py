@@ -199,7 +199,7 @@ async def idle(url: str) -> AsyncGenerator[Bench]:
 async def empty(database: Database) -> None:
     async with database.system() as conn:
         await conn.execute("TRUNCATE workflows, runs, steps, run_events, event_starts, outbox, waits, arrivals CASCADE")
-        await conn.execute("TRUNCATE idempotency, inbox, dead_letters")
+        await conn.execute("TRUNCATE idempotency, inbox, dead_letters, recent_events, delivered_events, ended_runs")
 
 
 @dataclass

@@ -28,7 +28,7 @@ SENDER = identity("events:write", "workflows:write", "runs:read")
 OTHERS = identity("events:write", "workflows:write", "runs:read", organization=OTHER_ORGANIZATION)
 PURE: JsonObject = {
     "name": "pure",
-    "triggers": [{"type": "com.example.asked"}],
+    "triggers": [{"kind": "event", "type": "com.example.asked"}],
     "nodes": [{"id": "b", "kind": "if", "condition": "has(trigger.data.question)"}],
 }
 
@@ -119,8 +119,8 @@ async def test_the_same_event_again_gives_the_same_run(service: Running) -> None
 
 async def test_every_matching_workflow_gets_a_run(service: Running) -> None:
     both = {await save(service), await save(service)}
-    await save(service, {**PURE, "triggers": [{"type": "com.example.asked", "source": "elsewhere"}]})
-    await save(service, {**PURE, "triggers": [{"type": "com.example.other"}]})
+    await save(service, {**PURE, "triggers": [{"kind": "event", "type": "com.example.asked", "source": "elsewhere"}]})
+    await save(service, {**PURE, "triggers": [{"kind": "event", "type": "com.example.other"}]})
     runs = (await service.post("/v1/events", SENDER, event())).json()["runs"]
     assert len(runs) == 2
     assert {run["workflow"] for run in (await service.get("/v1/runs", SENDER)).json()["items"]} == both
@@ -182,7 +182,7 @@ async def test_bad_events_are_refused_with_what_to_do(service: Running, bad: Jso
 
 async def test_a_type_of_a_thousand_wide_characters_matches(service: Running) -> None:
     long = "😀" * 1024
-    await save(service, {**PURE, "triggers": [{"type": long, "source": long}]})
+    await save(service, {**PURE, "triggers": [{"kind": "event", "type": long, "source": long}]})
     answer = await service.post("/v1/events", SENDER, event(type=long, source=long, id="😀" * 256))
     assert len(answer.json()["runs"]) == 1
 

@@ -36,6 +36,7 @@ from crewmesh_workflow.seed.subscriptions import on_organization_event
 from crewmesh_workflow.settings import WorkflowSettings
 from crewmesh_workflow.triggers import endpoints as triggers
 from crewmesh_workflow.triggers.lifetime import open_triggers, run_ended_loop
+from crewmesh_workflow.triggers.listing import open_listing
 from crewmesh_workflow.triggers.looking_back import LookingBack
 from crewmesh_workflow.triggers.subscriptions import on_event
 
@@ -52,7 +53,7 @@ def create_app(
     _features(service, settings)
     service.subscribe(topic=EVENTS_TOPIC, handler=on_event)
     service.subscribe(topic=OrganizationCreated.topic, handler=on_organization_event)
-    service.routes(triggers.router, hooks.router, schedules.router, definitions.router)
+    service.routes(triggers.router, triggers.of_workflow, hooks.router, schedules.router, definitions.router)
     service.routes(runs.router, approvals.router, approval_links.router, dead_letters.router)
     return service.app
 
@@ -75,6 +76,7 @@ def _features(service: Service, settings: WorkflowSettings) -> None:
     service.background("events looked back at", lambda resources: resources.get(LookingBack).run())
     service.background("triggers of ended runs", run_ended_loop)
     service.lifetime(open_hooks)
+    service.lifetime(open_listing)
     service.lifetime(open_clock)
     service.background("clock", lambda resources: resources.get(Clock).run())
     service.lifetime(open_runs)
