@@ -30,7 +30,7 @@ def _bind(node: ApprovalNode, read: Reader) -> Waiting:
 
 
 def _arrived(data: JsonObject) -> Decided:
-    approved = data["approved"] is True
+    approved = data.get("approved") is True
     output: JsonObject = {"approved": approved, "data": data.get("data"), "decisions": data.get("decisions", [])}
     return Decided(output, ("approved" if approved else "rejected",))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Callable
 
 from crewmesh_contracts.base import JsonObject
@@ -12,10 +14,15 @@ from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
 from crewmesh_workflow.nodes.members import read_object
 from crewmesh_workflow.sandbox.model import CodeRequest
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
 
 def _compile(node: CodeNode, read: Reader) -> Callable[[Scope], CodeRequest]:
     """The source is code and no template: values reach it as variables, so that none of them can become code."""
     inputs = read_object(read, "inputs", node.inputs)
+    for name in node.inputs:
+        if not _VARIABLE.fullmatch(name) or keyword.iskeyword(name):
+            read.mistake(f"inputs.{name}", "the code reads this as a variable: name it with letters, digits and _")
 
     def render(scope: Scope) -> CodeRequest:
         return CodeRequest(

@@ -9,7 +9,7 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow.nodes.delay import DelayNode
 
 from crewmesh_workflow.expressions import ExpressionError
-from crewmesh_workflow.expressions.scope import kind_of
+from crewmesh_workflow.expressions.values import kind_of
 from crewmesh_workflow.nodes.base import Decided, Place, Reader, WaitFor, Waiting, kind
 
 LONGEST_SECONDS = 366 * 86_400

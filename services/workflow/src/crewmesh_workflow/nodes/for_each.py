@@ -6,7 +6,7 @@ from crewmesh_contracts.base import JsonValue
 from crewmesh_contracts.workflow.nodes.for_each import ForEachNode
 
 from crewmesh_workflow.expressions import ExpressionError, Scope
-from crewmesh_workflow.expressions.scope import kind_of
+from crewmesh_workflow.expressions.values import kind_of
 from crewmesh_workflow.nodes.base import Each, Reader, kind
 
 # Each item is at least one step in the journal.

@@ -49,7 +49,7 @@ def _seen(condition: Condition, scope: Scope) -> JsonObject:
 
 
 def _arrived(data: JsonObject) -> Decided:
-    return Decided({"event": data["event"]}, (OUT,))
+    return Decided({"event": data.get("event")}, (OUT,))
 
 
 def _over(_: str) -> Decided:

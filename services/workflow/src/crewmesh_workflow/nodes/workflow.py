@@ -20,12 +20,12 @@ def _bind(node: WorkflowNode, read: Reader) -> Waiting:
         return WaitFor("child", request={"workflow": node.workflow, "inputs": inputs(place.scope)})
 
     def arrived(child: JsonObject) -> Decided | Refused:
-        output: JsonObject = {"run": child["run"], "status": child["status"], "output": child.get("output")}
-        if child["status"] == "completed":
+        output: JsonObject = {name: child.get(name) for name in ("run", "status", "output")}
+        if output["status"] == "completed":
             return Decided(output, (OUT,))
         if node.on_error == "handle":
             return Decided({**output, "error": child.get("error")}, (ERROR,))
-        return Refused(CHILD_FAILED, f"The run {child['run']} {_ended(child)}.{_reason(child.get('error'))}")
+        return Refused(CHILD_FAILED, f"The run {output['run']} {_ended(child)}.{_reason(child.get('error'))}")
 
     return Waiting(render=render, arrived=arrived, over=_over, begin=_begin)
 
@@ -36,7 +36,7 @@ async def _begin(request: JsonObject, context: EffectContext) -> None:
 
 
 def _ended(child: JsonObject) -> str:
-    return "was cancelled" if child["status"] == "cancelled" else "failed"
+    return "was cancelled" if child.get("status") == "cancelled" else "failed"
 
 
 def _reason(error: JsonValue) -> str:
