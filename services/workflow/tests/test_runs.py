@@ -15,12 +15,12 @@ from crewmesh_workflow.runs.stream import Streams
 
 from services.workflow.tests.conftest import Running
 
-OWNER = identity("events:write", "workflows:write", "workflows:read", "runs:read")
+OWNER = identity("events:write", "workflows:write", "workflows:read", "runs:read", "runs:write")
 STRANGER = identity("*", organization=OTHER_ORGANIZATION)
 TYPES = ["run.started", "step.started", "step.completed", "step.completed", "step.skipped", "run.completed"]
 DEFINITION: JsonObject = {
     "name": "search, then decide",
-    "triggers": [{"type": "t"}],
+    "triggers": [{"kind": "event", "type": "t"}],
     "nodes": [
         {"id": "s", "kind": "knowledge.search", "knowledge_base": "kb", "query": "q"},
         {"id": "b", "kind": "if", "condition": "false"},
@@ -68,10 +68,10 @@ async def test_a_run_its_steps_and_its_etag(service: Running) -> None:
     assert found["workflow"] == workflow
     assert found["event"] == {"id": "e1", "source": "test", "type": "t"}
     steps = (await service.get(f"/v1/runs/{run}/steps", OWNER)).json()["items"]
-    assert [(step["node"], step["status"], step["port"]) for step in steps] == [
-        ("s", "completed", "out"),
-        ("b", "completed", "false"),
-        ("t", "skipped", None),
+    assert [(step["path"], step["node"], step["status"], step["ports"]) for step in steps] == [
+        ("s", "s", "completed", ["out"]),
+        ("b", "b", "completed", ["false"]),
+        ("t", "t", "skipped", []),
     ]
     assert steps[0]["input"] == {"knowledge_base": "kb", "query": "q", "limit": 4}
     assert steps[0]["output"]["text"] == "T\nfound"
@@ -79,19 +79,43 @@ async def test_a_run_its_steps_and_its_etag(service: Running) -> None:
     assert (await service.get(f"/v1/runs/{run}", OWNER, **{"if-none-match": etag})).status_code == 304
 
 
-async def test_large_payloads_are_whole_for_the_reader(service: Running) -> None:
+async def test_what_a_run_is_about(service: Running) -> None:
+    answer(service)
+    await save(service)
+    found = await service.until(await begin(service), "completed", OWNER)
+    assert (found["origin"], found["test"], found["asked"], found["workflow_version"]) == ("event", False, None, 1)
+    assert found["progress"] == {"completed": 2, "skipped": 1}
+    assert (found["waiting_for"], found["children"], found["usage"], found["response"]) == ([], 0, None, None)
+    assert found["keep_until"] > found["finished_at"] > found["created_at"]
+
+
+async def test_large_payloads_are_whole_where_one_is_asked_for(service: Running) -> None:
     answer(service, "x" * 100_000)
     await save(service)
     run = await begin(service)
     found = await service.until(run, "completed", OWNER)
     assert found["output"] == {"text": "T\n" + "x" * 100_000}
-    steps = (await service.get(f"/v1/runs/{run}/steps", OWNER)).json()["items"]
-    assert len(steps[0]["output"]["text"]) == 100_002
+    step = (await service.get(f"/v1/runs/{run}/steps/s", OWNER)).json()
+    assert len(step["output"]["text"]) == 100_002
+    assert step["left_out"] == []
+    listed = (await service.get(f"/v1/runs/{run}/steps", OWNER)).json()["items"][0]
+    assert (listed["output"], listed["left_out"]) == (None, ["output"])
+    assert listed["input"] == {"knowledge_base": "kb", "query": "q", "limit": 4}
 
 
-async def test_the_list_has_filters_and_pages(service: Running) -> None:
+async def test_a_step_that_is_not_there(service: Running) -> None:
     answer(service)
-    workflow = await save(service)
+    await save(service)
+    run = await begin(service)
+    for path in ("nowhere", "s!undo", "s%5B0%5D.x", "%00", "..%2Fevents"):
+        refused = await service.get(f"/v1/runs/{run}/steps/{path}", OWNER)
+        assert refused.status_code in (400, 404), path
+        assert refused.headers["content-type"] == "application/problem+json"
+
+
+async def test_the_list_has_pages(service: Running) -> None:
+    answer(service)
+    await save(service)
     runs = [await begin(service, number) for number in range(5)]
     for run in runs:
         await service.until(run, "completed", OWNER)
@@ -99,8 +123,124 @@ async def test_the_list_has_filters_and_pages(service: Running) -> None:
     second = (await service.get(f"/v1/runs?limit=3&cursor={first['next_cursor']}", OWNER)).json()
     assert [run["id"] for run in [*first["items"], *second["items"]]] == runs[::-1]
     assert second["next_cursor"] is None
-    for query, count in [("status=completed", 5), ("status=failed", 0), (f"workflow={workflow}", 5)]:
-        assert len((await service.get(f"/v1/runs?{query}", OWNER)).json()["items"]) == count
+
+
+async def test_the_list_has_filters(service: Running) -> None:
+    answer(service)
+    workflow = await save(service)
+    await service.until(await begin(service, 1), "completed", OWNER)
+    failing = {"name": "f", "nodes": [{"id": "f", "kind": "fail", "message": "Not 100% good: [x]"}]}
+    other = (await service.post("/v1/workflows", OWNER, failing)).json()["id"]
+    failed = (await service.post(f"/v1/workflows/{other}/runs?wait=5", OWNER, {})).json()["id"]
+    again = (await service.post(f"/v1/runs/{failed}/rerun?wait=5", OWNER, None)).json()["id"]
+    await service.post(f"/v1/workflows/{workflow}/test?wait=5", OWNER, {"version": 1})
+    await service.until(again, "failed", OWNER)
+    for query, count in [
+        ("", 4),
+        ("status=completed", 2),
+        ("status=completed&status=failed", 4),
+        ("status=waiting&status=queued", 0),
+        (f"workflow={workflow}", 2),
+        (f"workflow={other}&version=1", 2),
+        ("version=2", 0),
+        ("origin=event", 1),
+        ("origin=rerun", 1),
+        ("test=true", 1),
+        ("test=false", 3),
+        (f"source={failed}", 1),
+        (f"parent={failed}", 0),
+        ("error=failed-by-workflow", 2),
+        ("error=other", 0),
+        ("text=100%25 GOOD", 2),
+        ("text=[x]", 2),
+        ("text=_", 0),
+        ("since=2026-01-01T00:00:00Z", 4),
+        ("since=9999-01-01T00:00:00Z", 0),
+        ("until=2026-01-01T00:00:00Z", 0),
+        ("until=9999-01-01T00:00:00Z", 4),
+        ("until=0001-01-01T00:00:00Z", 0),
+        ("started_by=nobody", 0),
+    ]:
+        answered = await service.get(f"/v1/runs?{query}", OWNER)
+        assert answered.status_code == 200, (query, answered.text)
+        assert len(answered.json()["items"]) == count, query
+    by = (await service.get(f"/v1/runs/{failed}", OWNER)).json()["started_by"]
+    assert by == OWNER.subject
+    assert len((await service.get(f"/v1/runs?started_by={by}", OWNER)).json()["items"]) == 3
+
+
+async def test_steps_have_filters_and_pages(service: Running) -> None:
+    body: JsonObject = {"nodes": [{"id": "x", "kind": "transform", "output": {"n": "{{ item }}"}}]}
+    definition: JsonObject = {
+        "name": "loop",
+        "nodes": [
+            {"id": "a", "kind": "for_each", "items": [*range(12)], "body": body},
+            {"id": "z", "kind": "transform", "output": {}},
+        ],
+        "edges": [{"from": "a", "to": "z"}],
+    }
+    workflow = (await service.post("/v1/workflows", OWNER, definition)).json()["id"]
+    run = (await service.post(f"/v1/workflows/{workflow}/runs?wait=5", OWNER, {})).json()["id"]
+    paths: list[str] = []
+    cursor = ""
+    while True:
+        page = (await service.get(f"/v1/runs/{run}/steps?limit=5{cursor}", OWNER)).json()
+        paths += [step["path"] for step in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert paths == ["a", *(f"a[{number}].x" for number in range(12)), "z"]
+    for query, expected in [
+        ("nested=false", ["a", "z"]),
+        ("prefix=a%5B1%5D", ["a[1].x"]),
+        ("status=failed", []),
+        ("status=failed&status=completed&limit=2", ["a", "a[0].x"]),
+    ]:
+        found = (await service.get(f"/v1/runs/{run}/steps?{query}", OWNER)).json()["items"]
+        assert [step["path"] for step in found] == expected
+    assert (await service.get(f"/v1/runs/{run}/steps/a%5B3%5D.x", OWNER)).json()["output"] == {"n": 3}
+    assert (await service.get(f"/v1/runs/{run}", OWNER)).json()["progress"] == {"completed": 14}
+
+
+async def test_logs(service: Running) -> None:
+    answer(service)
+    await save(service)
+    run = await begin(service)
+    await service.until(run, "completed", OWNER)
+    first = (await service.get(f"/v1/runs/{run}/logs?limit=4", OWNER)).json()
+    rest = (await service.get(f"/v1/runs/{run}/logs?cursor={first['next_cursor']}", OWNER)).json()
+    told = [(line["level"], line["path"], line["text"]) for line in [*first["items"], *rest["items"]]]
+    assert told == [
+        ("info", None, "the run began"),
+        ("info", "s", "began (knowledge.search)"),
+        ("info", "s", "is done"),
+        ("info", "b", "is done by false"),
+        ("info", "t", "is skipped, for no way led to it"),
+        ("info", None, "the run is completed"),
+    ]
+    text = await service.get(f"/v1/runs/{run}/logs?limit=2", OWNER, accept="text/plain")
+    assert text.headers["content-type"].startswith("text/plain")
+    assert text.text.splitlines()[1].endswith("INFO    s began (knowledge.search)")
+    assert text.headers["link"].endswith('rel="next"')
+
+
+async def test_stats(service: Running) -> None:
+    answer(service)
+    workflow = await save(service)
+    await service.until(await begin(service), "completed", OWNER)
+    waiting = {"name": "w", "nodes": [{"id": "d", "kind": "delay", "seconds": 600}]}
+    other = (await service.post("/v1/workflows", OWNER, waiting)).json()["id"]
+    run = (await service.post(f"/v1/workflows/{other}/runs", OWNER, {})).json()["id"]
+    await service.until(run, "waiting", OWNER)
+    assert (await service.get("/v1/runs/stats", OWNER)).json() == {
+        "live": {"waiting": 1},
+        "ended": {"completed": 1},
+        "ended_counted": 1,
+        "oldest_queued_at": None,
+        "workflows": [{"workflow": other, "live": {"waiting": 1}}],
+    }
+    assert workflow != other
+    assert (await service.get("/v1/runs/stats", STRANGER)).json()["live"] == {}
 
 
 @pytest.mark.parametrize("after", range(len(TYPES)))
@@ -153,7 +293,8 @@ async def test_another_organization_sees_nothing(service: Running) -> None:
     workflow = await save(service)
     run = await begin(service)
     await service.until(run, "completed", OWNER)
-    for path in (f"/v1/runs/{run}", f"/v1/runs/{run}/steps", f"/v1/runs/{run}/events", f"/v1/workflows/{workflow}"):
+    below = ("", "/steps", "/steps/s", "/logs", "/events")
+    for path in (*(f"/v1/runs/{run}{each}" for each in below), f"/v1/workflows/{workflow}"):
         assert (await service.get(path, OWNER)).status_code == 200
         refused = await service.get(path, STRANGER)
         assert refused.status_code == 404, path
@@ -187,6 +328,12 @@ async def test_row_level_security_holds_without_our_conditions(service: Running)
         "/v1/runs/run_" + "g" * 32,
         "/v1/runs?status=weird",
         "/v1/runs?workflow=x",
+        "/v1/runs?status=completed&status=weird",
+        "/v1/runs?since=yesterday",
+        "/v1/runs?since=2026-01-01T00:00:00",
+        "/v1/runs?text=%00",
+        "/v1/runs?parent=x",
+        "/v1/runs/run_" + "0" * 32 + "/steps?status=queued",
         "/v1/runs?limit=0",
         "/v1/runs?cursor=nonsense",
         "/v1/workflows/wf_'--",
