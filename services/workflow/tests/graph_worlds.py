@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
+from uuid import uuid4
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow import Definition
+from crewmesh_contracts.workflow.nodes.base import NodeBase
+from crewmesh_contracts.workflow.nodes.http import HttpNode
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.errors import GatewayTimeout, InvalidRequest
+from crewmesh_workflow.engine.commits import Ack, Commit, Run
 from crewmesh_workflow.engine.execution import Execution, Facts, Ready, Turn
+from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.steps import Cancelled, End, Failed, Finished, Step, StepError
-from crewmesh_workflow.nodes import all_kinds
+from crewmesh_workflow.nodes import all_kinds, http
+from crewmesh_workflow.nodes.base import Behaviour, CompiledEffect, EffectContext, NodeKind, Reader, kind
 from crewmesh_workflow.program.compile import compile_program
 from crewmesh_workflow.program.model import Program
+from psycopg.rows import DictRow
 
+from services.workflow.tests.conftest import Bench, make_bench
 from services.workflow.tests.graph_reference import Outcome, far_side
 from services.workflow.tests.graph_strategies import ATTEMPTS, DOWN, FLAKY, FLAKY_FAILURES, RACER, REFUSED, Case
 
@@ -131,3 +142,88 @@ def comparable(output: JsonObject) -> JsonObject:
         return output
     failed: list[JsonValue] = [error["index"] for error in errors if isinstance(error, dict)]
     return {"items": output["items"], "failed": failed, "count": output["count"]}
+
+
+def http_to(far: FarSide) -> NodeKind[NodeBase]:
+    """HTTP as ever, but for where it goes."""
+
+    async def run(request: JsonObject, context: EffectContext) -> JsonObject:
+        output = far.ask(context.key.split("/", 1)[1], request)
+        if output is not None:
+            return output
+        raise InvalidRequest("It refuses.") if str(request["url"]).endswith(REFUSED) else GatewayTimeout("It is down.")
+
+    def bind(node: HttpNode, read: Reader) -> Behaviour:
+        effect = http.KIND.bind(node, read)
+        assert isinstance(effect, CompiledEffect)
+        return replace(effect, run=run)
+
+    return kind(HttpNode, bind)
+
+
+@dataclass(slots=True)
+class JournalledRun:
+    """The same by the engine itself, on a real journal. A worker that crashes is a replica that is gone for good."""
+
+    case: Case
+    crashes: Collection[int]
+    far: FarSide = field(default_factory=FarSide)
+    commits: int = 0
+
+    async def to_its_end(self, url: str) -> Outcome:
+        async with Database.open(url, app_id="workflow", pool_max=4) as database:
+            bench = self._replica(database)
+            run = await self._start(bench)
+            await _quiet(bench)
+            while (row := await bench.row(run))["status"] not in ("completed", "failed"):
+                bench = self._replica(database)
+                drive = DriveInput(run=run, driver=row["driver"] + 1, epoch=row["epoch"])
+                bench.tasks.append(asyncio.create_task(bench.parts.engine.advance(drive)))
+                await _quiet(bench)
+            return await self._outcome(bench, row)
+
+    def _replica(self, database: Database) -> Bench:
+        bench = make_bench(database, slots=8, kinds=all_kinds().but(http_to(self.far)))
+        commit_only = bench.parts.journal.commit
+
+        async def commit_and_crash(run: Run, commit: Commit, *, keep_days: int | None = None) -> Ack:
+            ack = await commit_only(run, commit, keep_days=keep_days)
+            self.commits += 1
+            if self.commits in self.crashes:
+                for task in bench.tasks:
+                    task.cancel()
+                await asyncio.sleep(0)
+            return ack
+
+        bench.parts.journal.commit = commit_and_crash
+        return bench
+
+    async def _start(self, bench: Bench) -> str:
+        definition = {
+            name: part for name, part in self.case.definition.items() if name not in ("nodes", "edges", "name")
+        }
+        nodes, edges = self.case.definition["nodes"], self.case.definition["edges"]
+        assert isinstance(nodes, list)
+        assert isinstance(edges, list)
+        workflow = await bench.save(nodes, edges, **definition)
+        return await bench.start(workflow, self.case.data, event_id=uuid4().hex)
+
+    async def _outcome(self, bench: Bench, row: DictRow) -> Outcome:
+        steps = {path: step for path, step in (await bench.steps(row["id"])).items() if RACER not in path}
+        ends = Counter(path for _, type_, path in await bench.events(row["id"]) if type_ == "step.completed")
+        assert set(ends.values()) <= {1}, "a step's end was told twice"
+        return Outcome(
+            status=row["status"],
+            output=row["output"],
+            completed={
+                path: comparable(step["output"]) for path, step in steps.items() if step["status"] == "completed"
+            },
+            skipped={path for path, step in steps.items() if step["status"] == "skipped"},
+            effects=[path for path in self.far.happened if RACER not in path],
+        )
+
+
+async def _quiet(bench: Bench) -> None:
+    """Until the replica does nothing any more, of itself or because it crashed."""
+    while pending := [task for task in bench.tasks if not task.done()]:
+        await asyncio.gather(*pending, return_exceptions=True)
