@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject
@@ -32,6 +32,7 @@ from crewmesh_workflow.hooks.body import by_name, parse_body
 from crewmesh_workflow.hooks.errors import EncodedBody, HookPaused, NoSuchHook
 from crewmesh_workflow.hooks.keys import HookKeys
 from crewmesh_workflow.hooks.repository import Hook
+from crewmesh_workflow.runs.drafts import pin_draft
 
 MASTER_KEY = "hook-master-key"
 OLD_SECRET_SECONDS = 24 * 3600
@@ -82,7 +83,9 @@ class Hooks:
         check(hook.config.auth, request.headers, request.body, self._secrets(hook), now=time.time())
         if not hook.enabled and not test:
             raise HookPaused
-        new = _new_run(hook, request, test=test)
+        new = _new_run(hook, request)
+        if test:
+            return await self._receive_test(hook, new)
         if hook.config.respond == "now":
             return accepted(await self._start(hook, new))
         return await self._start_and_wait(hook, new)
@@ -110,6 +113,13 @@ class Hooks:
         if hook.rotated_at is not None and time.time() - hook.rotated_at.timestamp() < OLD_SECRET_SECONDS:
             secrets.append(self.keys.secret(hook.id, hook.secret_generation - 1))
         return secrets
+
+    async def _receive_test(self, hook: Hook, new: NewRun) -> Response:
+        """A test run of what is being worked on."""
+        async with self._database.tenant(hook.organization) as conn:
+            _, draft = await pin_draft(conn, hook.organization, hook.workflow)
+        key = None if new.key is None else EventKey(f"hook-test/{hook.id}", new.key.id)
+        return await self._start_and_wait(hook, replace(new, version=draft, origin="test", key=key, test=True))
 
     async def _start(self, hook: Hook, new: NewRun) -> str:
         with self._starter.starting() as starting:
@@ -144,7 +154,7 @@ class Hooks:
         return await self._ends.wait(run, min(seconds, MOST_WAIT_SECONDS))
 
 
-def _new_run(hook: Hook, request: HookRequest, *, test: bool) -> NewRun:
+def _new_run(hook: Hook, request: HookRequest) -> NewRun:
     if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
         raise EncodedBody(encoding)
     headers = {
@@ -163,10 +173,9 @@ def _new_run(hook: Hook, request: HookRequest, *, test: bool) -> NewRun:
         workflow=hook.workflow,
         version=hook.version,
         trigger=clean({"kind": "webhook", "key": hook.key, "data": data}),
-        key=None if named is None else EventKey(f"{'hook-test' if test else 'hook'}/{hook.id}", named),
-        origin="test" if test else "webhook",
+        key=None if named is None else EventKey(f"hook/{hook.id}", named),
+        origin="webhook",
         started_by=hook.id,
-        test=test,
     )
 
 
