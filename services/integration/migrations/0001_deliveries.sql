@@ -10,7 +10,9 @@ CREATE TABLE deliveries (
     host text NOT NULL,
     path text NOT NULL,
     outcome text NOT NULL DEFAULT 'sending'
-        CHECK (outcome IN ('sending', 'answered', 'refused', 'unavailable', 'blocked')),
+        CHECK (outcome IN ('sending', 'answered', 'refused', 'unavailable', 'blocked', 'unknown')),
+    -- Whether the request may be sent again when nobody knows whether it took effect.
+    repeatable boolean NOT NULL DEFAULT true,
     status integer,
     duration_ms integer,
     error text,
@@ -19,5 +21,7 @@ CREATE TABLE deliveries (
 -- Ids are ordered by time. Outcome stands in no index, so that completing a row does not touch one.
 CREATE INDEX deliveries_by_organization ON deliveries (org_id, id DESC);
 CREATE INDEX deliveries_by_run ON deliveries (org_id, run, id DESC);
+-- What must not be sent twice is looked for before it is sent. Few requests are of this kind, the others pay nothing.
+CREATE INDEX deliveries_never_twice ON deliveries (org_id, idempotency_key, id DESC) WHERE NOT repeatable;
 CREATE INDEX deliveries_by_age ON deliveries USING brin (at);
 SELECT isolate_tenants('deliveries');

@@ -15,7 +15,7 @@ from crewmesh_integration.main import SIGNING_SECRET, create_app
 from crewmesh_integration.settings import IntegrationSettings, OutboundSettings
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
-from crewmesh_kit.settings import DaprSettings, DatabaseSettings
+from crewmesh_kit.settings import DaprSettings, DatabaseSettings, HttpServerSettings
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import APP_API_TOKEN, auth_headers, identity
 from crewmesh_testkit.services import running
@@ -59,10 +59,15 @@ class Integration:
 
 @asynccontextmanager
 async def integration(
-    database_url: str, *, allow_loopback: bool = True, mesh_ports: Sequence[int] = ()
+    database_url: str,
+    *,
+    allow_loopback: bool = True,
+    mesh_ports: Sequence[int] = (),
+    shutdown_seconds: float = 15.0,
 ) -> AsyncGenerator[Integration]:
     settings = IntegrationSettings(
         database=DatabaseSettings(url=SecretStr(database_url)),
+        http=HttpServerSettings(shutdown_seconds=shutdown_seconds),
         dapr=DaprSettings(app_api_token=SecretStr(APP_API_TOKEN)),
         outbound=OutboundSettings(allow_loopback=allow_loopback, mesh_ports=tuple(mesh_ports)),
     )

@@ -12,6 +12,9 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from fastapi import FastAPI
 
+from crewmesh_integration.actions.connections import built_in
+from crewmesh_integration.actions.endpoints import router as actions_router
+from crewmesh_integration.actions.service import Actions
 from crewmesh_integration.deliveries.endpoints import router as deliveries_router
 from crewmesh_integration.deliveries.repository import DeliveryRepository
 from crewmesh_integration.deliveries.service import Deliveries
@@ -36,8 +39,9 @@ def create_app(settings: IntegrationSettings | None = None, sidecar: Sidecar | N
     service.lifetime(_client)
     service.lifetime(_delivery_records)
     service.lifetime(_http_requests)
+    service.lifetime(_actions)
     service.background("delivery retention", _forget_old_deliveries)
-    service.routes(http_requests_router, deliveries_router)
+    service.routes(http_requests_router, actions_router, deliveries_router)
     return service.app
 
 
@@ -77,6 +81,11 @@ async def _http_requests(resources: Resources) -> AsyncGenerator[HttpRequests]:
         deliveries=resources.get(Deliveries),
         idempotency=resources.get(Idempotency),
     )
+
+
+@asynccontextmanager
+async def _actions(resources: Resources) -> AsyncGenerator[Actions]:
+    yield Actions(built_in(resources.get(HttpRequests)))
 
 
 async def _forget_old_deliveries(resources: Resources) -> None:

@@ -24,6 +24,7 @@ class Attempt:
     method: str
     host: str
     path: str
+    repeatable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +51,8 @@ class DeliveryRepository:
         async with self._database.tenant(attempt.organization) as connection:
             await connection.execute(
                 """
-                INSERT INTO deliveries (id, org_id, run, idempotency_key, method, host, path)
-                VALUES (%s, %s, %s, %s, %s, %s, %s)
+                INSERT INTO deliveries (id, org_id, run, idempotency_key, method, host, path, repeatable)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
                 """,
                 (
                     attempt.id,
@@ -61,8 +62,22 @@ class DeliveryRepository:
                     attempt.method,
                     attempt.host,
                     attempt.path,
+                    attempt.repeatable,
                 ),
             )
+
+    async def last_never_twice(self, organization: str, key: str) -> Delivery | None:
+        """The last attempt under the key at something that must not be sent twice."""
+        async with (
+            self._database.tenant(organization) as connection,
+            connection.cursor(row_factory=class_row(Delivery)) as cursor,
+        ):
+            await cursor.execute(
+                f"SELECT {_COLUMNS} FROM deliveries WHERE idempotency_key = %s AND NOT repeatable"
+                " ORDER BY id DESC LIMIT 1",
+                (key,),
+            )
+            return await cursor.fetchone()
 
     async def complete(self, organization: str, id_: str, result: Result) -> None:
         """Write the outcome; doing it twice changes nothing."""

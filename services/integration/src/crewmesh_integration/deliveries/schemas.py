@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from crewmesh_contracts.base import Reply
 from pydantic import Field
 
-Outcome: TypeAlias = Literal["sending", "answered", "refused", "unavailable", "blocked"]
+Outcome: TypeAlias = Literal["sending", "answered", "refused", "unavailable", "blocked", "unknown"]
 
 
 class Delivery(Reply):
@@ -24,6 +24,7 @@ class Delivery(Reply):
         description=(
             "answered: a success or a final redirect. refused: a 4xx answer, or redirects that are not followed."
             " unavailable: no answer, or one that asks to come again. blocked: the destination is not allowed."
+            " unknown: it must not be sent twice, and nobody knows whether it took effect."
             " sending: under way, or cut off by a crash so that nobody saw the outcome."
         )
     )

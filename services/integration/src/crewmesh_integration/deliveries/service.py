@@ -38,7 +38,9 @@ class Deliveries:
     def __init__(self, repository: DeliveryRepository) -> None:
         self._repository = repository
 
-    async def begin(self, identity: Identity, *, key: str, method: str, target: Target) -> Attempt:
+    async def begin(
+        self, identity: Identity, *, key: str, method: str, target: Target, repeatable: bool = True
+    ) -> Attempt:
         attempt = Attempt(
             id=new_id("dlv"),
             organization=identity.organization,
@@ -47,12 +49,18 @@ class Deliveries:
             method=method,
             host=target.authority,
             path=shown_path(target.path),
+            repeatable=repeatable,
         )
         await self._repository.insert(attempt)
         return attempt
 
     async def finish(self, attempt: Attempt, result: Result) -> None:
         await persistently(lambda: self._repository.complete(attempt.organization, attempt.id, result))
+
+    async def that_may_have_happened(self, identity: Identity, key: str) -> Delivery | None:
+        """The attempt at something never to be sent twice that took effect, or of which nobody knows."""
+        last = await self._repository.last_never_twice(identity.organization, key)
+        return last if last is not None and last.outcome in ("sending", "answered", "unknown") else None
 
     async def get(self, identity: Identity, id_: str) -> Delivery:
         delivery = await self._repository.get(identity.organization, id_)

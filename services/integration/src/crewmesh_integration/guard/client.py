@@ -14,7 +14,12 @@ import aiohttp
 
 from crewmesh_integration.guard.bodies import ACCEPT_ENCODING, read_body
 from crewmesh_integration.guard.connector import Lookup, guarded_connector
-from crewmesh_integration.guard.errors import UpstreamRedirected, UpstreamTimedOut, UpstreamUnreachable
+from crewmesh_integration.guard.errors import (
+    DestinationRefused,
+    UpstreamRedirected,
+    UpstreamTimedOut,
+    UpstreamUnreachable,
+)
 from crewmesh_integration.guard.policy import OutboundPolicy
 from crewmesh_integration.guard.redirects import MAX_REDIRECTS, Hop, is_redirect, next_hop
 from crewmesh_integration.guard.targets import Target
@@ -87,6 +92,9 @@ class GuardedClient:
         try:
             async with asyncio.timeout(request.timeout_seconds):
                 return await self._follow(request, progress)
+        except (DestinationRefused, UpstreamRedirected) as refusal:
+            refusal.extensions["sent"] = progress.connected
+            raise
         except TimeoutError as error:
             host = progress.target.host
             what = f"{host} gave no complete answer" if progress.connected else f"No connection to {host} came about"

@@ -8,8 +8,8 @@
     ├── UpstreamUnreachable 502     no connection, or it broke (retryable)
     └── UpstreamTimedOut 504        no complete answer in time (retryable)
 
-The last two carry ``sent``: when true, the request may have arrived although no answer did. A retry carries the same
-``webhook-id``, by which a receiver recognises what it has seen.
+All carry ``sent``: when true, the request may have arrived somewhere, because a redirect came from there or no answer
+did. A retry carries the same ``webhook-id``, by which a receiver recognises what it has seen.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class UpstreamUnreachable(Problem):
 
     def __init__(self, detail: str, *, sent: bool) -> None:
         super().__init__(detail + (_MAYBE if sent else ""), sent=sent)
+        self.what = detail
 
 
 class UpstreamTimedOut(Problem):
@@ -52,3 +53,4 @@ class UpstreamTimedOut(Problem):
 
     def __init__(self, detail: str, *, sent: bool) -> None:
         super().__init__(detail + (_MAYBE if sent else ""), sent=sent)
+        self.what = detail

@@ -3,13 +3,29 @@
 ::
 
     Problem
+    ├── OutcomeUnknown 409          nobody knows whether it took effect, and it must not be sent twice
     ├── UpstreamRefused 424         it will not take this request: 4xx
     └── UpstreamUnavailable 502     it may take it later: 5xx, 408, 425, 429 (retryable)
 """
 
 from __future__ import annotations
 
-from crewmesh_kit.errors import Problem
+from crewmesh_contracts.base import JsonValue
+from crewmesh_kit.errors import Conflict, Problem
+
+
+class OutcomeUnknown(Conflict):
+    """The request may have taken effect, and must not be sent twice. Look at the other side; then use a new key."""
+
+    slug, title = "outcome-unknown", "Outcome unknown"
+
+    def __init__(self, why: str, **known: JsonValue) -> None:
+        super().__init__(
+            f"{why} The request may have taken effect and is not repeatable, so it was not sent again. Find out at the "
+            "other side; if nothing happened there, send it under a new Idempotency-Key.",
+            headers=None,
+            **known,
+        )
 
 
 class UpstreamRefused(Problem):

@@ -41,6 +41,7 @@ class Outgoing:
     headers: Mapping[str, str]
     body: bytes | None
     timeout_seconds: float
+    repeatable: bool = True
 
 
 def outgoing(request: HttpSend) -> Outgoing:
@@ -57,7 +58,7 @@ def outgoing(request: HttpSend) -> Outgoing:
     headers = dict(request.headers)
     if body is not None and not _content_type(headers):
         headers["Content-Type"] = "application/json"
-    return Outgoing(request.method, target, headers, body, request.timeout_seconds)
+    return Outgoing(request.method, target, headers, body, request.timeout_seconds, request.repeatable)
 
 
 def _place(path: str, message: str) -> JsonObject:

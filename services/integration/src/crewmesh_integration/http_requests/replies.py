@@ -16,14 +16,18 @@ from typing import NoReturn, cast
 
 from crewmesh_contracts.base import JsonValue
 from crewmesh_contracts.invocations import HttpReply
+from crewmesh_kit.errors import Problem
 
 from crewmesh_integration.guard.client import OutboundAnswer
-from crewmesh_integration.http_requests.errors import UpstreamRefused, UpstreamUnavailable
+from crewmesh_integration.guard.errors import UpstreamTimedOut, UpstreamUnreachable
+from crewmesh_integration.http_requests.errors import OutcomeUnknown, UpstreamRefused, UpstreamUnavailable
 
 BODY_NOTE = "crewmesh-body"
 """Reply header that says what of the body is missing, when something is."""
 
 _LATER = frozenset({408, 425, 429})
+# Answers that say the request was not taken. Any other failure of a server may come after it has acted.
+_NOT_TAKEN = _LATER | {503}
 _LONGEST_WAIT_SECONDS = 24 * 3600
 _EXCERPT = 200
 _DEPTH = 64
@@ -55,6 +59,24 @@ def judge(answer: OutboundAnswer, *, host: str) -> HttpReply | UpstreamRefused |
         upstream_said=said,
         retry_after=_retry_after(answer.headers, datetime.now(UTC)),
     )
+
+
+def certain(outcome: HttpReply | Problem, *, redirects: int = 0) -> HttpReply | Problem:
+    """What came of a request that must not be sent twice. It stays as it is where it is known to be the truth."""
+    match outcome:
+        case UpstreamRefused() | UpstreamUnavailable() if redirects:
+            # Who redirects may have acted; who answers now speaks for the last place only.
+            why = f"The other side redirected, and then answered {outcome.upstream_status}."
+            return OutcomeUnknown(why, upstream_status=outcome.upstream_status)
+        case UpstreamUnavailable() if outcome.upstream_status not in _NOT_TAKEN:
+            why = f"The other side answered {outcome.upstream_status}."
+            return OutcomeUnknown(why, upstream_status=outcome.upstream_status)
+        case UpstreamUnreachable() | UpstreamTimedOut() if outcome.extensions["sent"] is True:
+            return OutcomeUnknown(outcome.what)
+        case Problem() if outcome.extensions.get("sent") is True:
+            return OutcomeUnknown(outcome.detail)
+        case _:
+            return outcome
 
 
 def _headers(answer: OutboundAnswer) -> dict[str, str]:

@@ -16,10 +16,10 @@ from crewmesh_integration.deliveries.schemas import Outcome
 from crewmesh_integration.deliveries.service import Deliveries
 from crewmesh_integration.guard.client import GuardedClient, OutboundRequest
 from crewmesh_integration.guard.errors import DestinationRefused
-from crewmesh_integration.http_requests.errors import UpstreamRefused, UpstreamUnavailable
+from crewmesh_integration.http_requests.errors import OutcomeUnknown, UpstreamRefused, UpstreamUnavailable
 from crewmesh_integration.http_requests.metrics import OUTBOUND_REQUESTS, OUTBOUND_SECONDS
 from crewmesh_integration.http_requests.outgoing import Outgoing, outgoing
-from crewmesh_integration.http_requests.replies import judge
+from crewmesh_integration.http_requests.replies import certain, judge
 from crewmesh_integration.signing.webhooks import WebhookSigner
 
 IDEMPOTENCY_SCOPE = "http"
@@ -42,7 +42,8 @@ class HttpRequests:
     async def send(self, identity: Identity, key: str, request: HttpSend) -> HttpReply:
         """Send the request unless it was answered under this key before; then repeat the answer.
 
-        A refusal is an answer. A failure that may pass is not: the next call with the key sends again.
+        A refusal is an answer. A failure that may pass is not: the next call with the key sends again, unless the
+        request is not repeatable and the failure leaves open whether it took effect.
         """
         checked = outgoing(request)
         return await self._idempotency.once(
@@ -56,7 +57,11 @@ class HttpRequests:
         )
 
     async def _attempt(self, identity: Identity, key: str, request: Outgoing) -> HttpReply:
-        attempt = await self._deliveries.begin(identity, key=key, method=request.method, target=request.target)
+        if not request.repeatable:
+            await self._refuse_a_second(identity, key)
+        attempt = await self._deliveries.begin(
+            identity, key=key, method=request.method, target=request.target, repeatable=request.repeatable
+        )
         started = time.monotonic()
         outcome = await self._outcome(key, request)
         result = _result(outcome, time.monotonic() - started)
@@ -76,6 +81,13 @@ class HttpRequests:
             raise outcome
         return outcome
 
+    async def _refuse_a_second(self, identity: Identity, key: str) -> None:
+        """An attempt whose answer was not handed back: the service died, or its database was away for too long."""
+        before = await self._deliveries.that_may_have_happened(identity, key)
+        if before is not None:
+            why = "The service stopped before the outcome of the request was written down."
+            raise OutcomeUnknown(why, delivery=before.id, upstream_status=before.status)
+
     async def _outcome(self, key: str, request: Outgoing) -> HttpReply | Problem:
         sending = OutboundRequest(
             method=request.method,
@@ -88,8 +100,9 @@ class HttpRequests:
         try:
             answer = await self._client.send(sending)
         except Problem as problem:
-            return problem
-        return judge(answer, host=request.target.host)
+            return problem if request.repeatable else certain(problem)
+        outcome = judge(answer, host=request.target.host)
+        return outcome if request.repeatable else certain(outcome, redirects=answer.redirects)
 
 
 def _result(outcome: HttpReply | Problem, seconds: float) -> Result:
@@ -100,6 +113,8 @@ def _result(outcome: HttpReply | Problem, seconds: float) -> Result:
             kind, status = "answered", outcome.status
         case UpstreamRefused() | UpstreamUnavailable():
             kind, status = "unavailable" if outcome.retryable else "refused", outcome.upstream_status
+        case OutcomeUnknown():
+            kind = "unknown"
         case DestinationRefused():
             kind = "blocked"
         case _:

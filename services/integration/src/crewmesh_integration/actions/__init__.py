@@ -1,0 +1,1 @@
+"""Doing something in another product through a connection."""
