@@ -263,12 +263,13 @@ async def service(url: str, valkey: str) -> AsyncGenerator[Running]:
         database=DatabaseSettings(url=SecretStr(url)),
         dapr=DaprSettings(app_api_token=SecretStr(APP_API_TOKEN)),
     )
+    # Before the service runs: its loops read several of the tables at a time, each in an order of its own.
+    async with Database.open(url, app_id="workflow") as before:
+        await empty(before)
     app = create_app(settings, sidecar, Drivers(open_driving, open_worker))
     async with running(app) as client:
         resources: Resources = app.state.resources
-        database = resources.get(Database)
-        await empty(database)
-        yield Running(client, sidecar, app, scheduled, database)
+        yield Running(client, sidecar, app, scheduled, resources.get(Database))
 
 
 class Worker:
