@@ -22,7 +22,7 @@ from crewmesh_testkit.replay import (
 )
 from crewmesh_workflow.engine.driver import ADVANCE, TURNS_PER_HISTORY, OrchestrationContext, TaskT, drive_run
 
-START: JsonObject = {"run": "run_1", "driver": 1, "epoch": 1, "traceparent": None}
+START: JsonObject = {"run": "run_1", "driver": 1, "epoch": 1, "traceparent": None, "sleep": None}
 SLEPT: list[Happened] = [Completed("advance", {"kind": "sleep", "seconds": 7.5}), Fired(7.5)]
 
 
@@ -43,7 +43,9 @@ def test_it_sleeps_and_advances_again() -> None:
 
 def test_a_long_history_starts_over() -> None:
     assert replay(drive_run, START, SLEPT * (TURNS_PER_HISTORY - 1)) == [CallActivity("advance", START)]
-    assert replay(drive_run, START, SLEPT * TURNS_PER_HISTORY) == [ContinueAsNew(START)]
+    asleep: JsonObject = {"kind": "sleep", "seconds": 7.5, "event": None}
+    begun_anew: list[Happened] = [*SLEPT * (TURNS_PER_HISTORY - 1), SLEPT[0]]
+    assert replay(drive_run, START, begun_anew) == [ContinueAsNew({**START, "sleep": asleep})]
 
 
 def test_an_outcome_of_a_newer_version_fails_loudly() -> None:

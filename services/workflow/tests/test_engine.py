@@ -18,7 +18,7 @@ from crewmesh_contracts.invocations import (
 )
 from crewmesh_kit.errors import BadGateway, OperationInProgress, Unavailable
 from crewmesh_testkit.identities import ORGANIZATION
-from crewmesh_workflow.engine.journal import Commit, JournalEvent, LeaseLostError
+from crewmesh_workflow.engine.commits import Commit, JournalEvent, LeaseLostError
 from crewmesh_workflow.engine.outcome import Done, DriveInput, Sleep, Superseded
 
 from services.workflow.tests.conftest import Bench, replica
@@ -58,7 +58,7 @@ async def test_five_effects_inline(bench: Bench) -> None:
     for number in range(1, 6):
         expected += [(2 * number, "step.started", f"s{number}"), (2 * number + 1, "step.completed", f"s{number}")]
     assert await bench.events(run) == [*expected, (12, "run.completed", None)]
-    assert [call.idempotency_key for call in bench.sidecar.calls] == [f"{run}/s{n}/0" for n in range(1, 6)]
+    assert [call.idempotency_key for call in bench.sidecar.calls] == [f"{run}/s{n}" for n in range(1, 6)]
     assert {call.identity.subject for call in bench.sidecar.calls} == {run}
     assert {call.identity.organization for call in bench.sidecar.calls} == {ORGANIZATION}
     assert await bench.told() == ["crewmesh.run.started.v1", "crewmesh.run.completed.v1"]
@@ -118,7 +118,7 @@ async def test_a_short_back_off_is_slept_in_place(bench: Bench) -> None:
     types = [type_ for _, type_, _ in await bench.events(run)]
     assert types == ["run.started", "step.started", "step.retrying", "step.retrying", "step.completed", "run.completed"]
     assert (await bench.steps(run))["s"]["attempt"] == 3
-    assert {call.idempotency_key for call in bench.sidecar.calls} == {f"{run}/s/0"}
+    assert {call.idempotency_key for call in bench.sidecar.calls} == {f"{run}/s"}
 
 
 class BadGatewayForNow(BadGateway):
@@ -193,14 +193,17 @@ async def test_a_long_back_off_becomes_a_sleep_of_the_driver(bench: Bench) -> No
     bench.sidecar.answer(SEARCH, flaky)
     run = await bench.start(await bench.save([node(retry={"backoff_seconds": 100})]))
     await bench.settle()
-    assert (await bench.row(run))["due_in"] <= 0
-    assert await bench.parts.sweeper.sweep() == 1
-
-    first = await bench.parts.engine.advance(bench.scheduled[-1])
-    assert isinstance(first, Sleep)
-    assert 95 < first.seconds <= 100
-    assert 125 < (await bench.row(run))["due_in"] <= 130
+    row = await bench.row(run)
+    assert row["status"] == "waiting"
+    assert 115 < row["due_in"] <= 140
+    (drive,) = bench.scheduled
+    assert drive.sleep is not None
+    assert drive.sleep.event == "wake-1"
+    assert 85 < (drive.sleep.seconds or 0) <= 110, "a tenth of it is random"
     assert await bench.parts.sweeper.sweep() == 0, "the sleeping run is not due"
+    again = await bench.parts.engine.advance(drive)
+    assert isinstance(again, Sleep), "who comes too early sleeps on"
+    assert again.event == "wake-2"
 
     async with bench.database.system() as conn:
         await conn.execute("UPDATE steps SET retry_at = now() WHERE run_id = %s", [run])
@@ -224,7 +227,7 @@ async def test_the_older_of_two_workers_cannot_write(url: str, bench: Bench) -> 
         other.sidecar.answer(SEARCH, found)
         await other.make_due(run)
         assert await other.parts.sweeper.sweep() == 1
-        assert await other.parts.engine.advance(other.scheduled[-1]) == Done()
+        await other.settle()
         before = await other.events(run)
     go.set()
     await bench.settle()
@@ -239,39 +242,39 @@ async def test_a_worker_is_told_that_its_lease_is_lost(idle: Bench) -> None:
     idle.sidecar.answer(SEARCH, found)
     await idle.make_due(run_id)
     await idle.parts.sweeper.sweep()
-    taken = await idle.parts.journal.acquire(first_driver(run_id), lease=15)
+    taken = await idle.parts.journal.acquire(first_driver(run_id))
     assert taken is not None
-    with idle.parts.leases.hold(taken[0]) as lease:
+    with idle.parts.leases.hold(taken.run) as lease:
         await idle.parts.leases.extend()
         assert not lease.lost
         assert 14 < (await idle.row(run_id))["due_in"] <= 15
-        assert await idle.parts.journal.acquire(first_driver(run_id), lease=15) is not None
+        assert await idle.parts.journal.acquire(first_driver(run_id)) is not None
         await idle.parts.leases.extend()
         assert lease.lost
         with pytest.raises(LeaseLostError):
             lease.check()
     with pytest.raises(LeaseLostError):
-        await idle.parts.journal.commit(taken[0], Commit(events=[JournalEvent("run.completed", {})]))
+        await idle.parts.journal.commit(taken.run, Commit(events=[JournalEvent("run.completed", {})]))
 
 
 async def test_leases_are_given_back_at_shutdown(idle: Bench) -> None:
     run_id = await idle.start(await idle.save([node()], []))
-    taken = await idle.parts.journal.acquire(first_driver(run_id), lease=15)
+    taken = await idle.parts.journal.acquire(first_driver(run_id))
     assert taken is not None
-    with idle.parts.leases.hold(taken[0]):
+    with idle.parts.leases.hold(taken.run):
         await idle.parts.leases.give_back()
         assert (await idle.row(run_id))["due_in"] <= 0
 
 
 async def test_a_commit_whose_confirmation_was_lost_is_not_written_twice(idle: Bench) -> None:
     run_id = await idle.start(await idle.save([node()], []))
-    taken = await idle.parts.journal.acquire(first_driver(run_id), lease=15)
+    taken = await idle.parts.journal.acquire(first_driver(run_id))
     assert taken is not None
-    run, _ = taken
+    run = taken.run
     commit = Commit(events=[JournalEvent("step.retrying", {"node": "s"})])
     once = await idle.parts.journal.commit(run, commit)
     again = await idle.parts.journal.commit(run, commit)
-    assert once == again
+    assert once.run == again.run
     assert [type_ for _, type_, _ in await idle.events(run_id)].count("step.retrying") == 1
 
 
@@ -288,7 +291,7 @@ async def test_of_several_drivers_the_first_to_come_takes_the_run(idle: Bench) -
         await idle.make_due(run)
         await idle.parts.sweeper.sweep()
     waited_long, second, third = idle.scheduled
-    assert await idle.parts.journal.acquire(waited_long, lease=15) is not None
+    assert await idle.parts.journal.acquire(waited_long) is not None
     assert await idle.parts.engine.advance(second) == Superseded()
     assert await idle.parts.engine.advance(third) == Superseded()
     assert await idle.parts.engine.advance(waited_long) == Done(), "it has the run, and may come again"
@@ -312,8 +315,8 @@ async def test_a_crash_between_effects_repeats_only_what_was_not_journalled(url:
         other.sidecar.answer(SEARCH, found)
         await other.make_due(run)
         await other.parts.sweeper.sweep()
-        assert await other.parts.engine.advance(other.scheduled[-1]) == Done()
-        assert [call.idempotency_key for call in other.sidecar.calls] == [f"{run}/s{n}/0" for n in range(2, 6)]
+        await other.settle()
+        assert [call.idempotency_key for call in other.sidecar.calls] == [f"{run}/s{n}" for n in range(2, 6)]
     types = [type_ for _, type_, _ in await bench.events(run)]
     assert types.count("step.started") == types.count("step.completed") == 5
 
@@ -357,10 +360,10 @@ async def test_a_definition_that_cannot_be_read_any_more_fails_the_run(bench: Be
     workflow = await bench.save([node()])
     async with bench.database.system() as conn:
         await conn.execute(
-            """UPDATE workflow_versions SET definition = jsonb_set(definition, '{nodes,0,query}', '"{{ env.X }}"')"""
+            """UPDATE workflow_versions SET definition = jsonb_set(definition, '{nodes,0,query}', '"{{ nobody.X }}"')"""
         )
     run = await bench.start(workflow)
     await bench.parts.sweeper.sweep()
-    assert await bench.parts.engine.advance(bench.scheduled[-1]) == Done()
+    await bench.settle()
     row = await bench.row(run)
     assert (row["status"], row["error"]["type"]) == ("failed", "invalid-definition")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from crewmesh_contracts.workflow.nodes import HttpNode, Retry
+from crewmesh_contracts.workflow.nodes.base import Retry
+from crewmesh_contracts.workflow.nodes.http import HttpNode
 from crewmesh_kit.errors import BadGateway, GatewayTimeout, OperationInProgress, Problem, RemoteProblem, Unavailable
 from crewmesh_workflow.engine.retry import AskAgain, GiveUp, TryAgain, after_failure
 
-NODE = HttpNode(id="h", kind="http", url="x", retry=Retry(attempts=4, backoff_seconds=1), timeout_seconds=100)
+NODE = HttpNode(id="h", kind="http", url="x", retry=Retry(attempts=4, backoff_seconds=1, jitter=0), timeout_seconds=100)
 
 
 def remote(status: int, slug: str, *, retryable: bool, retry_after: str | None = None) -> RemoteProblem:

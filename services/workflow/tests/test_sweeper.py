@@ -38,7 +38,7 @@ async def test_two_sweepers_share_what_is_due(url: str, idle: Bench) -> None:
 
 async def test_a_leased_run_is_left_alone(idle: Bench) -> None:
     (run,) = await begin(idle, 1)
-    assert await idle.parts.journal.acquire(DriveInput(run=run, driver=1, epoch=1), lease=15) is not None
+    assert await idle.parts.journal.acquire(DriveInput(run=run, driver=1, epoch=1)) is not None
     assert await idle.parts.sweeper.sweep() == 0
 
 
@@ -59,7 +59,7 @@ async def test_what_dapr_did_not_take_is_tried_sooner(idle: Bench, error: Except
         raise error
 
     (run,) = await begin(idle, 1)
-    sweeper = Sweeper(idle.database, refuse, poll_seconds=1, alarm_seconds=30, retry_seconds=2)
+    sweeper = Sweeper(idle.database, refuse, idle.parts.admission, poll_seconds=1, alarm_seconds=30, retry_seconds=2)
     assert await sweeper.sweep() == 1
     row = await idle.row(run)
     assert row["scheduled"] == 1
@@ -72,7 +72,7 @@ async def test_a_nudge_is_heard_at_once(idle: Bench) -> None:
     async def take(drive: DriveInput) -> None:
         taken.set()
 
-    sweeper = Sweeper(idle.database, take, poll_seconds=60, alarm_seconds=30, retry_seconds=2)
+    sweeper = Sweeper(idle.database, take, idle.parts.admission, poll_seconds=60, alarm_seconds=30, retry_seconds=2)
     task = asyncio.create_task(sweeper.run())
     try:
         await asyncio.sleep(0.05)

@@ -54,6 +54,7 @@ class Assembly:
     starter: Starter
     control: Control
     ends: Ends
+    admission: Admission
     sweeper: Sweeper
     leases: Leases
     programs: Programs
@@ -118,4 +119,4 @@ def assemble(settings: EngineSettings, retention: RetentionSettings, outside: Ou
 
     sweeper.use(drive_here)
     sweeper.also(control.tell_parents)
-    return Assembly(engine, starter, control, ends, sweeper, leases, programs, payloads, journal)
+    return Assembly(engine, starter, control, ends, admission, sweeper, leases, programs, payloads, journal)

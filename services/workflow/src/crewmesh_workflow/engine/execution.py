@@ -23,7 +23,7 @@ from crewmesh_contracts.workflow.nodes.set_ import SetNode
 from pydantic import ValidationError
 
 from crewmesh_workflow.engine import policy, pretend
-from crewmesh_workflow.engine.ending import Ending
+from crewmesh_workflow.engine.ending import UNDO, Ending
 from crewmesh_workflow.engine.frames import Frame
 from crewmesh_workflow.engine.loops import Loops
 from crewmesh_workflow.engine.remembering import remember_rounds
@@ -291,6 +291,8 @@ class Execution:
         if place is None:
             return  # it was stopped, and its result comes too late to count
         frame, node = place
+        if step.status == "running" and step.error is not None and self._winds_up(frame, step.path):
+            step = step.failed(step.error)
         if step.status == "running" and isinstance(node.does, CompiledEffect):
             self.launch(frame, node, step, node.does)
         elif step.status == "waiting":
@@ -298,10 +300,14 @@ class Execution:
         else:
             self.decide(frame, node, self._unless_handled(node, step))
 
+    def _winds_up(self, frame: Frame, path: str) -> bool:
+        """Whether what fails there is not worth another attempt, for nothing will come of it."""
+        return frame.halts or (self._ending.stops(frame) and not path.endswith(UNDO))
+
     def _unless_handled(self, node: CompiledNode, step: Step) -> Step:
         if step.status != "failed" or step.error is None or not isinstance(node.node, EffectNode):
             return step
-        if node.node.on_error == "fail" or step.path.endswith("!undo"):
+        if node.node.on_error == "fail" or step.path.endswith(UNDO):
             return step
         return step.handled(step.error, (ERROR,) if node.node.on_error == "handle" else (OUT,))
 

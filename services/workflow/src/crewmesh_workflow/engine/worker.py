@@ -157,6 +157,8 @@ class Worker:
     def _act(self, turn: Turn) -> None:
         for path in turn.stopped:
             self._stop(path)
+        if turn.failing is not None:
+            self._try_no_more()
         for ready in turn.ready:
             pause = ready.step.retry_in or 0.0
             if pause > LONGEST_NAP_SECONDS:
@@ -164,6 +166,12 @@ class Worker:
             else:
                 self._queue.append(ready)
         self._begin_queued()
+
+    def _try_no_more(self) -> None:
+        """The run fails: nobody waits for long pauses between attempts."""
+        for _, ready in self._later.values():
+            self._results.put_nowait(ready.step.again(ready.step.error, 0.0))
+        self._later.clear()
 
     def _begin_queued(self) -> None:
         while self._queue and len(self._tasks) < _MOST_EFFECTS and not self._paused:
