@@ -10,6 +10,15 @@ class EngineSettings(SettingsGroup):
     inline_slots: int = Field(
         default=32, ge=0, le=1_000, description="Runs this replica advances right after starting them. 0: never."
     )
+    inline_queue: int = Field(
+        default=500, ge=0, le=100_000, description="Runs that may wait here for such a slot; more of them go to Dapr."
+    )
+    organization_runs: int = Field(
+        default=1_000, ge=1, le=1_000_000, description="Runs of one organization that are at work at a time."
+    )
+    organization_queue: int = Field(
+        default=10_000, ge=0, le=10_000_000, description="Runs of one organization that may queue; more are refused."
+    )
     lease_seconds: float = Field(
         default=15.0, ge=1, le=300, description="A worker that is silent this long has lost its run to another."
     )
@@ -29,6 +38,18 @@ class StreamSettings(SettingsGroup):
     batch: int = Field(default=500, ge=1, le=5_000, description="Events a stream reads at a time.")
 
 
+class RetentionSettings(SettingsGroup):
+    days: int = Field(
+        default=30,
+        ge=1,
+        le=3_650,
+        description="Runs are forgotten so long after their end, unless their workflow's settings say otherwise.",
+    )
+    purge_seconds: float = Field(
+        default=300.0, ge=0.05, le=86_400, description="How often runs whose time is over are looked for."
+    )
+
+
 class WorkflowSettings(ServiceSettings):
     public_url: str = Field(
         default="",
@@ -39,3 +60,4 @@ class WorkflowSettings(ServiceSettings):
     )
     engine: EngineSettings = EngineSettings()
     stream: StreamSettings = StreamSettings()
+    retention: RetentionSettings = RetentionSettings()
