@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Literal
@@ -20,6 +22,27 @@ from crewmesh_workflow.sandbox.service import Sandbox, open_sandbox
 
 Language = Literal["python", "javascript"]
 BOTH: tuple[Language, ...] = ("python", "javascript")
+
+SERVICE = """
+import asyncio, sys
+from crewmesh_workflow.sandbox.model import CodeRequest
+from crewmesh_workflow.sandbox.processes import Confined
+from crewmesh_workflow.sandbox.service import Sandbox
+
+async def main():
+    start = Confined.start
+    async def told(*arguments):
+        process = await start(*arguments)
+        sys.__stdout__.write(f"{process.pid}\\n")
+        sys.__stdout__.flush()
+        return process
+    Confined.start = told
+    await Sandbox(sys.argv[1], workers=1).run(
+        CodeRequest(language="python", source="while True: pass", timeout_seconds=3)
+    )
+
+asyncio.run(main())
+"""
 
 
 @pytest.fixture
@@ -121,6 +144,7 @@ class TestNoWayOut:
         assert (process / "environ").read_bytes() == b""
         for line in ("Max file size             0 ", "Max core file size        0 ", "Max open files            64 "):
             assert line in limits
+        assert (process / "oom_score_adj").read_text() == "1000\n"
         assert f"Max data size             {512 * 1024 * 1024} " in limits
         assert started[0].pid != os.getpid()
 
@@ -221,6 +245,15 @@ class TestProcesses:
             await sandbox.run(python("1"))
         assert not any(process.alive for process in started)
         await _until(lambda: not _group(started[0].pid))
+
+    async def test_nothing_outlives_a_service_that_was_killed(self, tmp_path: Path) -> None:
+        service = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVICE, tmp_path, stdout=PIPE)
+        assert service.stdout is not None
+        worker = int(await service.stdout.readline())
+        await _until(lambda: _at_work(worker))
+        service.kill()
+        await service.wait()
+        await _until(lambda: not _group(worker))
 
     async def test_without_deno_it_says_what_to_install(
         self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch

@@ -13,8 +13,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from crewmesh_contracts.base import JsonValue
-from crewmesh_kit.resources import Resources
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.resources import Resources
 from pydantic import ValidationError
 
 from crewmesh_workflow.sandbox import javascript
