@@ -16,17 +16,15 @@ ALTER TABLE workflow_versions
     ADD COLUMN published_by text NOT NULL DEFAULT '';
 
 -- The triggers of the published version. key keeps a trigger what it is from version to version: its token, its next_at.
--- token_hash: of a webhook's address. next_at: when a cron trigger is due. target: whose runs' ends are waited for.
+-- next_at: when a cron trigger is due. target: whose runs' ends are waited for.
 ALTER TABLE triggers
     ALTER COLUMN event_type DROP NOT NULL,
     ADD COLUMN key text NOT NULL DEFAULT '0',
     ADD COLUMN kind text NOT NULL DEFAULT 'event',
     ADD COLUMN config jsonb NOT NULL DEFAULT '{}',
     ADD COLUMN enabled boolean NOT NULL DEFAULT true,
-    ADD COLUMN token_hash text,
     ADD COLUMN next_at timestamptz,
     ADD COLUMN target text;
-CREATE UNIQUE INDEX triggers_by_token ON triggers (token_hash) WHERE token_hash IS NOT NULL;
 CREATE INDEX triggers_due ON triggers (next_at) WHERE next_at IS NOT NULL AND enabled;
 CREATE INDEX triggers_by_target ON triggers (org_id, target) WHERE target IS NOT NULL;
 

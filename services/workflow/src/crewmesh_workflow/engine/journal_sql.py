@@ -43,7 +43,8 @@ _OUTSIDE: LiteralString = """
               escalate_seconds float8) ON w.run = run.id
     ON CONFLICT (run_id, path) DO UPDATE SET
         id = excluded.id, kind = excluded.kind, status = 'open', request = excluded.request, until = excluded.until,
-        escalate_at = excluded.escalate_at, created_at = now(), verdict = NULL, decided_at = NULL, announced = false
+        escalate_at = excluded.escalate_at, event_type = excluded.event_type, event_key = excluded.event_key,
+        created_at = now(), look_at = now(), verdict = NULL, decided_at = NULL, announced = false
 ), closed AS (
     UPDATE waits SET status = 'closed'
     FROM run JOIN jsonb_to_recordset(%(closed)s::jsonb) AS c(run text, path text) ON c.run = run.id
