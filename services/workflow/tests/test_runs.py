@@ -86,7 +86,7 @@ async def test_what_a_run_is_about(service: Running) -> None:
     assert (found["origin"], found["test"], found["asked"], found["workflow_version"]) == ("event", False, None, 1)
     assert found["progress"] == {"completed": 2, "skipped": 1}
     assert (found["waiting_for"], found["children"], found["usage"], found["response"]) == ([], 0, None, None)
-    assert found["keep_until"] > found["finished_at"] > found["created_at"]
+    assert str(found["keep_until"]) > str(found["finished_at"]) > str(found["created_at"])
 
 
 async def test_large_payloads_are_whole_where_one_is_asked_for(service: Running) -> None:
@@ -129,7 +129,7 @@ async def test_the_list_has_filters(service: Running) -> None:
     answer(service)
     workflow = await save(service)
     await service.until(await begin(service, 1), "completed", OWNER)
-    failing = {"name": "f", "nodes": [{"id": "f", "kind": "fail", "message": "Not 100% good: [x]"}]}
+    failing: JsonObject = {"name": "f", "nodes": [{"id": "f", "kind": "fail", "message": "Not 100% good: [x]"}]}
     other = (await service.post("/v1/workflows", OWNER, failing)).json()["id"]
     failed = (await service.post(f"/v1/workflows/{other}/runs?wait=5", OWNER, {})).json()["id"]
     again = (await service.post(f"/v1/runs/{failed}/rerun?wait=5", OWNER, None)).json()["id"]
@@ -228,7 +228,7 @@ async def test_stats(service: Running) -> None:
     answer(service)
     workflow = await save(service)
     await service.until(await begin(service), "completed", OWNER)
-    waiting = {"name": "w", "nodes": [{"id": "d", "kind": "delay", "seconds": 600}]}
+    waiting: JsonObject = {"name": "w", "nodes": [{"id": "d", "kind": "delay", "seconds": 600}]}
     other = (await service.post("/v1/workflows", OWNER, waiting)).json()["id"]
     run = (await service.post(f"/v1/workflows/{other}/runs", OWNER, {})).json()["id"]
     await service.until(run, "waiting", OWNER)
