@@ -80,7 +80,7 @@ class Api:
             return [dict(row) for row in await (await conn.execute(query, [workflow])).fetchall()]
 
     async def run(self, workflow: str, version: int, status: str, **ports: str | None) -> str:
-        """A run that stands in the journal, with steps by path (``__`` for a dot) and the ports they were left by."""
+        """A run that stands in the journal, with steps by path and the port each was left by; none: it waits."""
         async with self.database.system() as conn:
             cursor = await conn.execute(
                 "INSERT INTO runs (id, org_id, workflow_id, workflow_version, status, trigger, epoch, seq, due_at,"
@@ -139,5 +139,7 @@ async def definitions_api(url: str) -> AsyncGenerator[Api]:
         resources: Resources = service.app.state.resources
         database = resources.get(Database)
         async with database.system() as conn:
-            await conn.execute("TRUNCATE workflows, runs, steps, run_events, triggers, idempotency CASCADE")
+            await conn.execute(
+                "TRUNCATE workflows, runs, steps, run_events, waits, arrivals, triggers, idempotency CASCADE"
+            )
         yield Api(client, database)

@@ -44,12 +44,19 @@ def changed(path: str, value: JsonValue) -> JsonObject:
     *way, last = path.split(".")
     at: JsonValue = made
     for step in way:
-        at = at[int(step)] if isinstance(at, list) else at[step] if isinstance(at, dict) else None
+        at = inside(at, step)
     if isinstance(at, list):
         at[int(last)] = value
     elif isinstance(at, dict):
         at[last] = value
     return made
+
+
+def inside(value: JsonValue, step: str) -> JsonValue:
+    if isinstance(value, list):
+        return value[int(step)]
+    assert isinstance(value, dict)
+    return value[step]
 
 
 def paths(told: Diff) -> list[str]:
@@ -103,7 +110,7 @@ def test_what_means_the_same_is_no_difference() -> None:
 
 def test_nodes_edges_and_triggers_come_and_go() -> None:
     other = changed("edges.0.port", "y")
-    other["nodes"] = [{"id": "new", "kind": "fail", "message": "no", "name": "Stop"}, BASE["nodes"][1]]  # type: ignore[index]
+    other["nodes"] = [{"id": "new", "kind": "fail", "message": "no", "name": "Stop"}, inside(BASE["nodes"], "1")]
     other["triggers"] = [{"kind": "webhook", "id": "hook"}]
     other["layout"] = {}
     other["on_failure"] = {"nodes": [{"id": "tell", "kind": "http", "url": "u"}]}

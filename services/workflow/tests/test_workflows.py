@@ -175,7 +175,7 @@ async def test_import_makes_the_next_version(api: Api) -> None:
 async def test_permissions(api: Api) -> None:
     reader = api.as_(identity("workflows:read"))
     id_ = await api.create(slug="s")
-    for method, path, body in (
+    calls: list[tuple[str, str, JsonValue]] = [
         ("POST", "", definition()),
         ("PUT", f"/{id_}/draft", {}),
         ("POST", f"/{id_}/publish", {}),
@@ -185,7 +185,8 @@ async def test_permissions(api: Api) -> None:
         ("POST", "/apply", {"files": [{"path": "a", "content": "b"}]}),
         ("POST", "/import", definition()),
         ("DELETE", f"/{id_}", None),
-    ):
+    ]
+    for method, path, body in calls:
         assert (await reader.call(method, path, body)).status_code == 403, path
     assert (await api.client.post("/v1/workflows", json=definition())).status_code == 401
 

@@ -19,6 +19,13 @@ async def api(url: str) -> AsyncGenerator[Api]:
 
 
 BROKEN: JsonObject = {"name": "half", "nodes": [{"id": "a", "kind": "http"}, {"id": "?"}], "edges": "not yet"}
+ANYTHING: list[JsonObject] = [
+    {},
+    {"name": 3},
+    {"nodes": [None, [], "x"], "edges": [1]},
+    {"on_failure": {}, "triggers": [1]},
+    BROKEN,
+]
 
 
 async def test_a_new_draft_may_be_wrong(api: Api) -> None:
@@ -43,13 +50,7 @@ async def test_a_new_draft_may_be_wrong(api: Api) -> None:
 
 async def test_any_object_is_a_draft(api: Api) -> None:
     id_ = await api.create()
-    for body in (
-        {},
-        {"name": 3},
-        {"nodes": [None, [], "x"], "edges": [1]},
-        {"on_failure": {}, "triggers": [1]},
-        BROKEN,
-    ):
+    for body in ANYTHING:
         saved = await api.put(f"/{id_}/draft", body, if_match="*")
         assert saved.status_code == 200, saved.text
         assert saved.json()["mistakes"]

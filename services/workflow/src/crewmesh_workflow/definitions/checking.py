@@ -69,16 +69,17 @@ def _place(loc: Sequence[int | str], document: JsonObject) -> str:
     for position, step in enumerate(loc):
         if _is_tag(loc, position):
             continue
-        if isinstance(at, dict) and isinstance(step, str):
-            at = at.get(step)
-            parts.append(step)
-        elif isinstance(at, list) and isinstance(step, int) and step < len(at):
-            at = at[step]
-            parts.append(_name(parts, step, at))
-        else:
-            at = None
-            parts.append(str(step))
+        at = _inside(at, step)
+        parts.append(_name(parts, step, at))
     return ".".join(parts)
+
+
+def _inside(value: JsonValue, step: int | str) -> JsonValue:
+    if isinstance(value, dict):
+        return value.get(str(step))
+    if isinstance(value, list) and isinstance(step, int) and step < len(value):
+        return value[step]
+    return None
 
 
 def _is_tag(loc: Sequence[int | str], position: int) -> bool:
@@ -87,9 +88,9 @@ def _is_tag(loc: Sequence[int | str], position: int) -> bool:
     return before[-1:] == ("do",) or (before[:1] in (("nodes",), ("triggers",)) and isinstance(before[-1], int))
 
 
-def _name(parts: Sequence[str], number: int, item: JsonValue) -> str:
+def _name(parts: Sequence[str], step: int | str, item: JsonValue) -> str:
     id_ = item.get("id") if isinstance(item, dict) and parts[-1:] == ["nodes"] else None
-    return id_[:64] if isinstance(id_, str) and id_ else str(number)
+    return id_[:64] if isinstance(id_, str) and id_ else str(step)
 
 
 def _sentence(detail: ErrorDetails) -> str:

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_contracts.workflow import Definition
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, class_row
 from psycopg.types.json import Jsonb
@@ -77,7 +76,7 @@ async def page(conn: AsyncConnection[DictRow], workflow: str, before: int | None
 
 async def get(conn: AsyncConnection[DictRow], workflow: str, version: int) -> Version | None:
     row = await (await conn.execute(_GET, [workflow, version])).fetchone()
-    return None if row is None else Version(**{**row, "definition": Definition.model_validate(row["definition"])})
+    return None if row is None else Version.model_validate(row)
 
 
 async def content(conn: AsyncConnection[DictRow], workflow: str, version: int) -> JsonObject | None:

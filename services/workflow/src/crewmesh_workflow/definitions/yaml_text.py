@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import yaml
 from crewmesh_contracts.base import JsonObject, JsonScalar, JsonValue
@@ -24,10 +25,20 @@ _UNUSUAL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\xa0\u2028\u2029\ufeff\ufffe\ufff
 _CONSTANTS: dict[str, JsonScalar] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
+class _Mark(Protocol):
+    """Where something begins. The parser in C and the one in Python have each a type of their own for it."""
+
+    @property
+    def line(self) -> int: ...
+
+    @property
+    def column(self) -> int: ...
+
+
 class YamlError(ValueError):
     """What is wrong with the text, and in which line."""
 
-    def __init__(self, message: str, mark: yaml.Mark | None = None) -> None:
+    def __init__(self, message: str, mark: _Mark | None = None) -> None:
         place = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
         super().__init__(place + message)
 
@@ -141,14 +152,14 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+def _write_text(_: yaml.SafeDumper, text: str) -> yaml.Node:
     if _UNUSUAL.search(text):
         style = '"'
     elif "\n" in text:
         style = "|"
     else:
         style = None if isinstance(_plain(text), str) else "'"
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return yaml.ScalarNode("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _write_text)
