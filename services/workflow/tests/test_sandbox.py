@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from crewmesh_contracts.base import JsonValue
 from crewmesh_workflow.sandbox.errors import CodeFailed, CodeTimedOut
 from crewmesh_workflow.sandbox.model import CodeRequest, CodeResult
@@ -56,9 +56,9 @@ PIECES = (
 )
 
 
-@pytest.fixture
-async def sandbox(tmp_path: Path) -> AsyncGenerator[Sandbox]:
-    opened = Sandbox(str(tmp_path), workers=2)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Sandbox]:
+    opened = Sandbox(str(tmp_path_factory.mktemp("sandbox")), workers=2)
     yield opened
     await opened.close()
 
@@ -84,6 +84,7 @@ def script(source: str, *, seconds: float = 5.0, memory: int = 64, **inputs: Jso
     return CodeRequest(language="javascript", source=source, inputs=inputs, timeout_seconds=seconds, memory_mib=memory)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 class TestResults:
     @pytest.mark.parametrize(
         ("source", "result"),
@@ -130,6 +131,7 @@ class TestResults:
         assert len((await sandbox.run(script("console.log('\\u0001'.repeat(200_000))"))).printed) == 64 * 1024
 
 
+@pytest.mark.asyncio(loop_scope="module")
 class TestMistakes:
     @pytest.mark.parametrize(
         ("source", "message", "line"),

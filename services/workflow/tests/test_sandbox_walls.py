@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import pytest_asyncio
 from crewmesh_contracts.base import JsonValue
 from crewmesh_kit.resources import Resources
 from crewmesh_workflow.sandbox.errors import CodeFailed, CodeTimedOut, SandboxCrashed, SandboxMissing
@@ -45,8 +46,16 @@ asyncio.run(main())
 """
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Sandbox]:
+    """For all the tests that do not count processes."""
+    opened = Sandbox(str(tmp_path_factory.mktemp("sandbox")), workers=2)
+    yield opened
+    await opened.close()
+
+
 @pytest.fixture
-async def sandbox(tmp_path: Path) -> AsyncGenerator[Sandbox]:
+async def fresh(tmp_path: Path) -> AsyncGenerator[Sandbox]:
     opened = Sandbox(str(tmp_path), workers=2)
     yield opened
     await opened.close()
@@ -74,6 +83,7 @@ def script(source: str, *, seconds: float = 5.0, memory: int = 64, **inputs: Jso
     return CodeRequest(language="javascript", source=source, inputs=inputs, timeout_seconds=seconds, memory_mib=memory)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 class TestNoWayOut:
     @pytest.mark.parametrize(
         "source",
@@ -137,17 +147,6 @@ class TestNoWayOut:
         with pytest.raises(CodeFailed):
             await sandbox.run(script(source))
 
-    async def test_the_worker_has_nothing_and_may_little(self, sandbox: Sandbox, started: list[Confined]) -> None:
-        await sandbox.run(python("1"))
-        process = Path(f"/proc/{started[0].pid}")
-        limits = (process / "limits").read_text()
-        assert (process / "environ").read_bytes() == b""
-        for line in ("Max file size             0 ", "Max core file size        0 ", "Max open files            64 "):
-            assert line in limits
-        assert (process / "oom_score_adj").read_text() == "1000\n"
-        assert f"Max data size             {512 * 1024 * 1024} " in limits
-        assert started[0].pid != os.getpid()
-
     async def test_one_script_sees_nothing_of_another(self, sandbox: Sandbox) -> None:
         for run in (python, script):
             await sandbox.run(run("secret = 5"))
@@ -155,6 +154,7 @@ class TestNoWayOut:
                 await sandbox.run(run("secret"))
 
 
+@pytest.mark.asyncio(loop_scope="module")
 class TestTooMuch:
     @pytest.mark.parametrize(
         "source",
@@ -202,37 +202,48 @@ class TestTooMuch:
 
 
 class TestProcesses:
+    async def test_the_worker_has_nothing_and_may_little(self, fresh: Sandbox, started: list[Confined]) -> None:
+        await fresh.run(python("1"))
+        process = Path(f"/proc/{started[0].pid}")
+        limits = (process / "limits").read_text()
+        assert (process / "environ").read_bytes() == b""
+        for line in ("Max file size             0 ", "Max core file size        0 ", "Max open files            64 "):
+            assert line in limits
+        assert (process / "oom_score_adj").read_text() == "1000\n"
+        assert f"Max data size             {512 * 1024 * 1024} " in limits
+        assert started[0].pid != os.getpid()
+
     @pytest.mark.parametrize("language", BOTH)
-    async def test_many_at_once(self, sandbox: Sandbox, language: Language) -> None:
+    async def test_many_at_once(self, fresh: Sandbox, language: Language) -> None:
         run = python if language == "python" else script
-        answers = await asyncio.gather(*(sandbox.run(run("n + 1", seconds=30, n=n)) for n in range(10)))
+        answers = await asyncio.gather(*(fresh.run(run("n + 1", seconds=30, n=n)) for n in range(10)))
         assert [answer.result for answer in answers] == list(range(1, 11))
 
-    async def test_a_worker_is_used_again(self, sandbox: Sandbox, started: list[Confined]) -> None:
+    async def test_a_worker_is_used_again(self, fresh: Sandbox, started: list[Confined]) -> None:
         for _ in range(5):
-            await sandbox.run(python("1"))
+            await fresh.run(python("1"))
         assert len(started) == 1
 
     @pytest.mark.parametrize(("run", "loop"), [(python, "while True: pass"), (script, "while (true);")], ids=BOTH)
     async def test_one_that_is_killed_in_the_middle(
-        self, sandbox: Sandbox, started: list[Confined], run: Callable[..., CodeRequest], loop: str
+        self, fresh: Sandbox, started: list[Confined], run: Callable[..., CodeRequest], loop: str
     ) -> None:
-        running = asyncio.create_task(sandbox.run(run(loop, seconds=30)))
+        running = asyncio.create_task(fresh.run(run(loop, seconds=30)))
         await _until(lambda: bool(started) and _at_work(started[0].pid))
         os.kill(started[0].pid, signal.SIGKILL)
         with pytest.raises(SandboxCrashed) as crashed:
             await running
         assert crashed.value.retryable
-        assert (await sandbox.run(python("1"))).result == 1
+        assert (await fresh.run(python("1"))).result == 1
 
-    async def test_one_that_died_while_idle_is_not_asked(self, sandbox: Sandbox, started: list[Confined]) -> None:
-        await sandbox.run(python("1"))
+    async def test_one_that_died_while_idle_is_not_asked(self, fresh: Sandbox, started: list[Confined]) -> None:
+        await fresh.run(python("1"))
         os.kill(started[0].pid, signal.SIGKILL)
         await _until(lambda: not started[0].alive)
-        assert (await sandbox.run(python("2"))).result == 2
+        assert (await fresh.run(python("2"))).result == 2
 
-    async def test_who_goes_away_leaves_nothing_running(self, sandbox: Sandbox, started: list[Confined]) -> None:
-        running = asyncio.create_task(sandbox.run(python("while True: pass", seconds=30)))
+    async def test_who_goes_away_leaves_nothing_running(self, fresh: Sandbox, started: list[Confined]) -> None:
+        running = asyncio.create_task(fresh.run(python("while True: pass", seconds=30)))
         await _until(lambda: bool(started) and _at_work(started[0].pid))
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -255,17 +266,15 @@ class TestProcesses:
         await service.wait()
         await _until(lambda: not _group(worker))
 
-    async def test_without_deno_it_says_what_to_install(
-        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_without_deno_it_says_what_to_install(self, fresh: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         def nothing(_: str, *, path: str) -> None:
             assert path
 
         monkeypatch.setattr("shutil.which", nothing)
         with pytest.raises(SandboxMissing, match="install") as missing:
-            await sandbox.run(script("1"))
+            await fresh.run(script("1"))
         assert not missing.value.retryable
-        assert (await sandbox.run(python("1"))).result == 1
+        assert (await fresh.run(python("1"))).result == 1
 
 
 async def _until(true: Callable[[], bool], seconds: float = 20) -> None:
