@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx2
@@ -28,7 +28,7 @@ from crewmesh_workflow.definitions import repository as definitions
 from crewmesh_workflow.engine.assembly import Assembly, Outside, assemble
 from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.engine.lifetime import Drivers
-from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.outcome import DriveInput, Sleep
 from crewmesh_workflow.engine.scheduling import Driving
 from crewmesh_workflow.main import create_app
 from crewmesh_workflow.engine.starter import NewRun
@@ -67,6 +67,9 @@ class Bench:
     scheduled: list[DriveInput]
     raised: list[tuple[str, str]]
     tasks: list[asyncio.Task[object]]
+    # With live drivers, what is handed over is driven: a driver that sleeps goes on when its event is raised.
+    live: bool = False
+    asleep: dict[tuple[str, str], DriveInput] = field(default_factory=dict[tuple[str, str], DriveInput])
 
     async def save(self, nodes: Sequence[JsonValue], edges: Sequence[JsonValue] = (), **more: JsonValue) -> str:
         """Save a workflow; its id."""
@@ -85,6 +88,23 @@ class Bench:
                 started = await starting.start(conn, ORGANIZATION, replace(new, **more))
             starting.launch()
         return started.run
+
+    async def scheduled_one(self, drive: DriveInput) -> None:
+        self.scheduled.append(drive)
+        if self.live and drive.sleep is not None:
+            self.asleep[f"{drive.run}-{drive.driver}", drive.sleep.event or ""] = drive
+        elif self.live:
+            self.tasks.append(asyncio.create_task(self._drive(drive)))
+
+    async def raised_one(self, instance: str, event: str) -> None:
+        self.raised.append((instance, event))
+        if (drive := self.asleep.pop((instance, event), None)) is not None:
+            self.tasks.append(asyncio.create_task(self._drive(drive)))
+
+    async def _drive(self, drive: DriveInput) -> None:
+        outcome = await self.parts.engine.advance(drive)
+        if isinstance(outcome, Sleep):
+            await self.scheduled_one(drive.model_copy(update={"sleep": outcome}))
 
     async def drive(self) -> None:
         """Have the engine advance what was handed over, as drivers would: one that is asleep is woken."""
@@ -141,17 +161,17 @@ async def replica(
         await asyncio.gather(*bench.tasks, return_exceptions=True)
 
 
-def make_bench(database: Database, *, slots: int, kinds: NodeKinds | None = None, settings: EngineSettings | None = None) -> Bench:
+def make_bench(
+    database: Database, *, slots: int, kinds: NodeKinds | None = None, settings: EngineSettings | None = None
+) -> Bench:
     sidecar = FakeSidecar("workflow")
-    scheduled: list[DriveInput] = []
-    raised: list[tuple[str, str]] = []
     tasks: list[asyncio.Task[object]] = []
 
     async def schedule(drive: DriveInput) -> None:
-        scheduled.append(drive)
+        await bench.scheduled_one(drive)
 
     async def raise_event(instance: str, event: str) -> None:
-        raised.append((instance, event))
+        await bench.raised_one(instance, event)
 
     def spawn(name: str, work: Coroutine[object, object, object]) -> asyncio.Task[object]:
         task = asyncio.create_task(work, name=name)
@@ -177,7 +197,8 @@ def make_bench(database: Database, *, slots: int, kinds: NodeKinds | None = None
         look=look,
     )
     parts = assemble(settings or EngineSettings(inline_slots=slots), RetentionSettings(), outside)
-    return Bench(database, sidecar, parts, scheduled, raised, tasks)
+    bench = Bench(database, sidecar, parts, [], [], tasks)
+    return bench
 
 
 @pytest.fixture

@@ -1,0 +1,302 @@
+"""What reaches a run from outside: cancelled, paused, resumed, woken; runs of other workflows; limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.invocations import SEARCH, SearchHit, SearchRequest, SearchResult
+from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION
+from crewmesh_workflow.engine.admission import QueueFull, WorkflowBusy
+from crewmesh_workflow.engine.outcome import Done, Superseded
+from crewmesh_workflow.engine.slots import Slots
+from crewmesh_workflow.settings import EngineSettings
+
+from services.workflow.tests.conftest import Bench, empty, replica
+
+APPROVAL: JsonObject = {"id": "ok", "kind": "approval", "title": "?"}
+YES: JsonObject = {"approved": True, "data": None, "decisions": []}
+
+
+def search(id_: str = "s", **more: JsonValue) -> JsonObject:
+    return {"id": id_, "kind": "knowledge.search", "knowledge_base": "kb", "query": "q", **more}
+
+
+async def found(request: SearchRequest) -> SearchResult:
+    return SearchResult(hits=(SearchHit(document="d", title="T", position=0, text="t", score=1.0),))
+
+
+@asynccontextmanager
+async def controlled(bench: Bench) -> AsyncGenerator[None]:
+    """With everything kept running that follows from control, drivers as well."""
+    bench.live = True
+    loops = [asyncio.create_task(run()) for run in bench.parts.loops.values()]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.cancel()
+        for loop in loops:
+            with suppress(asyncio.CancelledError):
+                await loop
+
+
+async def until(bench: Bench, run: str, status: str) -> None:
+    async with asyncio.timeout(10):
+        while (await bench.row(run))["status"] != status:
+            await asyncio.sleep(0.01)
+
+
+async def ask(bench: Bench, what: str, run: str, organization: str = ORGANIZATION) -> bool:
+    async with bench.database.tenant(organization) as conn:
+        return await getattr(bench.parts.control, what)(conn, run)
+
+
+async def arrive(bench: Bench, run: str, path: str = "ok") -> bool:
+    async with bench.database.tenant(ORGANIZATION) as conn:
+        return await bench.parts.control.arrive(conn, run, path, YES)
+
+
+class Held:
+    """An effect that takes until it is let go."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.begun, self.go, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        bench.sidecar.answer(SEARCH, self._answer)
+
+    async def _answer(self, request: SearchRequest) -> SearchResult:
+        self.begun.set()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.stopped.set()
+            raise
+        return await found(request)
+
+
+class TestCancel:
+    async def test_reaches_an_effect_that_is_under_way(self, bench: Bench) -> None:
+        held = Held(bench)
+        run = await bench.start(await bench.save([search("a"), search("b")], [{"from": "a", "to": "b"}]))
+        await held.begun.wait()
+        async with controlled(bench):
+            assert await ask(bench, "cancel", run)
+            await until(bench, run, "cancelled")
+        assert held.stopped.is_set()
+        assert [type_ for _, type_, _ in await bench.events(run)] == [
+            "run.started", "step.started", "step.cancelled", "run.cancelled",
+        ]  # fmt: skip
+        assert "crewmesh.run.cancelled.v1" in await bench.told()
+        assert not await ask(bench, "cancel", run), "it has ended"
+
+    async def test_wakes_a_run_that_waits(self, bench: Bench) -> None:
+        async with controlled(bench):
+            run = await bench.start(await bench.save([APPROVAL]))
+            await until(bench, run, "waiting")
+            assert await ask(bench, "cancel", run)
+            await until(bench, run, "cancelled")
+        assert bench.raised == [(f"{run}-1", "wake-1")]
+        assert not await arrive(bench, run)
+
+    async def test_another_organization_cannot(self, bench: Bench) -> None:
+        run = await bench.start(await bench.save([APPROVAL]))
+        await bench.settle()
+        for what in ("cancel", "pause", "resume"):
+            assert not await ask(bench, what, run, OTHER_ORGANIZATION)
+        assert (await bench.row(run))["status"] == "waiting"
+
+
+class TestPause:
+    async def test_lets_what_is_under_way_end_and_begins_nothing(self, bench: Bench) -> None:
+        held = Held(bench)
+        run = await bench.start(await bench.save([search("a"), search("b")], [{"from": "a", "to": "b"}]))
+        await held.begun.wait()
+        async with controlled(bench):
+            assert await ask(bench, "pause", run)
+            async with asyncio.timeout(5):
+                while (await bench.row(run))["asked"] != "pause":
+                    await asyncio.sleep(0.01)
+            await bench.parts.leases.extend()
+            held.go.set()
+            await until(bench, run, "paused")
+            assert len(bench.sidecar.calls) == 1
+            assert (await bench.row(run))["due_at"] is None
+            assert await ask(bench, "resume", run)
+            await until(bench, run, "completed")
+        types = [type_ for _, type_, _ in await bench.events(run)]
+        assert types.index("run.paused") < types.index("run.resumed")
+        assert types.count("step.completed") == 2
+
+    async def test_of_a_run_that_waits_what_arrives_is_kept(self, bench: Bench) -> None:
+        run = await bench.start(await bench.save([APPROVAL]))
+        await bench.settle()
+        assert await ask(bench, "pause", run)
+        assert await arrive(bench, run)
+        assert (await bench.row(run))["status"] == "paused"
+        (driver,) = bench.scheduled
+        assert await bench.parts.engine.advance(driver) == Superseded()
+        async with controlled(bench):
+            assert await ask(bench, "resume", run)
+            await until(bench, run, "completed")
+
+
+class TestArrivals:
+    async def test_the_first_counts(self, bench: Bench) -> None:
+        run = await bench.start(await bench.save([APPROVAL]))
+        await bench.settle()
+        told = await asyncio.gather(*(arrive(bench, run) for _ in range(20)))
+        assert told.count(True) == 1
+        await bench.drive()
+        assert (await bench.row(run))["status"] == "completed"
+        assert not await arrive(bench, run)
+        assert not await arrive(bench, run, "nowhere")
+
+    async def test_one_that_comes_while_the_run_is_given_away_is_seen(self, bench: Bench) -> None:
+        """It came after the worker looked, and before its commit: the commit does not give the run away."""
+        held = Held(bench)
+        run = await bench.start(await bench.save([APPROVAL, search()]))
+        await held.begun.wait()
+        assert await arrive(bench, run)
+        held.go.set()
+        await bench.settle()
+        assert (await bench.row(run))["status"] == "completed"
+        assert bench.scheduled == []
+
+    async def test_a_driver_that_cannot_be_woken_is_replaced(self, bench: Bench) -> None:
+        run = await bench.start(await bench.save([APPROVAL]))
+        await bench.settle()
+
+        async def lost(instance: str, event: str) -> None:
+            raise ConnectionError("no such instance")
+
+        bench.parts.control._raise = lost  # pyright: ignore[reportPrivateUsage]
+        async with controlled(bench):
+            assert await arrive(bench, run)
+            await until(bench, run, "completed")
+
+
+class TestChildren:
+    async def test_the_parent_goes_on_with_the_result(self, bench: Bench) -> None:
+        bench.sidecar.answer(SEARCH, found)
+        child = await bench.save([search()], output={"double": "{{ trigger.data.n }}"})
+        call: JsonObject = {
+            "id": "call",
+            "kind": "workflow",
+            "workflow": child,
+            "inputs": {"n": "{{ trigger.data.n }}"},
+        }
+        run = await bench.start(
+            await bench.save([call], output={"got": "{{ steps.call.output.output.double }}"}), {"n": 7}
+        )
+        async with controlled(bench):
+            await until(bench, run, "completed")
+        assert (await bench.row(run))["output"] == {"got": 7}
+
+    async def test_a_workflow_that_is_not_there_fails_the_step(self, bench: Bench) -> None:
+        run = await bench.start(await bench.save([{"id": "call", "kind": "workflow", "workflow": "nobody"}]))
+        await bench.settle()
+        assert (await bench.row(run))["error"]["type"] == "no-such-workflow"
+
+    async def test_cancelling_the_parent_cancels_the_child(self, bench: Bench) -> None:
+        child = await bench.save([APPROVAL])
+        parent = await bench.save([{"id": "call", "kind": "workflow", "workflow": child}])
+        async with controlled(bench):
+            run = await bench.start(parent)
+            await until(bench, run, "waiting")
+            assert await ask(bench, "cancel", run)
+            async with asyncio.timeout(10):
+                while await statuses(bench) != {"cancelled"}:
+                    await asyncio.sleep(0.01)
+
+
+async def statuses(bench: Bench) -> set[str]:
+    async with bench.database.system() as conn:
+        return {row["status"] for row in await (await conn.execute("SELECT status FROM runs")).fetchall()}
+
+
+class TestLimits:
+    async def test_a_workflow_runs_no_more_often_than_it_may(self, bench: Bench) -> None:
+        held = Held(bench)
+        workflow = await bench.save([search()], settings={"concurrency": {"limit": 2}})
+        runs = [await bench.start(workflow, event_id=f"e{n}") for n in range(5)]
+        rows = [(await bench.row(run))["status"] for run in runs]
+        assert rows == ["running", "running", "queued", "queued", "queued"]
+        held.go.set()
+        async with controlled(bench):
+            for run in runs:
+                await until(bench, run, "completed")
+        started = [await bench.events(run) for run in runs]
+        assert [events[1][1] for events in started].count("run.queued") == 3
+
+    async def test_it_may_refuse_instead(self, bench: Bench) -> None:
+        Held(bench)
+        workflow = await bench.save([search()], settings={"concurrency": {"limit": 1, "when_full": "refuse"}})
+        await bench.start(workflow)
+        with pytest.raises(WorkflowBusy) as refused:
+            await bench.start(workflow, event_id="e2")
+        assert refused.value.headers["Retry-After"] == "5"
+
+    async def test_an_organization_has_a_limit_and_its_queue_has_one(self, url: str) -> None:
+        settings = EngineSettings(inline_slots=8, organization_runs=2, organization_queue=1)
+        async with replica(url, settings=settings) as bench:
+            await empty(bench.database)
+            Held(bench)
+            workflow = await bench.save([search()])
+            for number in range(2):
+                await bench.start(workflow, event_id=f"a{number}")
+            await bench.parts.admission.let_in()
+            queued = await bench.start(workflow, event_id="b")
+            assert (await bench.row(queued))["status"] == "queued"
+            with pytest.raises(QueueFull):
+                await bench.start(workflow, event_id="c")
+
+    async def test_a_run_that_takes_too_long_fails(self, bench: Bench) -> None:
+        Held(bench)
+        run = await bench.start(await bench.save([search()], settings={"timeout_seconds": 0.1}))
+        await bench.settle()
+        assert (await bench.row(run))["error"]["type"] == "run-timed-out"
+
+
+class TestSlots:
+    async def test_organizations_take_turns_and_priority_goes_first(self) -> None:
+        slots, order = Slots(1, queue=10), list[str]()
+        go = asyncio.Event()
+
+        async def work(organization: str, name: str, priority: int = 5) -> None:
+            async with slots.slot(organization, priority=priority):
+                await go.wait()
+                order.append(name)
+
+        async with asyncio.TaskGroup() as group:
+            for organization, name, priority in (
+                ("a", "a1", 5), ("a", "a2", 5), ("a", "a3", 9), ("b", "b1", 5), ("b", "b2", 5),
+            ):  # fmt: skip
+                group.create_task(work(organization, name, priority))
+                await asyncio.sleep(0)
+            go.set()
+        assert order == ["a1", "a3", "b1", "a2", "b2"]
+        assert slots.free == 1
+
+    async def test_who_gives_up_waiting_costs_no_slot(self) -> None:
+        slots = Slots(1, queue=1)
+        async with slots.slot("a"):
+            waiting = asyncio.create_task(slots.slot("a").__aenter__())
+            await asyncio.sleep(0)
+            assert not slots.room()
+            waiting.cancel()
+            with suppress(asyncio.CancelledError):
+                await waiting
+        assert slots.free == 1
+        assert not Slots(0, queue=5).room()
+
+
+async def test_a_driver_of_a_run_that_ended_has_nothing_to_do(bench: Bench) -> None:
+    run = await bench.start(await bench.save([APPROVAL]))
+    await bench.settle()
+    await arrive(bench, run)
+    (driver,) = bench.scheduled
+    assert await bench.parts.engine.advance(driver) == Done()
+    assert await bench.parts.engine.advance(driver) == Done()
