@@ -94,14 +94,12 @@ async def contest(layout: Layout) -> Contest:
             "waiting": Contestant(engine.waiting),
             "webhook": await open_webhook(layout, generate),
         }
-        outcome = Contest(
+        return Contest(
             rounds=await _in_turns(sides),
             fan_outs=await _fan_outs({"engine": engine.fan_out, "chain": bare.fan_out}),
             ten_pure=await _ten_pure(engine),
             resumed=await engine.resume_many(),
         )
-        await engine.check()
-    return outcome
 
 
 async def _in_turns(sides: Mapping[str, Side]) -> dict[str, list[Round]]:

@@ -122,7 +122,7 @@ async def _works(mesh: MeshProcess, session: aiohttp.ClientSession, receiver: Re
     effect = {"id": "deliver", "kind": "http", "url": receiver.url("/soak")}
     wait = {"id": "wait", "kind": "delay", "seconds": _WAIT_SECONDS}
     async with mesh.client() as client:
-        hook = await hook_of(client, PURE)
+        hook = await hook_of(client, mesh.credentials.api_url, PURE)
         ids: dict[str, str] = {}
         for kind, nodes in (("effect", [effect]), ("waits", [wait, effect])):
             edges = [{"from": "wait", "to": "deliver"}] if kind == "waits" else []

@@ -57,14 +57,15 @@ class WebhookSide:
 async def open_webhook(layout: Layout, generate: Generate) -> WebhookSide:
     known = cast("dict[str, str]", json.loads(layout.credentials_file.read_text()))
     async with MeshClient(known["api_url"], known["api_key"]) as client:
-        url = await hook_of(client, PURE)
+        url = await hook_of(client, known["api_url"], PURE)
     return WebhookSide(url, generate)
 
 
-async def hook_of(client: MeshClient, definition: JsonDict) -> str:
+async def hook_of(client: MeshClient, api_url: str, definition: JsonDict) -> str:
     """Save the workflow; where its webhook is. By address: looking up "localhost" would be part of what is measured."""
     made = await client.post("/v1/workflows", definition)
     if made.status != 201:
         raise RuntimeError(f"the workflow was not accepted: {made.body}")
-    triggers = (await client.get(f"/v1/workflows/{made.body['id']}/triggers")).body["items"]
-    return str(triggers[0]["url"]).replace("localhost", "127.0.0.1")
+    (trigger,) = (await client.get(f"/v1/workflows/{made.body['id']}/triggers")).body["items"]
+    path = str(trigger["webhook"]["url"]).removeprefix(api_url)
+    return api_url.replace("localhost", "127.0.0.1") + path

@@ -28,7 +28,7 @@ class Context(Protocol):
     def call_activity(self, activity: str, *, input: JsonObject) -> object: ...  # noqa: A002  Dapr's name for it
 
 
-Workflow = Callable[[Context, JsonObject], Generator[object, object, JsonObject | None]]
+Workflow = Callable[[Context, JsonObject], Generator[object, object, object]]
 Activity = Callable[[object, JsonObject], Awaitable[object]]
 
 
@@ -53,6 +53,7 @@ class _State(Protocol):
 
 class Client(Protocol):
     async def schedule_new_workflow(self, workflow: str, *, input: JsonObject, instance_id: str) -> str: ...  # noqa: A002
+    async def raise_workflow_event(self, instance_id: str, event_name: str) -> None: ...
     async def wait_for_workflow_completion(self, instance_id: str, *, timeout_in_seconds: int) -> _State | None: ...
 
 
