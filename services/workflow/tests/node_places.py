@@ -9,6 +9,7 @@ import pytest
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
 from crewmesh_contracts.invocations import Invocation
 from crewmesh_contracts.workflow import Definition
+from crewmesh_contracts.workflow.nodes.base import NODE_KINDS
 from crewmesh_workflow.expressions import Scope
 from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.nodes.base import Behaviour, Place
@@ -33,14 +34,21 @@ ROOTS: JsonObject = {
 
 def does(kind: str, expected: type[BehaviourT], /, **members: JsonValue) -> BehaviourT:
     """What the node ``n`` of this kind does; it stands after a node ``before``, whose output is anything."""
+    node = NODE_KINDS.all()[kind].model_validate({"id": "n", "kind": kind, **members})
     definition = Definition.model_validate(
         {
             "name": "One node",
             "nodes": [
-                {"id": "before", "kind": "transform", "output": {"x": 1}},
-                {"id": "n", "kind": kind, **members},
+                {"id": "variables", "kind": "set", "variables": {"total": 7}},
+                {"id": "before", "kind": "transform", "output": {"x": "{{ trigger.data }}"}},
+                node,
+                {"id": "after", "kind": "transform", "output": {}},
             ],
-            "edges": [{"from": "before", "to": "n"}],
+            "edges": [
+                {"from": "variables", "to": "before"},
+                *({"from": before, "to": "n"} for before in ("variables", "before")),
+                *({"from": "n", "port": port, "to": "after"} for port in node.ports),
+            ],
         }
     )
     behaviour = compile_program(definition, all_kinds()).main.by_id["n"].does
