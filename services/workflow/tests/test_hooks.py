@@ -47,10 +47,16 @@ def path(url: JsonValue) -> str:
 
 
 async def call(
-    service: Running, url: JsonValue, *, method: str = "POST", body: bytes = b"{}", **headers: str
+    service: Running,
+    url: JsonValue,
+    proof: dict[str, str] | None = None,
+    *,
+    method: str = "POST",
+    body: bytes = b"{}",
+    **headers: str,
 ) -> httpx2.Response:
     """As the gateway passes a stranger's request on. Underscores in the names of headers stand for dashes."""
-    sent = {"dapr-api-token": APP_API_TOKEN, "content-type": "application/json"}
+    sent = {"dapr-api-token": APP_API_TOKEN, "content-type": "application/json", **(proof or {})}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
     return await service.client.request(method, path(url), content=body, headers=sent)
 
@@ -167,14 +173,14 @@ class TestProof:
         def signed(secret: JsonValue, *, at: float, id_: str = "m") -> dict[str, str]:
             moment = datetime.fromtimestamp(int(at), UTC)
             signature = Webhook(str(secret)).sign(msg_id=id_, timestamp=moment, data="{}")
-            return {"webhook_id": id_, "webhook_timestamp": str(int(at)), "webhook_signature": signature}
+            return {"webhook-id": id_, "webhook-timestamp": str(int(at)), "webhook-signature": signature}
 
         now = time.time()
         assert (await call(service, hook["url"])).status_code == 401
-        assert (await call(service, hook["url"], **signed(hook["secret"], at=now))).status_code == 202
-        assert (await call(service, hook["url"], **signed(hook["secret"], at=now - 301))).status_code == 401
+        assert (await call(service, hook["url"], signed(hook["secret"], at=now))).status_code == 202
+        assert (await call(service, hook["url"], signed(hook["secret"], at=now - 301))).status_code == 401
         # The same delivery again, and under another idempotency key: still the one run.
-        again = await call(service, hook["url"], **signed(hook["secret"], at=now), idempotency_key="other")
+        again = await call(service, hook["url"], signed(hook["secret"], at=now), idempotency_key="other")
         assert (again.status_code, len(await runs(service))) == (202, 1)
 
         rotated = await service.post(f"/v1/workflows/{workflow}/triggers/hook/rotate", WRITER, {})
@@ -182,11 +188,11 @@ class TestProof:
         new = rotated.json()
         assert (new["url"], new["secret"] != hook["secret"]) == (hook["url"], True)
         for number, secret in enumerate((hook["secret"], new["secret"])):
-            answer = await call(service, hook["url"], **signed(secret, at=now, id_=f"r{number}"))
+            answer = await call(service, hook["url"], signed(secret, at=now, id_=f"r{number}"))
             assert answer.status_code == 202, "for a day both hold"
         await set_rotated(service, "25 hours")
         answers = [
-            await call(service, hook["url"], **signed(secret, at=now, id_="late"))
+            await call(service, hook["url"], signed(secret, at=now, id_="late"))
             for secret in (hook["secret"], new["secret"])
         ]
         assert [answer.status_code for answer in answers] == [401, 202]
