@@ -106,7 +106,7 @@ class _Driver:
 def _kept(step: Step) -> JsonObject:
     """The step without what is not set, and without the id of its wait, which is drawn."""
     whole = cast(JsonObject, json.loads(json.dumps(asdict(step))))
-    usual = {**asdict(Step("", "running")), "ports": []}
+    usual: dict[str, object] = {**asdict(Step("", "running")), "ports": []}
     return {name: value for name, value in whole.items() if name not in ("path", "wait_id") and value != usual[name]}
 
 
