@@ -461,6 +461,15 @@ class TestLists:
             found = (await desk.get("/v1/approvals?mine=true", who)).json()["items"]
             assert [each["id"] for each in found] == expected
 
+    async def test_what_has_not_changed_is_not_sent_again(self, desk: Desk) -> None:
+        question = await desk.ask(quorum=2)
+        path = f"/v1/approvals/{question}"
+        etag = (await desk.get(path, ANN)).headers["etag"]
+        headers = {**auth_headers(ANN, audience="workflow"), "if-none-match": etag}
+        assert (await desk.client.get(path, headers=headers)).status_code == 304
+        await desk.decide(question, BOB, YES)
+        assert (await desk.client.get(path, headers=headers)).status_code == 200
+
     async def test_pages(self, desk: Desk) -> None:
         asked = [await desk.ask() for _ in range(5)]
         first = (await desk.get("/v1/approvals?limit=2", READER)).json()

@@ -47,7 +47,10 @@ class Office:
         self.reminders = resources.get(Reminders)
 
     async def begin(self, nodes: list[JsonValue], edges: list[JsonValue] | None = None, **more: JsonValue) -> str:
-        """A run of such a workflow, brought to where it waits."""
+        """A run of such a workflow, brought to where it waits. A question alone gets a way that leads on."""
+        if nodes and edges is None and cast(JsonObject, nodes[0])["kind"] == "approval":
+            more_nodes, edges = ways("approved")
+            nodes = [*nodes, *more_nodes]
         body: JsonObject = {"name": "w", "nodes": nodes, "edges": edges or [], "triggers": [], **more}
         made = await self.service.post("/v1/workflows", OWNER, body)
         assert made.status_code == 201, made.text
@@ -99,7 +102,7 @@ class TestApprovalNode:
     @pytest.mark.parametrize(("body", "port"), [(YES, "approved"), (NO, "rejected")])
     async def test_the_way_goes_on_as_it_was_decided(self, office: Office, body: JsonObject, port: str) -> None:
         nodes, edges = ways("approved", "rejected", "expired")
-        run = await office.begin([ASK, *nodes], edges)
+        run = await office.begin([{**ASK, "expires_seconds": 3600}, *nodes], edges)
         question = await office.asked(run)
         assert (question["title"], question["data"]) == ("Pay 120 €?", {"amount": 120})
         await office.decide(question, ANN, body)
@@ -148,6 +151,15 @@ class TestApprovalNode:
         assert (refused.status_code, refused.json()["approval_status"]) == (409, "cancelled")
         assert (await office.service.get("/v1/approvals", OWNER)).json()["items"] == []
 
+    async def test_a_run_that_is_paused_hears_it_later(self, office: Office) -> None:
+        run = await office.begin([ASK])
+        question = await office.asked(run)
+        assert (await office.service.post(f"/v1/runs/{run}/pause", OWNER, {})).status_code < 300
+        await office.service.until(run, "paused", OWNER)
+        await office.decide(question, ANN, YES)
+        assert (await office.service.post(f"/v1/runs/{run}/resume", OWNER, {})).status_code < 300
+        await office.ended(run, "completed")
+
     async def test_more_people_are_asked_after_a_while(self, office: Office) -> None:
         escalation: JsonObject = {"after_seconds": 3600, "to": ["role:owner"]}
         run = await office.begin([{**ASK, "assignees": ["user:ann"], "escalation": escalation}])
@@ -190,7 +202,8 @@ class TestApprovalNode:
         assert (await office.service.get(f"/v1/approvals?run={run}", stranger)).json()["items"] == []
 
     async def test_in_every_round_of_a_loop(self, office: Office) -> None:
-        body: JsonObject = {"nodes": [{**ASK, "title": "{{ item }}?"}], "edges": []}
+        nodes, edges = ways("approved")
+        body: JsonObject = {"nodes": [{**ASK, "title": "{{ item }}?"}, *nodes], "edges": edges}
         loop: JsonObject = {"id": "loop", "kind": "for_each", "items": ["a", "b"], "body": body, "concurrency": 1}
         run = await office.begin([loop])
         for round_, name in enumerate(("a", "b")):
