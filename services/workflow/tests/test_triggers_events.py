@@ -10,6 +10,7 @@ from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION, identi
 from crewmesh_testkit.polling import until
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.triggers.looking_back import LookingBack
+from crewmesh_workflow.triggers.schemas import EventAccepted
 
 from services.workflow.tests.conftest import Running
 
@@ -28,10 +29,10 @@ async def save(service: Running, nodes: list[JsonValue], *triggers: JsonValue, *
     return answer.json()["id"]
 
 
-async def send(service: Running, sent: JsonObject) -> JsonObject:
+async def send(service: Running, sent: JsonObject) -> EventAccepted:
     answer = await service.post("/v1/events", SENDER, sent)
     assert answer.status_code == 202, answer.text
-    return answer.json()
+    return EventAccepted.model_validate(answer.json())
 
 
 def waiting(**more: JsonValue) -> JsonObject:
@@ -52,7 +53,7 @@ NOTHING: JsonObject = {"id": "n", "kind": "transform", "output": {}}
 
 async def place(service: Running, order: JsonValue, id_: str = "p1") -> str:
     """A run that waits until its order is paid."""
-    (run,) = (await send(service, event("order.placed", id_, data={"order": order})))["runs"]
+    (run,) = (await send(service, event("order.placed", id_, data={"order": order}))).runs
     await service.until(run, "waiting", SENDER)
     return run
 
@@ -76,44 +77,44 @@ class TestFilters:
     async def test_only_where_it_is_true(self, service: Running) -> None:
         large = await save(service, [NOTHING], {**PLACED, "filter": "event.data.sum > 100 && event.source == 'shop'"})
         answer = await send(service, event("order.placed", data={"sum": 99}))
-        assert answer["runs"] == []
-        (run,) = (await send(service, event("order.placed", "e2", data={"sum": 101})))["runs"]
+        assert answer.runs == ()
+        (run,) = (await send(service, event("order.placed", "e2", data={"sum": 101}))).runs
         found = (await service.get(f"/v1/runs/{run}", SENDER)).json()
         assert (found["workflow"], found["origin"]) == (large, "event")
 
     async def test_one_that_has_no_value_is_told_to_the_sender(self, service: Running) -> None:
         workflow = await save(service, [NOTHING], {**PLACED, "id": "big", "filter": "event.data.sum > 100"})
         answer = await send(service, event("order.placed", data={}))
-        assert answer["runs"] == []
-        (failure,) = answer["filter_failures"]
-        assert (failure["workflow"], failure["trigger"]) == (workflow, "big")
-        assert "sum" in failure["detail"]
+        assert answer.runs == ()
+        (failure,) = answer.filter_failures
+        assert (failure.workflow, failure.trigger) == (workflow, "big")
+        assert "sum" in failure.detail
 
     async def test_two_triggers_of_one_workflow_are_one_run(self, service: Running) -> None:
         await save(service, [NOTHING], PLACED, {**PLACED, "source": "shop"})
-        assert len((await send(service, event("order.placed")))["runs"]) == 1
+        assert len((await send(service, event("order.placed"))).runs) == 1
 
 
 class TestWaitingRuns:
     async def test_the_event_of_its_order_wakes_a_run(self, service: Running) -> None:
         await save(service, [waiting()], PLACED, output=OUTPUT)
         mine, other = await place(service, 7), await place(service, 8, "p2")
-        assert (await send(service, event("order.paid", "x", data={"order": 9})))["woken"] == []
-        assert (await send(service, event("order.paid", "y", data={})))["woken"] == []
-        assert (await send(service, event("order.paid", "z", data={"order": 7})))["woken"] == [mine]
+        assert (await send(service, event("order.paid", "x", data={"order": 9}))).woken == ()
+        assert (await send(service, event("order.paid", "y", data={}))).woken == ()
+        assert (await send(service, event("order.paid", "z", data={"order": 7}))).woken == (mine,)
         assert (await drive(service, mine, "completed"))["output"] == {"by": "z"}
         assert (await service.get(f"/v1/runs/{other}", SENDER)).json()["status"] == "waiting"
 
     async def test_source_and_filter_are_looked_at(self, service: Running) -> None:
         wait = waiting(source="bank", filter="event.data.sum >= trigger.data.sum")
         await save(service, [wait], PLACED, output=OUTPUT)
-        (run,) = (await send(service, event("order.placed", data={"order": 1, "sum": 5})))["runs"]
+        (run,) = (await send(service, event("order.placed", data={"order": 1, "sum": 5}))).runs
         await service.until(run, "waiting", SENDER)
         for number, (source, total) in enumerate((("shop", 5), ("bank", 4), ("bank", "much"))):
             paid = event("order.paid", f"x{number}", source, data={"order": 1, "sum": total})
-            assert (await send(service, paid))["woken"] == []
+            assert (await send(service, paid)).woken == ()
         paid = event("order.paid", "y", "bank", data={"order": 1, "sum": 5})
-        assert (await send(service, paid))["woken"] == [run]
+        assert (await send(service, paid)).woken == (run,)
 
     async def test_an_event_sent_fifty_times_at_once_wakes_it_once(self, service: Running) -> None:
         await save(service, [waiting()], PLACED, output=OUTPUT)
@@ -122,7 +123,7 @@ class TestWaitingRuns:
             *(send(service, event("order.paid", "same", data={"order": 7})) for _ in range(25)),
             *(send(service, event("order.paid", f"other{n}", data={"order": 7})) for n in range(25)),
         )
-        assert sum(len(answer["woken"]) for answer in answers if isinstance(answer["woken"], list)) == 1
+        assert sum(len(answer.woken) for answer in answers) == 1
         await drive(service, run, "completed")
 
     async def test_the_next_wait_of_a_run_gets_the_next_event(self, service: Running) -> None:
@@ -131,10 +132,10 @@ class TestWaitingRuns:
         await save(service, two, PLACED, edges=edges, output=OUTPUT)
         run = await place(service, 7)
         one = event("order.paid", "one", data={"order": 7})
-        assert (await send(service, one))["woken"] == [run]
+        assert (await send(service, one)).woken == (run,)
         await until_waits(service, run, "paid")
         await service.app.state.resources.get(LookingBack).sweep()
-        assert (await send(service, one))["woken"] == [], "it had this one"
+        assert (await send(service, one)).woken == (), "it had this one"
         await send(service, event("order.paid", "two", data={"order": 7}))
         assert (await drive(service, run, "completed"))["output"] == {"by": "two"}
 
@@ -157,11 +158,11 @@ class TestEventsThatCameEarly:
     async def test_one_that_came_before_the_wait_is_found(self, service: Running) -> None:
         first: JsonObject = {"id": "first", "kind": "wait_event", "type": "order.packed"}
         await save(service, [first, waiting()], PLACED, edges=[{"from": "first", "to": "paid"}], output=OUTPUT)
-        (run,) = (await send(service, event("order.placed", data={"order": 7})))["runs"]
+        (run,) = (await send(service, event("order.placed", data={"order": 7}))).runs
         await service.until(run, "waiting", SENDER)
-        assert (await send(service, event("order.paid", "other", data={"order": 8})))["woken"] == []
-        assert (await send(service, event("order.paid", "early", data={"order": 7})))["woken"] == []
-        assert (await send(service, event("order.packed", "packed")))["woken"] == [run]
+        assert (await send(service, event("order.paid", "other", data={"order": 8}))).woken == ()
+        assert (await send(service, event("order.paid", "early", data={"order": 7}))).woken == ()
+        assert (await send(service, event("order.packed", "packed"))).woken == (run,)
         assert (await drive(service, run, "completed"))["output"] == {"by": "early"}
 
     async def test_one_from_before_the_run_is_not(self, service: Running) -> None:
@@ -236,8 +237,7 @@ async def test_one_event_wakes_hundreds(service: Running, number: int) -> None:
     for n in range(number):
         await send(service, event("order.placed", f"p{n}", data={"order": n}))
     await until(lambda: all_wait(service, number), seconds=30, what="all runs to wait")
-    woken = (await send(service, event("go")))["woken"]
-    assert isinstance(woken, list)
+    woken = (await send(service, event("go"))).woken
     assert len(woken) == number
 
 
