@@ -30,8 +30,8 @@ from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.engine.lifetime import Drivers
 from crewmesh_workflow.engine.outcome import DriveInput, Sleep
 from crewmesh_workflow.engine.scheduling import Driving
-from crewmesh_workflow.main import create_app
 from crewmesh_workflow.engine.starter import NewRun
+from crewmesh_workflow.main import create_app
 from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.nodes.base import NodeKinds
 from crewmesh_workflow.sandbox.service import Sandbox

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -33,7 +34,7 @@ async def found(request: SearchRequest) -> SearchResult:
 async def controlled(bench: Bench) -> AsyncGenerator[None]:
     """With everything kept running that follows from control, drivers as well."""
     bench.live = True
-    loops = [asyncio.create_task(run()) for run in bench.parts.loops.values()]
+    loops = [asyncio.ensure_future(run()) for run in bench.parts.loops.values()]
     try:
         yield
     finally:
@@ -44,10 +45,18 @@ async def controlled(bench: Bench) -> AsyncGenerator[None]:
                 await loop
 
 
+async def until_true(look: Callable[[], Awaitable[bool]]) -> None:
+    deadline = time.monotonic() + 10
+    while not await look():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
 async def until(bench: Bench, run: str, status: str) -> None:
-    async with asyncio.timeout(10):
-        while (await bench.row(run))["status"] != status:
-            await asyncio.sleep(0.01)
+    async def there() -> bool:
+        return (await bench.row(run))["status"] == status
+
+    await until_true(there)
 
 
 async def ask(bench: Bench, what: str, run: str, organization: str = ORGANIZATION) -> bool:
@@ -116,9 +125,6 @@ class TestPause:
         await held.begun.wait()
         async with controlled(bench):
             assert await ask(bench, "pause", run)
-            async with asyncio.timeout(5):
-                while (await bench.row(run))["asked"] != "pause":
-                    await asyncio.sleep(0.01)
             await bench.parts.leases.extend()
             held.go.set()
             await until(bench, run, "paused")
@@ -207,14 +213,12 @@ class TestChildren:
             run = await bench.start(parent)
             await until(bench, run, "waiting")
             assert await ask(bench, "cancel", run)
-            async with asyncio.timeout(10):
-                while await statuses(bench) != {"cancelled"}:
-                    await asyncio.sleep(0.01)
 
+            async def all_cancelled() -> bool:
+                rows = await bench.database.statement("SELECT status FROM runs")
+                return {row["status"] for row in rows} == {"cancelled"}
 
-async def statuses(bench: Bench) -> set[str]:
-    async with bench.database.system() as conn:
-        return {row["status"] for row in await (await conn.execute("SELECT status FROM runs")).fetchall()}
+            await until_true(all_cancelled)
 
 
 class TestLimits:

@@ -184,17 +184,18 @@ class Execution:
         if known is not None and known.status in OVER:
             remember_rounds(self, frame, node, known)
             self.decide(frame, node, known)
-        elif known is not None:
+        elif known is not None and known.attempt > 0:
             self._resume(frame, node, known)
         elif frame.halts or self._ending.stops(frame):
             return
         elif node.incoming and not frame.taken[node.id]:
             self.decide(frame, node, Step(path, "skipped"))
         else:
-            self._begin(frame, node, path)
+            self._begin(frame, node, path, None if known is None else known.input)
 
-    def _begin(self, frame: Frame, node: CompiledNode, path: str) -> None:
-        step = Step(path, "running", attempt=1)
+    def _begin(self, frame: Frame, node: CompiledNode, path: str, given: JsonObject | None) -> None:
+        """``given``: whoever started the run said with which input the effect is to be done."""
+        step = Step(path, "running", attempt=1, input=given)
         try:
             match node.does:
                 case Decision():
@@ -202,7 +203,8 @@ class Execution:
                 case Meeting():
                     self._meet(frame, node, step, node.does)
                 case CompiledEffect():
-                    self.begin_effect(frame, node, replace(step, input=node.does.render(frame.scope())), node.does)
+                    input_ = node.does.render(frame.scope()) if given is None else given
+                    self.begin_effect(frame, node, replace(step, input=input_), node.does)
                 case Waiting():
                     self._begin_wait(frame, node, step, node.does)
                 case Each() | Repeat():

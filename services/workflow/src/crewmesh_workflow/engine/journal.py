@@ -163,6 +163,7 @@ class Journal:
             "keep_days": self._keep_days,
             **{name: _json(row[name]) for name in ("output", "error", "failure", "response")},
             "status": row["status"],
+            "over": commit.end is not None,
             **start,
         }
         cursor = await conn.execute(START, parameters)

@@ -1,5 +1,8 @@
 """The journal's statements. One statement writes the commits of many runs at once.
 
+Kept short by leaving out what is only there for the reader: psycopg does not remember how to send a statement of more
+than 4096 characters, and would take it apart anew each time.
+
 Each takes a run's row only if epoch and sequence are still what its worker knows, and writes everything else beside the
 rows it took. All times are the database's.
 """
@@ -8,13 +11,13 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-# What follows needs a CTE ``run``: id, org_id, workflow_id, status, and ``before``, the sequence before this commit.
+# What follows needs a CTE ``run``: id, org_id, workflow_id, status, over, and ``before``, the sequence before.
 _STEPS_AND_EVENTS: LiteralString = """
 step AS (
     INSERT INTO steps (run_id, path, org_id, position, status, attempt, input, output, port, error, retry_at, rounds,
                        finished, started_at, finished_at)
     SELECT run.id, s.path, run.org_id, s.number, s.status, s.attempt, s.input, s.output, s.port, s.error,
-           now() + make_interval(secs => s.retry_in), s.rounds, s.finished, now(),
+           now() + s.retry_in * interval '1s', s.rounds, s.finished, now(),
            CASE WHEN s.finished IS NOT NULL THEN now() END
     FROM run JOIN jsonb_to_recordset(%(steps)s::jsonb)
          AS s(run text, path text, number int, status text, attempt int, input jsonb, output jsonb, port text,
@@ -37,10 +40,10 @@ _OUTSIDE: LiteralString = """
 ), wait AS (
     INSERT INTO waits (run_id, path, org_id, id, kind, request, event_type, event_key, until, escalate_at)
     SELECT run.id, w.path, run.org_id, w.id, w.kind, w.request, w.event_type, w.event_key,
-           now() + make_interval(secs => w.seconds), now() + make_interval(secs => w.escalate_seconds)
+           now() + w.seconds * interval '1s', now() + w.escalate_in * interval '1s'
     FROM run JOIN jsonb_to_recordset(%(waits)s::jsonb)
          AS w(run text, path text, id text, kind text, request jsonb, event_type text, event_key text, seconds float8,
-              escalate_seconds float8) ON w.run = run.id
+              escalate_in float8) ON w.run = run.id
     ON CONFLICT (run_id, path) DO UPDATE SET
         id = excluded.id, kind = excluded.kind, status = 'open', request = excluded.request, until = excluded.until,
         escalate_at = excluded.escalate_at, event_type = excluded.event_type, event_key = excluded.event_key,
@@ -53,15 +56,15 @@ _OUTSIDE: LiteralString = """
     INSERT INTO ended_runs (run_id, trigger_id, org_id)
     SELECT run.id, t.id, run.org_id FROM run
     JOIN triggers t ON t.org_id = run.org_id AND t.target = run.workflow_id AND t.enabled
-    WHERE run.status IN ('completed', 'failed', 'cancelled') AND t.config -> 'statuses' ? run.status
+    WHERE run.over AND t.config -> 'statuses' ? run.status
     ON CONFLICT DO NOTHING
 )
 """
 _TAKE_ROWS: LiteralString = """
-WITH given AS MATERIALIZED (
+WITH given AS (
     SELECT * FROM jsonb_to_recordset(%(runs)s::jsonb)
         AS g(run text, epoch int, seq int, count int, status text, due_in float8, lease float8, new_driver int,
-             arrivals int, output jsonb, error jsonb, failure jsonb, response jsonb, keep_days int)
+             arrivals int, output jsonb, error jsonb, failure jsonb, response jsonb, keep_days int, over boolean)
 ), run AS (
     UPDATE runs r SET
         seq = r.seq + g.count,
@@ -69,28 +72,32 @@ WITH given AS MATERIALIZED (
                       ELSE g.status END,
         due_at = CASE WHEN g.status = 'running' THEN r.due_at
                       WHEN g.status <> 'waiting' THEN NULL
-                      WHEN r.arrivals <> g.arrivals OR r.asked IS NOT NULL THEN now() + make_interval(secs => g.lease)
-                      ELSE now() + make_interval(secs => g.due_in) END,
+                      WHEN r.arrivals <> g.arrivals OR r.asked IS NOT NULL THEN now() + g.lease * interval '1s'
+                      ELSE now() + g.due_in * interval '1s' END,
         scheduled = r.scheduled + g.new_driver,
         driver = CASE WHEN g.new_driver = 1 THEN r.scheduled + 1 ELSE r.driver END,
         asked = CASE WHEN g.status IN ('running', 'waiting') THEN r.asked END,
         output = coalesce(g.output, r.output), error = coalesce(g.error, r.error),
         failure = coalesce(g.failure, r.failure), response = coalesce(r.response, g.response),
-        finished_at = CASE WHEN g.status IN ('completed', 'failed', 'cancelled') THEN now() END,
-        keep_until = CASE WHEN g.status IN ('completed', 'failed', 'cancelled')
-                          THEN now() + make_interval(days => g.keep_days) END
+        finished_at = CASE WHEN g.over THEN now() END,
+        keep_until = CASE WHEN g.over THEN now() + g.keep_days * interval '1d' END
     FROM given g
     WHERE r.id = g.run AND r.epoch = g.epoch AND r.seq = g.seq AND r.status = 'running'
-    RETURNING r.id, r.org_id, r.workflow_id, r.status, r.asked, r.arrivals, r.driver, g.seq AS before
+    RETURNING r.id, r.org_id, r.workflow_id, r.status, r.asked, r.arrivals, r.driver, g.seq AS before, g.over
 ),"""
 _GIVE: LiteralString = "SELECT id, status, asked, arrivals, driver FROM run"
 
-COMMIT = _TAKE_ROWS + _STEPS_AND_EVENTS + _GIVE
+
+def _short(statement: LiteralString) -> LiteralString:
+    return " ".join(statement.split())
+
+
+COMMIT = _short(_TAKE_ROWS + _STEPS_AND_EVENTS + _GIVE)
 # Also for runs that end, wait, or tell something outside.
-COMMIT_ALL = _TAKE_ROWS + _STEPS_AND_EVENTS + _OUTSIDE + _GIVE
+COMMIT_ALL = _short(_TAKE_ROWS + _STEPS_AND_EVENTS + _OUTSIDE + _GIVE)
 
 # The claim on the occurrence comes first, so that a second delivery, even in parallel, starts nothing.
-START: LiteralString = (
+START: LiteralString = _short(
     """
 WITH claimed AS (
     INSERT INTO event_starts (org_id, event_key, workflow_id, run_id)
@@ -102,15 +109,14 @@ WITH claimed AS (
                       started_by, source_run, parent_run, parent_path, created_at, deadline_at)
     SELECT %(run)s, %(org)s, %(workflow)s, %(version)s, %(status)s, %(trigger)s::jsonb, %(output)s::jsonb,
            %(error)s::jsonb, %(failure)s::jsonb, %(response)s::jsonb, 1,
-           CASE WHEN %(status)s = 'running' THEN now() + make_interval(secs => %(due_in)s) END,
+           CASE WHEN %(status)s = 'running' THEN now() + %(due_in)s * interval '1s' END,
            %(count)s, %(traceparent)s,
-           CASE WHEN %(status)s IN ('completed', 'failed', 'cancelled') THEN now() END,
-           CASE WHEN %(status)s IN ('completed', 'failed', 'cancelled')
-                THEN now() + make_interval(days => %(keep_days)s) END,
+           CASE WHEN %(over)s THEN now() END,
+           CASE WHEN %(over)s THEN now() + %(keep_days)s * interval '1d' END,
            %(priority)s, %(test)s, %(samples)s::jsonb, %(origin)s, %(started_by)s, %(source_run)s, %(parent_run)s,
-           %(parent_path)s, %(started_at)s::timestamptz, now() + make_interval(secs => %(timeout)s)
+           %(parent_path)s, %(started_at)s::timestamptz, now() + %(timeout)s * interval '1s'
     WHERE %(event_key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
-    RETURNING id, org_id, workflow_id, status, 0 AS before
+    RETURNING id, org_id, workflow_id, status, 0 AS before, finished_at IS NOT NULL AS over
 ),"""
     + _STEPS_AND_EVENTS
     + _OUTSIDE
@@ -124,7 +130,7 @@ STARTED_BEFORE = (
 # A driver may take the run when it had it last, or when nobody took it since the driver was asked for.
 ACQUIRE = """
 UPDATE runs SET epoch = epoch + 1, driver = %(driver)s, status = 'running',
-    due_at = now() + make_interval(secs => %(lease)s)
+    due_at = now() + %(lease)s * interval '1s'
 WHERE id = %(run)s AND (driver = %(driver)s OR epoch = %(epoch)s) AND status IN ('running', 'waiting')
 RETURNING id, org_id, workflow_id, workflow_version, trigger, traceparent, epoch, seq, created_at, test, samples,
     arrivals, failure, asked, parent_run, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left

@@ -59,7 +59,12 @@ async def record(run: Run, commit: Commit, payloads: Payloads, *, keep_days: int
     row = await _ending(run, commit.end, payloads)
     if commit.end is not None:
         tables["outbox"].append(_told(run, _end_event(run, commit.end, row)))
-    row |= {"keep_days": keep_days, "response": commit.response, "failure": _failure(commit.failing)}
+    row |= {
+        "over": commit.end is not None,
+        "keep_days": keep_days,
+        "response": commit.response,
+        "failure": _failure(commit.failing),
+    }
     outside = commit.end is not None or any(tables[name] for name in ("outbox", "waits", "closed"))
     return Record(row, tables, outside)
 
@@ -110,7 +115,7 @@ def _wait(run: Run, step: Step) -> JsonObject:
         "event_type": wait.event_type,
         "event_key": wait.event_key,
         "seconds": wait.seconds,
-        "escalate_seconds": wait.escalate_seconds,
+        "escalate_in": wait.escalate_seconds,
     }
 
 

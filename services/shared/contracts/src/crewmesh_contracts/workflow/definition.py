@@ -35,6 +35,4 @@ class Definition(Graph):
     on_failure: Annotated[
         Graph | None, Field(description="Done when a run fails; expressions read error (node, type, detail).")
     ] = None
-    layout: Annotated[
-        JsonObject, Field(description="Where an editor shows the nodes; no meaning for runs.")
-    ] = {}
+    layout: Annotated[JsonObject, Field(description="Where an editor shows the nodes; no meaning for runs.")] = {}

@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, sql
-from psycopg.abc import Query
+from psycopg.abc import QueryNoTemplate
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -110,7 +110,7 @@ class Database:
         """One transaction over all organizations: for relays and sweepers, never for a request's tenant data."""
         return self._transaction(EVERY_ORGANIZATION)
 
-    async def statement(self, query: Query, parameters: Mapping[str, object] | None = None) -> list[DictRow]:
+    async def statement(self, query: QueryNoTemplate, parameters: Mapping[str, object] | None = None) -> list[DictRow]:
         """One statement over all organizations that commits by itself, in one round trip.
 
         When it raises DatabaseUnavailable it may have been committed all the same: it must bear repetition.

@@ -34,7 +34,7 @@ class ForEachNode(NodeBase):
     kind: Literal["for_each"]
     items: Template | list[JsonValue]
     body: Graph
-    concurrency: Annotated[int, Field(ge=1, le=100, description="Items worked on at a time; 1: one after another.")] = 10
+    concurrency: Annotated[int, Field(ge=1, le=100, description="Items worked on at a time.")] = 10
     on_item_error: Annotated[
         Literal["fail", "continue"], Field(description="continue: the item's place is null, and errors names it.")
     ] = "fail"

@@ -11,7 +11,7 @@ from crewmesh_contracts.workflow.nodes.base import NodeBase, Template
 
 
 class RespondNode(NodeBase):
-    """The first that is reached answers a webhook that responds when done, or a start that waits. Output: the answer."""
+    """The first that is reached answers the webhook or the start that waits for the run. Output: the answer."""
 
     kind: Literal["respond"]
     status: Annotated[int, Field(ge=200, le=599)] = 200

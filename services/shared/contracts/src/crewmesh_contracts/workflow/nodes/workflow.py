@@ -20,7 +20,7 @@ class SubWorkflowOutput(Reply):
 class WorkflowNode(NodeBase):
     """The other workflow's published version at that moment, started once, with ``inputs`` as its ``trigger.data``.
 
-    Output: ``run``, ``status``, ``output``. When it fails this step fails, or leaves by port error with on_error handle.
+    Output: ``run``, ``status``, ``output``. When it fails so does this step, or it leaves by port error (on_error).
     """
 
     Output: ClassVar = SubWorkflowOutput

@@ -11,7 +11,7 @@ from crewmesh_contracts.workflow.triggers.base import TriggerBase
 
 
 class EventTrigger(TriggerBase):
-    """A run for every CloudEvent of this type; with ``source``, only of that; with ``filter``, only where it is true."""
+    """A run for every CloudEvent of this type; with ``source``, only of that; with ``filter``, where it is true."""
 
     kind: Literal["event"] = "event"
     type: Annotated[str, Field(min_length=1, max_length=1024)]

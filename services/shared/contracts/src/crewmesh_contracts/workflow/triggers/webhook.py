@@ -13,7 +13,7 @@ class WebhookTrigger(TriggerBase):
     """``trigger.data`` holds ``method``, ``headers``, ``query`` and ``body``.
 
     Auth ``hmac`` follows Standard Webhooks (webhook-id, webhook-timestamp, webhook-signature); ``github`` is its
-    X-Hub-Signature-256; ``basic`` and ``header`` compare a secret. GET /v1/workflows/{id}/triggers tells URL and secret.
+    X-Hub-Signature-256; ``basic`` and ``header`` compare a secret. /v1/workflows/{id}/triggers tells both.
     """
 
     kind: Literal["webhook"]
@@ -21,4 +21,4 @@ class WebhookTrigger(TriggerBase):
     respond: Annotated[
         Literal["now", "when_done"], Field(description="now: 202 with the run; when_done: with its result.")
     ] = "now"
-    wait_seconds: Annotated[float, Field(gt=0, le=120, description="when_done: longer runs are answered with 202.")] = 30
+    wait_seconds: Annotated[float, Field(gt=0, le=120, description="Longer runs are answered with 202.")] = 30
