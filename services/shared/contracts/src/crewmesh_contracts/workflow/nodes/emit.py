@@ -15,7 +15,7 @@ class EmitOutput(Reply):
 
 
 class EmitNode(NodeBase):
-    """A CloudEvent of this organization on the topic ``events``; types of ``crewmesh.`` are our own. Output: ``event``, its id."""
+    """A CloudEvent of this organization on the topic ``events``. Output: ``event``, its id."""
 
     Output: ClassVar = EmitOutput
 
