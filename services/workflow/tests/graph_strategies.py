@@ -92,11 +92,22 @@ def _graphs(draw: st.DrawFn, place: _Place, names: Iterator[str]) -> JsonObject:
             _add_node(draw, draft, next(names))
             # A body is drawn with its node, so its names come in between; that is fine, they only must differ.
             _fill_body(draw, draft, names)
+    _lead_somewhere(draft, names)
     last = draft.known[next(reversed(draft.known))] if draft.known else ()
     outputs = sorted({read for reads in draft.known.values() for read in reads} - set(place.reads))
     output: JsonObject = {f"o{number}": _template(read) for number, read in enumerate(outputs)}
     output["o"] = _template(last[-1]) if last else 0
     return {"nodes": draft.nodes, "edges": draft.edges, "output": output}
+
+
+def _lead_somewhere(draft: _Draft, names: Iterator[str]) -> None:
+    """A parallel whose ways all end in nothing is refused when it is saved."""
+    begun = {edge["from"] for edge in draft.edges if isinstance(edge, dict)}
+    for node in list(draft.nodes):
+        if isinstance(node, dict) and node["kind"] == "parallel" and node["id"] not in begun:
+            end = next(names)
+            draft.nodes.append({"id": end, "kind": "transform", "output": {}})
+            draft.connect((str(node["id"]), "left"), end)
 
 
 def _add_node(draw: st.DrawFn, draft: _Draft, name: str) -> None:

@@ -14,7 +14,8 @@ import cel
 from pydantic_core import to_json
 
 from crewmesh_workflow.expressions.errors import ExpressionError
-from crewmesh_workflow.expressions.scope import ROOTS, Scope
+from crewmesh_workflow.expressions.grammar import Read
+from crewmesh_workflow.expressions.scope import ROOTS, Path, Scope
 
 _COMPREHENSION_DATA_BYTES = 128 * 1024
 
@@ -29,6 +30,8 @@ _COMPREHENSION = re.compile(r"\.\s*(?:map|filter|all|exists_one|existsOne|exists
 _BOUND_NAME = re.compile(r"\.\s*(?:map|filter|all|exists_one|existsOne|exists)\s*\(\s*([A-Za-z_]\w*)\s*,")
 _STEP_BY_NAME = re.compile(r"(?<![\w.])steps\s*\.\s*([A-Za-z_]\w*)")
 _STEP_BY_KEY = re.compile(r"(?<![\w.])steps\s*\[\s*(?:\"([^\"\\\n]*)\"|'([^'\\\n]*)')\s*\]")
+_PATH = re.compile(rf"(?<![\w.])({'|'.join(ROOTS)})((?:\s*\.\s*[A-Za-z_]\w*)*)(?!\w)")
+_HAS = re.compile(r"(?<![\w.])has\s*\(\s*$")
 
 # Operators are functions to CEL as well, with names like _+_ and @in.
 _NAME = re.compile(r"\w+")
@@ -50,7 +53,7 @@ class Condition:
     @staticmethod
     def compile(source: str) -> Condition:
         """Read it; raises ExpressionError with the place of the first mistake."""
-        code = _STRINGS_AND_COMMENTS.sub('""', source)
+        code = _code(source)
         comprehends = _refuse_nesting(code)
         try:
             program = cel.compile(source)
@@ -59,9 +62,30 @@ class Condition:
         _refuse_unknown_names(program, code)
         return Condition(source, program, comprehends)
 
+    @property
+    def path(self) -> Path | None:
+        """The path that it is, if it is nothing else."""
+        match = _PATH.fullmatch(self.source.strip())
+        return None if match is None else _path(match, len(_names(match)))
+
+    def reads(self) -> Iterator[Read]:
+        """The paths that it reads, as far as they are written out with points. ``has(…)`` may look for what is not."""
+        code = _code(self.source)
+        bound = _bound(code)
+        for match in _PATH.finditer(code):
+            if match[1] in bound or code[: match.start()].rstrip().endswith("."):
+                continue
+            names = _names(match)
+            looked_for = _HAS.search(code, max(0, match.start() - 100), match.start()) is not None
+            called = code[match.end() :].lstrip()[:1] == "("
+            yield Read(_path(match, len(names) - (looked_for or called)), guarded=looked_for)
+        for match in _STEP_BY_KEY.finditer(self.source):
+            step = match[1] if match[1] is not None else match[2]
+            yield Read(Path(match[0], "steps", (step,)), guarded=False)
+
     def step_names(self) -> Iterator[str]:
         """The steps that it reads, as far as they are written out."""
-        code = _STRINGS_AND_COMMENTS.sub('""', self.source)
+        code = _code(self.source)
         yield from (match[1] for match in _STEP_BY_NAME.finditer(code))
         yield from (match[1] if match[1] is not None else match[2] for match in _STEP_BY_KEY.finditer(self.source))
 
@@ -87,6 +111,25 @@ class Condition:
         return result
 
 
+def _code(source: str) -> str:
+    """Without what stands in texts and comments."""
+    return _STRINGS_AND_COMMENTS.sub('""', source)
+
+
+def _bound(code: str) -> set[str]:
+    """Names that comprehensions give to items."""
+    return {match[1] for match in _BOUND_NAME.finditer(code)}
+
+
+def _names(match: re.Match[str]) -> list[str]:
+    return re.findall(r"[A-Za-z_]\w*", match[2])
+
+
+def _path(match: re.Match[str], length: int) -> Path:
+    names = _names(match)[: max(length, 0)]
+    return Path(".".join((match[1], *names)), match[1], tuple(names))
+
+
 def _refuse_nesting(code: str) -> bool:
     """Whether there is a comprehension at all. ``open_`` holds one flag per open parenthesis: does it belong to one?"""
     open_: list[bool] = []
@@ -108,8 +151,7 @@ def _refuse_nesting(code: str) -> bool:
 
 
 def _refuse_unknown_names(program: cel.Program, code: str) -> None:
-    bound = {match[1] for match in _BOUND_NAME.finditer(code)}
-    unknown = set(program.variables()) - set(ROOTS) - bound - _TYPES
+    unknown = set(program.variables()) - set(ROOTS) - _bound(code) - _TYPES
     if unknown:
         names = ", ".join(sorted(unknown))
         raise ExpressionError(f"the condition reads {names[:200]}; what can be read is {', '.join(ROOTS)}")

@@ -92,6 +92,11 @@ class Template:
 
     compiled: _Compiled
 
+    @property
+    def whole(self) -> Expression | None:
+        """The one expression that it is, if it is."""
+        return self.compiled.expression if isinstance(self.compiled, _Whole) else None
+
     def expressions(self) -> Iterator[Expression]:
         return self.compiled.expressions()
 

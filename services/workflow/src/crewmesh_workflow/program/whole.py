@@ -1,0 +1,136 @@
+"""What is checked of a definition as a whole: its size, its texts, its triggers, and the JSON Schemas in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+import jsonschema_rs
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.workflow import Definition, Graph
+from crewmesh_contracts.workflow.nodes.base import EffectNode, NodeBase
+from crewmesh_contracts.workflow.triggers.cron import CronTrigger
+
+from crewmesh_workflow.program.errors import Mistakes
+from crewmesh_workflow.schedules.times import ScheduleError, check_schedule
+
+MAX_NODES = 2_000
+MAX_LEVELS = 5
+
+# A large output is replaced by {"$blob": hash} in the journal; nobody else may write something of that shape there.
+BLOB_KEY = "$blob"
+
+# Fields that hold a JSON Schema, whatever the kind of node.
+_SCHEMA_FIELDS = ("form", "input_schema", "output_schema")
+_DAILY = "0 0 * * *"
+
+
+def check_whole(definition: Definition, mistakes: Mistakes) -> None:
+    for path, message in _texts(definition.model_dump(mode="json", by_alias=True)):
+        mistakes.add(path, message)
+    _check_triggers(definition, mistakes)
+    schema = definition.settings.input_schema
+    if schema is not None:
+        check_schema("settings.input_schema", schema, mistakes)
+
+
+def inner_graphs(node: NodeBase) -> Iterator[tuple[str, Graph]]:
+    """The graphs that a node holds, by the name of the field."""
+    for name in type(node).model_fields:
+        value: object = getattr(node, name)
+        if isinstance(value, Graph):
+            yield name, value
+
+
+def count_nodes(*graphs: Graph | None) -> int:
+    """All nodes, those of nested graphs as well."""
+    waiting = [graph for graph in graphs if graph is not None]
+    count = 0
+    while waiting:
+        graph = waiting.pop()
+        count += len(graph.nodes)
+        waiting += [inner for node in graph.nodes for _, inner in inner_graphs(node)]
+    return count
+
+
+def check_schemas(node: NodeBase, place: str, mistakes: Mistakes) -> None:
+    """Every JSON Schema of a node, and of what undoes it."""
+    for name in _SCHEMA_FIELDS:
+        schema: object = getattr(node, name, None)
+        if isinstance(schema, dict):
+            check_schema(f"{place}{name}", getattr(node, name), mistakes)
+    if isinstance(node, EffectNode) and node.compensate is not None:
+        check_schemas(node.compensate.do, f"{place}compensate.do.", mistakes)
+
+
+def check_schema(path: str, schema: JsonObject, mistakes: Mistakes) -> None:
+    """A schema must be one, and complete in itself: nothing is fetched for it, neither now nor later."""
+    try:
+        jsonschema_rs.validator_for(schema, pattern_options=jsonschema_rs.RegexOptions(), retriever=_nothing_else)
+    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        mistakes.add(path, f"this is no JSON Schema that can be checked with: {reason}; correct it")
+
+
+def _nothing_else(uri: str) -> JsonValue:
+    raise ValueError(f"a schema refers to nothing outside of itself, and {uri} is outside")
+
+
+def _check_triggers(definition: Definition, mistakes: Mistakes) -> None:
+    ids = Counter(trigger.id for trigger in definition.triggers if trigger.id is not None)
+    for number, trigger in enumerate(definition.triggers):
+        place = f"triggers.{number}"
+        if trigger.id is not None and ids[trigger.id] > 1:
+            mistakes.add(f"{place}.id", f"there is another trigger {trigger.id!r}; give each an id of its own")
+        if isinstance(trigger, CronTrigger):
+            _check_schedule(trigger, place, mistakes)
+
+
+def _check_schedule(trigger: CronTrigger, place: str, mistakes: Mistakes) -> None:
+    timezone = trigger.timezone
+    try:
+        ZoneInfo(timezone)
+        check_schedule(_DAILY, timezone)
+    except (ScheduleError, KeyError, ValueError, OSError):
+        mistakes.add(f"{place}.timezone", f"there is no time zone {timezone!r}; name one as in Europe/Berlin, or UTC")
+        timezone = "UTC"
+    try:
+        check_schedule(trigger.expression, timezone)
+    except ScheduleError as error:
+        mistakes.add(f"{place}.expression", str(error))
+
+
+def _texts(document: JsonObject) -> Iterator[tuple[str, str]]:
+    """What is wrong with single texts and names, wherever they are."""
+    waiting: list[tuple[str, JsonValue]] = [("", document)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            for name, member in value.items():
+                waiting.append((_under(path, name), member))
+                if name == BLOB_KEY:
+                    yield _under(path, name), "this name is reserved; choose another one"
+                yield from _unstorable(path, name)
+        elif isinstance(value, list):
+            waiting += [(_under(path, _name(path, item, number)), item) for number, item in enumerate(value)]
+        elif isinstance(value, str):
+            yield from _unstorable(path, value)
+
+
+def _unstorable(path: str, text: str) -> Iterator[tuple[str, str]]:
+    if "\0" in text:
+        yield path, "this holds the character NUL, which cannot be stored; remove it"
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        yield path, "this holds half of a character, which cannot be stored; remove it"
+
+
+def _under(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _name(path: str, item: JsonValue, number: int) -> str:
+    """Nodes are known by their id, everything else by its place."""
+    if isinstance(item, dict) and path.rpartition(".")[2] == "nodes":
+        return str(item.get("id", number))
+    return str(number)
