@@ -13,7 +13,6 @@ from crewmesh_testkit.identities import OTHER_ORGANIZATION, auth_headers, identi
 from services.workflow.tests.conftest import Running
 
 OWNER = identity("workflows:write", "workflows:read", "runs:read", "runs:write")
-HEADERS = auth_headers(OWNER, audience="workflow")
 STRANGER = identity("*", organization=OTHER_ORGANIZATION)
 GREETS: JsonObject = {
     "name": "greets",
@@ -34,6 +33,10 @@ SEARCHES: JsonObject = {
     "nodes": [{"id": "s", "kind": "knowledge.search", "knowledge_base": "kb", "query": "{{ trigger.data.q ?? 'q' }}"}],
     "output": {"text": "{{ steps.s.output.text }}"},
 }
+
+
+def headers() -> dict[str, str]:
+    return auth_headers(OWNER, audience="workflow")
 
 
 async def save(service: Running, definition: JsonObject) -> str:
@@ -83,7 +86,7 @@ class TestStart:
                 "output": {"i": "{{ trigger.data }}"},
             },
         )
-        started = await service.client.post(f"/v1/workflows/{workflow}/runs?wait=5", headers=HEADERS)
+        started = await service.client.post(f"/v1/workflows/{workflow}/runs?wait=5", headers=headers())
         assert (started.status_code, started.json()["output"]) == (200, {"i": {}})
 
     async def test_every_mistake_in_the_input_is_told(self, service: Running) -> None:
@@ -100,7 +103,7 @@ class TestStart:
         refused = await service.client.post(
             f"/v1/workflows/{workflow}/runs",
             content=f'{{"input": {{"name": {name}}}}}',
-            headers=HEADERS | {"content-type": "application/json"},
+            headers=headers() | {"content-type": "application/json"},
         )
         assert refused.status_code in (400, 422), refused.text
         assert refused.headers["content-type"] == "application/problem+json"
@@ -115,7 +118,9 @@ class TestStart:
     @pytest.mark.parametrize("status", ["paused", "archived"])
     async def test_a_workflow_that_is_not_active_says_what_to_do(self, service: Running, status: str) -> None:
         workflow = await save(service, GREETS)
-        changed = await service.client.put(f"/v1/workflows/{workflow}/status", json={"status": status}, headers=HEADERS)
+        changed = await service.client.put(
+            f"/v1/workflows/{workflow}/status", json={"status": status}, headers=headers()
+        )
         assert changed.status_code == 200, changed.text
         refused = await service.post(f"/v1/workflows/{workflow}/runs", OWNER, {"input": {"name": "A"}})
         assert refused.status_code == 409
@@ -219,7 +224,7 @@ class TestTryingOut:
         draft = {**SEARCHES, "name": "as it will be", "output": {"new": "{{ steps.s.output.text }}"}}
         etag = (await service.get(f"/v1/workflows/{workflow}/draft", OWNER)).headers["etag"]
         stored = await service.client.put(
-            f"/v1/workflows/{workflow}/draft", json=draft, headers=HEADERS | {"if-match": etag}
+            f"/v1/workflows/{workflow}/draft", json=draft, headers=headers() | {"if-match": etag}
         )
         assert stored.status_code == 200, stored.text
         body: JsonObject = {"samples": {"s": {"text": "a sample", "hits": []}}}

@@ -13,12 +13,15 @@ from services.workflow.tests.conftest import Running
 
 OWNER = identity("workflows:write", "workflows:read", "runs:read", "runs:write")
 STRANGER = identity("*", organization=OTHER_ORGANIZATION)
-HEADERS = auth_headers(OWNER, audience="workflow")
 SEARCH_NODES: list[JsonValue] = [
     {"id": id_, "kind": "knowledge.search", "knowledge_base": "kb", "query": id_} for id_ in ("a", "b")
 ]
 TWO_SEARCHES: JsonObject = {"name": "two", "nodes": SEARCH_NODES, "edges": [{"from": "a", "to": "b"}]}
 WAITS: JsonObject = {"name": "waits", "nodes": [{"id": "d", "kind": "delay", "seconds": 3600}]}
+
+
+def headers() -> dict[str, str]:
+    return auth_headers(OWNER, audience="workflow")
 
 
 class Gate:
@@ -118,7 +121,7 @@ class TestPause:
             assert (status, body["status"], body["asked"]) == (200, "running", "pause")
         gate.open.set()
         paused = await service.until(run, "paused", OWNER)
-        assert (gate.asked, paused["asked"], paused["progress"]) == (["a"], None, {"completed": 1})
+        assert (gate.asked, paused["asked"]) == (["a"], None)
         assert (await ask(service, run, "pause"))[0] == 200
         status, _ = await ask(service, run, "resume")
         assert status == 200
@@ -170,7 +173,7 @@ class TestPause:
 
 class TestForget:
     async def delete(self, service: Running, run: str) -> int:
-        return (await service.client.delete(f"/v1/runs/{run}", headers=HEADERS)).status_code
+        return (await service.client.delete(f"/v1/runs/{run}", headers=headers())).status_code
 
     async def test_an_ended_run_with_all_that_belongs_to_it(self, service: Running) -> None:
         Gate(service).open.set()

@@ -17,6 +17,8 @@ from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
 from crewmesh_contracts.invocations import Invocation
 from crewmesh_contracts.workflow import Graph
 from crewmesh_contracts.workflow.nodes.base import OUT, EffectNode, NodeBase
+from crewmesh_kit.errors import ValidationFailed
+from pydantic import ValidationError
 
 from crewmesh_workflow.expressions import Condition, Scope, Template
 from crewmesh_workflow.program.model import CompiledGraph
@@ -89,6 +91,16 @@ class Decision:
     """Decided where it stands. Raises ExpressionError when an expression has no value."""
 
     decide: Callable[[Place], Decided | Refused]
+
+
+class InvalidStepInput(ValidationFailed):
+    """The input of a step is not what its kind of node takes; whoever edited it finds there what is wrong."""
+
+    slug, title = "invalid-step-input", "Invalid step input"
+
+    def __init__(self, error: ValidationError) -> None:
+        mistakes = error.errors(include_url=False, include_context=False, include_input=False)[:5]
+        super().__init__("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in mistakes))
 
 
 class EffectContext(Protocol):
@@ -233,7 +245,11 @@ def effect_kind(
         render = compile_(bound, read)
 
         async def run_journalled(journalled: JsonObject, context: EffectContext) -> JsonObject:
-            return await run(request.model_validate(journalled), context)
+            try:
+                valid = request.model_validate(journalled)
+            except ValidationError as error:  # people may have changed it since it was rendered
+                raise InvalidStepInput(error) from error
+            return await run(valid, context)
 
         return CompiledEffect(
             render=lambda scope: render(scope).model_dump(mode="json"),
