@@ -231,8 +231,8 @@ async def looks_left(service: Running, run: str) -> bool:
     return row["look_at"] is not None
 
 
-@pytest.mark.parametrize("number", [300])
-async def test_one_event_wakes_hundreds(service: Running, number: int) -> None:
+@pytest.mark.parametrize("number", [120])
+async def test_one_event_wakes_very_many(service: Running, number: int) -> None:
     await save(service, [{"id": "go", "kind": "wait_event", "type": "go"}], PLACED)
     for n in range(number):
         await send(service, event("order.placed", f"p{n}", data={"order": n}))
