@@ -157,6 +157,7 @@ class TestArrivals:
         assert told.count(True) == 1
         await bench.drive()
         assert (await bench.row(run))["status"] == "completed"
+        assert [row["status"] for row in await bench.database.statement("SELECT status FROM waits")] == ["closed"]
         assert not await arrive(bench, run)
         assert not await arrive(bench, run, "nowhere")
 

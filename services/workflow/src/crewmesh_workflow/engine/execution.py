@@ -67,11 +67,15 @@ class Ready:
 
 @dataclass(slots=True)
 class Turn:
-    """What became of what happened: to be journalled first, then to be acted on."""
+    """What became of what happened: to be journalled first, then to be acted on.
+
+    ``stopped``: effects under way that are not wanted any more. ``closed``: waits that are over.
+    """
 
     changed: dict[str, Step] = field(default_factory=dict[str, Step])
     ready: list[Ready] = field(default_factory=list[Ready])
     stopped: list[str] = field(default_factory=list[str])
+    closed: list[str] = field(default_factory=list[str])
     emitted: list[Emitted] = field(default_factory=list[Emitted])
     response: JsonObject | None = None
     failing: Failed | Cancelled | None = None
@@ -83,6 +87,7 @@ class Turn:
             changed={**self.changed, **later.changed},
             ready=[ready for ready in self.ready if ready.step.path not in later.changed] + later.ready,
             stopped=self.stopped + later.stopped,
+            closed=self.closed + later.closed,
             emitted=self.emitted + later.emitted,
             response=self.response or later.response,
             failing=self.failing or later.failing,
@@ -468,6 +473,8 @@ class Execution:
             return
         if not step.number:
             step = replace(step, number=len(self.steps) + 1 if known is None else known.number)
+        if known is not None and known.status == "waiting" and step.status != "waiting":
+            self.turn.closed.append(step.path)
         self.steps[step.path] = step
         self.turn.changed[step.path] = step
 

@@ -218,7 +218,7 @@ def _first_turn(run: Run, program: Program, new: NewRun, priority: int) -> _Begu
     execution = Execution(program, facts_of(run, program), {step.path: step for step in new.copied})
     turn = execution.begin()
     name_waits(turn, execution.steps)
-    commit = commit_of(program, turn, frozenset())
+    commit = commit_of(program, turn)
     taken_over = [step for step in new.copied if step.path not in turn.changed]
     commit = replace(commit, steps=[*taken_over, *commit.steps], events=[_started(new), *commit.events])
     return _Begun(replace(run, seq=len(commit.events)), execution, turn, commit, priority)

@@ -25,8 +25,7 @@ def name_waits(turn: Turn, steps: dict[str, Step]) -> None:
             steps[path] = turn.changed[path] = replace(step, wait_id=wait_id(step.wait.kind))
 
 
-def commit_of(program: Program, turn: Turn, waited: frozenset[str]) -> Commit:
-    """``waited``: the paths that had an open wait before this turn."""
+def commit_of(program: Program, turn: Turn) -> Commit:
     changed = list(turn.changed.values())
     events = [step_event(program, step) for step in changed if not _is_silent(step)]
     if turn.failing is not None and turn.end is None:
@@ -37,7 +36,7 @@ def commit_of(program: Program, turn: Turn, waited: frozenset[str]) -> Commit:
         steps=changed,
         events=events,
         emitted=turn.emitted,
-        closed=[step.path for step in changed if step.path in waited and step.status != "waiting"],
+        closed=turn.closed,
         response=turn.response,
         failing=turn.failing,
         end=turn.end,

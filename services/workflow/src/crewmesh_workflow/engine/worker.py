@@ -121,9 +121,8 @@ class Worker:
     # Writing
 
     async def _write(self, turn: Turn) -> None:
-        waited = frozenset(self._until)
         name_waits(turn, self._execution.steps)
-        commit = commit_of(self._execution.program, turn, waited)
+        commit = commit_of(self._execution.program, turn)
         for step in turn.changed.values():
             self._note_wait(step)
         if not commit.empty:
