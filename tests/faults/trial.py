@@ -76,8 +76,8 @@ async def run_trial(mesh: MeshProcess, fault: str, *, seed: int, runs: int) -> R
         broken_after=breaks_after,
         quiet_seconds=world.longest_quiet(began),
         ended_seconds=ended - over,
-        repeated=sum(count - 1 for count in world.receiver.counts_by_key().values()),
-        violations=tuple(_judge(started, ends, world, _may_repeat(fault, world, began))),
+        repeated=sum(count - 1 for count in world.counts().values()),
+        violations=tuple(_judge(started, ends, world, _may_repeat(fault, world, began, over))),
     )
 
 
@@ -119,18 +119,16 @@ async def _all_ended(client: MeshClient, runs: Sequence[str]) -> dict[str, JsonD
     return ended
 
 
-def _may_repeat(fault: str, world: World, at: float) -> set[str | None]:
+def _may_repeat(fault: str, world: World, began: float, over: float) -> set[str]:
     """Effects that may come a second time, with the same key.
 
     Whoever sends the request dies before it can write down the answer: then nobody knows, and an idempotent effect is
     sent again. When anybody else dies, integration knows and answers from what it wrote down.
     """
-    return world.in_doubt(at, margin=_WRITTEN_WITHIN) if fault == "kill integration" else set()
+    return world.in_doubt(began - _WRITTEN_WITHIN, over) if fault == "kill integration" else set()
 
 
-def _judge(
-    started: Sequence[Started], ends: dict[str, JsonDict], world: World, may_repeat: set[str | None]
-) -> list[str]:
+def _judge(started: Sequence[Started], ends: dict[str, JsonDict], world: World, may_repeat: set[str]) -> list[str]:
     violations: list[str] = []
     if len({each.run for each in started}) < len(started):
         violations.append("two starts share a run")
@@ -140,7 +138,7 @@ def _judge(
         if shown["status"] != "completed":
             violations.append(f"{each.shape.name} {each.run} is {shown['status']}: {shown.get('error')}")
         expected |= _expected(each, shown)
-    seen = world.receiver.counts_by_key()
+    seen = world.counts()
     for each in started:
         if each.shape.name == "unsafe":  # that one never comes twice, whoever dies
             may_repeat = may_repeat - {f"{each.run}/once"}
@@ -161,5 +159,5 @@ def _expected(started: Started, shown: JsonDict) -> set[str]:
     return keys
 
 
-def _some(keys: Iterable[str | None]) -> str:
-    return ", ".join(sorted(map(str, keys))[:3])
+def _some(keys: Iterable[str]) -> str:
+    return ", ".join(sorted(keys)[:3])

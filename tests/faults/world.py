@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
@@ -27,16 +28,20 @@ class World:
     def effects(self) -> int:
         return len(self.arrivals)
 
-    def has(self, key: str) -> bool:
-        return any(received.key == key for received in self.receiver.requests)
+    def has(self, effect: str) -> bool:
+        return any(effect_of(received.key) == effect for received in self.receiver.requests)
 
-    def in_doubt(self, at: float, *, margin: float) -> set[str | None]:
-        """Effects that had come by then, and whose answer the caller may not have written down."""
+    def in_doubt(self, since: float, until: float) -> set[str]:
+        """Effects that were under way at some moment in between."""
         return {
-            received.key
+            effect_of(received.key)
             for received, arrived in zip(self.receiver.requests, self.arrivals, strict=True)
-            if arrived <= at and self.answered.get(received.key, at) >= at - margin
+            if arrived <= until and self.answered.get(received.key, until) >= since
         }
+
+    def counts(self) -> Counter[str]:
+        """How often each effect came."""
+        return Counter(effect_of(received.key) for received in self.receiver.requests)
 
     def longest_quiet(self, since: float) -> float:
         """How long nothing came, at most, from then on until the last effect."""
@@ -50,6 +55,11 @@ class World:
     def _answer(self, received: Received) -> Reply:
         self.answered.setdefault(received.key, now())
         return Reply()
+
+
+def effect_of(key: str | None) -> str:
+    """An attempt that is known not to have happened has spent its key; the next one has another, by a number behind."""
+    return (key or "").partition("#")[0]
 
 
 def now() -> float:
