@@ -36,8 +36,6 @@ from crewmesh_workflow.runs.drafts import pin_draft
 
 MASTER_KEY = "hook-master-key"
 OLD_SECRET_SECONDS = 24 * 3600
-# The edge waits a minute for an answer to begin.
-MOST_WAIT_SECONDS = 50.0
 _REMEMBER_SECONDS = 2.0
 _MOST_REMEMBERED = 10_000
 # Between neighbours, or proof of who sends: not for a workflow to see.
@@ -138,20 +136,18 @@ class Hooks:
             elif started.new:
                 ended = await self._launch_and_wait(starting, started.run, hook.config.wait_seconds)
             else:
-                ended = await self._ends.stored(started.run) or await self._wait(started.run, hook.config.wait_seconds)
+                ended = await self._ends.stored(started.run)
+                ended = ended or await self._ends.wait(started.run, hook.config.wait_seconds)
         return accepted(started.run) if ended is None else outcome(started.run, ended)
 
     async def _launch_and_wait(self, starting: Starting, run: str, seconds: float) -> Ended | None:
-        waiting = asyncio.create_task(self._wait(run, seconds))
+        waiting = asyncio.create_task(self._ends.wait(run, seconds))
         await asyncio.sleep(0)  # it listens before there is anything to hear
         starting.launch()
         try:
             return await waiting
         finally:
             waiting.cancel()
-
-    async def _wait(self, run: str, seconds: float) -> Ended | None:
-        return await self._ends.wait(run, min(seconds, MOST_WAIT_SECONDS))
 
 
 def _new_run(hook: Hook, request: HookRequest) -> NewRun:

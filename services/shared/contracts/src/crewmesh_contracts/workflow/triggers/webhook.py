@@ -21,4 +21,6 @@ class WebhookTrigger(TriggerBase):
     respond: Annotated[
         Literal["now", "when_done"], Field(description="now: 202 with the run; when_done: with its result.")
     ] = "now"
-    wait_seconds: Annotated[float, Field(gt=0, le=120, description="Longer runs are answered with 202.")] = 30
+    wait_seconds: Annotated[
+        float, Field(gt=0, le=50, description="Longer runs are answered with 202. The edge waits for a minute.")
+    ] = 30
