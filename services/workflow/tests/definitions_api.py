@@ -118,7 +118,7 @@ class Api:
 
 
 def definition(**more: JsonValue) -> JsonObject:
-    return {"name": "w", "nodes": [{"id": "b", "kind": "if", "condition": "true"}], **more}
+    return {"name": "w", "nodes": [{"id": "b", "kind": "transform", "output": {"x": 1}}], **more}
 
 
 def event_trigger(**more: JsonValue) -> JsonObject:

@@ -20,7 +20,7 @@ async def api(url: str) -> AsyncGenerator[Api]:
         yield made
 
 
-def file(slug: str, *, name: str = "w", status: str = "true", path: str | None = None) -> JsonObject:
+def file(slug: str, *, name: str = "w", output: str = "1", path: str | None = None) -> JsonObject:
     content = f"""
 name: {name}
 slug: {slug}
@@ -28,8 +28,9 @@ triggers:
 - {{kind: event, type: com.example.happened}}
 nodes:
 - id: b
-  kind: if
-  condition: "{status}"
+  kind: transform
+  output:
+    x: "{output}"
 """
     return {"path": path or f"flows/{slug}.yaml", "content": content}
 
@@ -80,12 +81,15 @@ async def test_every_mistake_of_every_file_and_nothing_done(api: Api) -> None:
     await apply(api, file("a"))
     files: list[JsonValue] = [
         file("a", name="new"),
-        file("b", status="true =="),
+        file("b", output="{{ 7*7 }}"),
         file("c", path="c.yaml"),
         file("c", path="again.yaml"),
         {"path": "tabs.yaml", "content": "a:\n\t- b"},
         {"path": "twice.yaml", "content": "name: a\nname: b"},
-        {"path": "no-slug.json", "content": '{"name": "w", "nodes": [{"id": "b", "kind": "if", "condition": "true"}]}'},
+        {
+            "path": "no-slug.json",
+            "content": '{"name": "w", "nodes": [{"id": "b", "kind": "transform", "output": {"x": 1}}]}',
+        },
         {"path": "shape.json", "content": '{"name": "w", "slug": "s", "nodes": [{"id": "b", "kind": "http"}]}'},
     ]
     for dry_run in (True, False):
@@ -93,7 +97,7 @@ async def test_every_mistake_of_every_file_and_nothing_done(api: Api) -> None:
         assert refused.status_code == 422
         assert refused.json()["type"].endswith("/invalid-files")
         assert {(error["file"], error["path"]) for error in refused.json()["errors"]} == {
-            ("flows/b.yaml", "nodes.b.condition"),
+            ("flows/b.yaml", "nodes.b.output.x"),
             ("again.yaml", "slug"),
             ("tabs.yaml", ""),
             ("twice.yaml", ""),
@@ -158,7 +162,7 @@ async def test_applies_at_the_same_time_come_one_after_another(api: Api) -> None
 async def test_workflows_that_name_each_other(api: Api) -> None:
     """Whichever file comes first: whose runs' ends are waited for is known when all are there."""
     waits = '{"name": "w", "slug": "%s", "triggers": [{"kind": "run_ended", "workflow": "%s"}], "nodes": %s}'
-    nodes = '[{"id": "b", "kind": "if", "condition": "true"}]'
+    nodes = '[{"id": "b", "kind": "transform", "output": {"x": 1}}]'
     files: list[JsonValue] = [
         {"path": "one.json", "content": waits % ("one", "two", nodes)},
         {"path": "two.json", "content": waits % ("two", "one", nodes)},

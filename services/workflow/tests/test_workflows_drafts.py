@@ -124,7 +124,9 @@ async def test_the_same_content_makes_no_version(api: Api) -> None:
     same = await api.post(f"/{id_}/publish", {}, if_match=tag)
     assert (same.json()["version"], same.json()["changed"]) == (1, False)
     assert "no new version" in same.json()["detail"]
-    assert (await api.get(f"/{id_}")).json()["draft_differs"] is False
+    workflow = (await api.get(f"/{id_}")).json()
+    assert (workflow["has_draft"], workflow["draft_differs"]) == (False, False)
+    assert (await api.get(f"/{id_}/draft")).headers["etag"] == same.headers["etag"]
 
 
 async def test_publishing_counts_what_stays_behind(api: Api) -> None:

@@ -6,7 +6,8 @@ what people made by hand is never touched for not being in a file. Drafts stay w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crewmesh_contracts.base import Contract, JsonObject
@@ -48,14 +49,14 @@ class Applying:
         self._changes = changes
 
     async def apply(self, identity: Identity, request: ApplyRequest, *, key: str | None) -> Plan:
-        wanted = read_files(request.files)
+        wanted = await asyncio.to_thread(read_files, request.files)
 
         async def apply(conn: AsyncConnection[DictRow]) -> Plan:
             doing = _Doing(conn, identity, request.message)
             slugs = sorted(file.slug for file in wanted)
             there = await doing.there(slugs)
             surplus = await repository.applied_but(conn, identity.organization, slugs) if request.prune else []
-            plan = [plan_for(file, there.get(file.slug)) for file in wanted]
+            plan = await asyncio.to_thread(_plans, wanted, there)
             if not request.dry_run:
                 plan = [
                     await doing.apply(file, there.get(file.slug), step) for file, step in zip(wanted, plan, strict=True)
@@ -70,7 +71,7 @@ class Applying:
 
     async def import_(self, identity: Identity, document: JsonObject, *, key: str | None) -> Applied:
         """One definition, by hand: files do not take it away."""
-        definition = runnable(document)
+        definition = await runnable(document)
         if definition.slug is None:
             raise InvalidDefinition([_NO_SLUG])
         wanted = Wanted("", definition.slug, definition)
@@ -114,6 +115,10 @@ def _read(file: File, mistakes: list[tuple[str, Mistake]]) -> Wanted | None:
     if definition is None or definition.slug is None:
         return None
     return Wanted(file.path, definition.slug, definition)
+
+
+def _plans(wanted: Sequence[Wanted], there: Mapping[str, Stored]) -> list[Applied]:
+    return [plan_for(file, there.get(file.slug)) for file in wanted]
 
 
 def plan_for(file: Wanted, stored: Stored | None) -> Applied:

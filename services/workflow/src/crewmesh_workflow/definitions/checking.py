@@ -6,6 +6,7 @@ The shape is looked at first; only what has the right shape can be compiled. Bot
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -41,9 +42,14 @@ def check(document: JsonObject) -> Checked:
     return Checked(definition, ())
 
 
-def runnable(document: JsonObject) -> Definition:
+async def check_aside(document: JsonObject) -> Checked:
+    """In a thread: a large definition takes a good part of a second, for which runs beside it do not wait."""
+    return await asyncio.to_thread(check, document)
+
+
+async def runnable(document: JsonObject) -> Definition:
     """The definition; InvalidDefinition with everything that is wrong."""
-    checked = check(document)
+    checked = await check_aside(document)
     if checked.definition is None or checked.mistakes:
         raise InvalidDefinition(checked.mistakes)
     return checked.definition

@@ -122,7 +122,7 @@ class _Graphs:
 
     def _node(self, path: str, one: JsonObject | None, other: JsonObject | None) -> None:
         if one is None or other is None:
-            there = cast(JsonObject, one or other)
+            there = cast(JsonObject, other if one is None else one)
             name = there.get("name")
             told = NodeOf(path=path, kind=str(there.get("kind")), name=name if isinstance(name, str) else None)
             (self.added if one is None else self.removed).append(told)

@@ -10,7 +10,7 @@ from crewmesh_contracts.workflow import Definition
 from crewmesh_kit.errors import UnsupportedMediaType
 
 from crewmesh_workflow.definitions.errors import UnreadableDocument
-from crewmesh_workflow.definitions.yaml_text import YamlError, read_yaml, write_yaml
+from crewmesh_workflow.definitions.yaml_text import DEEPEST, YamlError, read_yaml, write_yaml
 from crewmesh_workflow.engine.payloads import storable
 
 Notation: TypeAlias = Literal["json", "yaml"]
@@ -45,9 +45,23 @@ def read_document(content: bytes | str, notation: Notation) -> JsonObject:
     value = _from_json(text) if notation == "json" else _from_yaml(text)
     if not isinstance(value, dict):
         raise UnreadableDocument("it must be an object: name, nodes, edges and so on")
+    if _deeper_than(value, DEEPEST):
+        raise UnreadableDocument(f"it is nested more than {DEEPEST} deep")
     if not storable(value):
         raise UnreadableDocument("it holds a text with a NUL character or half of a surrogate pair, or a huge number")
     return value
+
+
+def _deeper_than(value: JsonValue, most: int) -> bool:
+    level = [value]
+    for _ in range(most + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
 
 
 def _text(content: bytes | str) -> str:

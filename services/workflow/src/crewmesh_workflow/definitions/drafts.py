@@ -14,7 +14,7 @@ from psycopg.rows import DictRow
 
 from crewmesh_workflow.definitions import publishing, repository, versions_repository
 from crewmesh_workflow.definitions.changes import Changes
-from crewmesh_workflow.definitions.checking import check, runnable
+from crewmesh_workflow.definitions.checking import check_aside, runnable
 from crewmesh_workflow.definitions.lookup import existing
 from crewmesh_workflow.definitions.repository import Stored
 from crewmesh_workflow.definitions.schemas import Draft, Published, PublishRequest, mistakes_at
@@ -32,13 +32,13 @@ class Drafts:
     async def get(self, identity: Identity, workflow: str) -> Draft:
         async with self._changes.reading(identity) as conn:
             stored = await existing(conn, identity.organization, workflow)
-        return _draft(stored, check(stored.edited).mistakes)
+        return _draft(stored, (await check_aside(stored.edited)).mistakes)
 
     async def save(
         self, identity: Identity, workflow: str, document: JsonObject, *, if_match: str | None, key: str | None
     ) -> Draft:
         """Any object is kept, with a list of what is wrong with it, unless somebody else has saved meanwhile."""
-        mistakes = check(document).mistakes
+        mistakes = (await check_aside(document)).mistakes
 
         async def write(conn: AsyncConnection[DictRow]) -> Draft:
             stored = await existing(conn, identity.organization, workflow, lock=True)
@@ -58,8 +58,10 @@ class Drafts:
             stored = await existing(conn, identity.organization, workflow, lock=True)
             require_current(if_match, stored)
             if stored.definition is not None and not stored.differs:
+                if stored.has_draft:
+                    await publishing.drop_draft(conn, stored.id)
                 return await published(conn, identity.organization, stored.id, changed=False)
-            definition = runnable(stored.edited)
+            definition = await runnable(stored.edited)
             await publishing.publish(
                 conn,
                 identity.organization,

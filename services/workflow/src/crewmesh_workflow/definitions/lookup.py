@@ -54,4 +54,4 @@ async def startable(conn: AsyncConnection[DictRow], organization: str, workflow:
 async def draft_to_test(conn: AsyncConnection[DictRow], organization: str, workflow: str) -> DraftToTest:
     """The draft, or the published version where there is no other; InvalidDefinition when it could not run."""
     found = await existing(conn, organization, workflow)
-    return DraftToTest(found.id, found.draft_revision, runnable(found.edited))
+    return DraftToTest(found.id, found.draft_revision, await runnable(found.edited))

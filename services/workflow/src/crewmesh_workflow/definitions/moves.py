@@ -13,7 +13,7 @@ from psycopg.rows import DictRow
 from crewmesh_workflow.definitions import versions_repository
 from crewmesh_workflow.definitions.changes import Changes
 from crewmesh_workflow.definitions.lookup import existing
-from crewmesh_workflow.definitions.moving import Layout, why_not
+from crewmesh_workflow.definitions.moving import FAILING, Layout, why_not
 from crewmesh_workflow.definitions.schemas import Moved, MoveRequest, RunLeft
 from crewmesh_workflow.definitions.versions import content
 from crewmesh_workflow.definitions.versions_repository import LiveRun
@@ -76,5 +76,10 @@ async def _staying(
     if not only_look:
         idle = await versions_repository.hold(conn, sorted(idle), version)
     journals = await versions_repository.journals(conn, sorted(idle))
-    reasons = {run.id: why_not(old, new, journals[run.id]) if run.id in idle else (AT_WORK,) for run in runs}
-    return {run: why for run, why in reasons.items() if why}
+    left: dict[str, tuple[str, ...]] = {}
+    for run in runs:
+        if run.id not in idle:
+            left[run.id] = (AT_WORK,)
+        elif why := (FAILING,) if run.failing else why_not(old, new, journals[run.id]):
+            left[run.id] = why
+    return left

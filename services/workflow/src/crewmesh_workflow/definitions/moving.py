@@ -20,6 +20,7 @@ from crewmesh_contracts.workflow.nodes.base import NodeBase
 
 from crewmesh_workflow.definitions.normal import graphs_in
 
+FAILING = "the run fails and undoes what it did, which it ends with the version that it has"
 _ROUND = re.compile(r"\[\d+\]")
 _MOST_REASONS = 20
 
@@ -76,7 +77,7 @@ def _places(prefix: str, graph: Graph) -> Iterator[tuple[str, _Place]]:
 def why_not(old: Layout, new: Layout, steps: Sequence[JournalledStep]) -> tuple[str, ...]:
     """What keeps a run with these steps on its version; nothing when it may move."""
     if any("!" in step.path for step in steps):
-        return ("the run has begun to undo what it did, and ends with the version that it has",)
+        return (FAILING,)
     reasons: dict[str, None] = {}
     for step in steps:
         path = _ROUND.sub("", step.path)

@@ -19,6 +19,12 @@ from pydantic_core import to_jsonable_python
 Holders = tuple[str, ...]
 
 
+def build() -> None:
+    """Have every kind ready to be read: they are built when first used, and two threads must not do that at once."""
+    for kind in (Definition, Graph, *NODE_KINDS.all().values(), *TRIGGER_KINDS.all().values()):
+        kind.model_rebuild()
+
+
 def spelled_out(definition: Definition) -> JsonObject:
     return definition.model_dump(mode="json", by_alias=True)
 

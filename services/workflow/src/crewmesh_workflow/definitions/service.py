@@ -19,11 +19,12 @@ from psycopg.rows import DictRow
 from crewmesh_workflow.definitions import publishing, repository
 from crewmesh_workflow.definitions.applying import Applying
 from crewmesh_workflow.definitions.changes import Changes
-from crewmesh_workflow.definitions.checking import check, runnable
+from crewmesh_workflow.definitions.checking import check_aside, runnable
 from crewmesh_workflow.definitions.drafts import Drafts
 from crewmesh_workflow.definitions.errors import NothingPublished, UnknownTriggerKind
 from crewmesh_workflow.definitions.lookup import existing
 from crewmesh_workflow.definitions.moves import Moves
+from crewmesh_workflow.definitions.normal import build
 from crewmesh_workflow.definitions.repository import Filters, Stored
 from crewmesh_workflow.definitions.schemas import (
     Created,
@@ -49,13 +50,13 @@ class Definitions:
 
     async def create(self, identity: Identity, document: JsonObject, *, publish: bool, key: str | None) -> Created:
         """A workflow at version 1, or one that is a draft yet and may be wrong."""
-        definition = runnable(document) if publish else None
+        definition = await runnable(document) if publish else None
 
         async def save(conn: AsyncConnection[DictRow]) -> Created:
             if definition is None:
                 stored = await repository.add_draft(conn, identity.organization, document)
-                mistakes = mistakes_at(check(document).mistakes)
-                return Created(**dict(stored.workflow()), mistakes=mistakes)
+                checked = await check_aside(document)
+                return Created(**dict(stored.workflow()), mistakes=mistakes_at(checked.mistakes))
             added = await repository.add(conn, identity.organization, definition, by=identity.subject)
             if added is None:
                 raise LookupError("a workflow without a seed is always new")
@@ -116,6 +117,7 @@ async def change_status(
 
 @asynccontextmanager
 async def open_definitions(resources: Resources) -> AsyncGenerator[Definitions]:
+    build()
     changes = Changes(resources.get(Database), resources.get(Idempotency))
     resources.add(Drafts(changes))
     resources.add(Versions(changes))

@@ -30,7 +30,7 @@ SELECT workflow_version AS version, status, count(*) AS runs FROM runs
 WHERE workflow_id = %s AND finished_at IS NULL AND workflow_version > 0 GROUP BY 1, 2 ORDER BY 1 DESC
 """
 _RUNS = """
-SELECT id, status FROM runs
+SELECT id, status, failure IS NOT NULL AS failing FROM runs
 WHERE workflow_id = %(workflow)s AND workflow_version = %(version)s AND finished_at IS NULL
   AND (%(runs)s::text[] IS NULL OR id = ANY(%(runs)s)) AND (%(after)s::text IS NULL OR id > %(after)s)
 ORDER BY id LIMIT %(limit)s
@@ -66,6 +66,7 @@ class VersionRow:
 class LiveRun:
     id: str
     status: str
+    failing: bool
 
 
 async def page(conn: AsyncConnection[DictRow], workflow: str, before: int | None, limit: int) -> list[VersionRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Final
 
 from crewmesh_contracts.base import JsonObject
@@ -36,7 +37,7 @@ async def _document(request: Request) -> JsonObject:
         raise PayloadTooLarge(
             f"A definition may have {LARGEST_BYTES // 1024} KiB. Move parts of it into sub-workflows."
         )
-    return read_document(body, notation)
+    return await asyncio.to_thread(read_document, body, notation)
 
 
 Document = Annotated[JsonObject, Depends(_document)]

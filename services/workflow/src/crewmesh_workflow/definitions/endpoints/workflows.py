@@ -10,7 +10,7 @@ from crewmesh_kit.http.etags import etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Query, Response
 
-from crewmesh_workflow.definitions.checking import check
+from crewmesh_workflow.definitions.checking import check_aside
 from crewmesh_workflow.definitions.documents import MEDIA_TYPES, write_document
 from crewmesh_workflow.definitions.endpoints.common import (
     TAKES_DEFINITION,
@@ -74,7 +74,7 @@ async def list_workflows(
 @router.post("/validate", openapi_extra=TAKES_DEFINITION)
 async def validate_workflow(document: Document, identity: Reader) -> Validity:
     """Check a definition without saving it: everything that is wrong, each with its place and what to do."""
-    return Validity.of(check(document).mistakes)
+    return Validity.of((await check_aside(document)).mistakes)
 
 
 @router.get("/{workflow}", responses=UNCHANGED)
