@@ -102,7 +102,7 @@ def _graphs(draw: st.DrawFn, place: _Place, names: Iterator[str]) -> JsonObject:
 
 def _lead_somewhere(draft: _Draft, names: Iterator[str]) -> None:
     """A parallel whose ways all end in nothing is refused when it is saved."""
-    begun = {edge["from"] for edge in draft.edges if isinstance(edge, dict)}
+    begun = {str(edge["from"]) for edge in draft.edges if isinstance(edge, dict)}
     for node in list(draft.nodes):
         if isinstance(node, dict) and node["kind"] == "parallel" and node["id"] not in begun:
             end = next(names)

@@ -1,37 +1,29 @@
 """Conditions: CEL over what templates can read, compiled once, evaluated without any way out.
 
-CEL ends always, but not always soon: nested comprehensions multiply. So a condition may not nest them, and one that has
-a comprehension sees only a modest amount of data.
+A condition is given no more than what it names, and what would make its work grow is bounded when it is compiled, or by
+the amount of data that it may see.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import cel
+from crewmesh_contracts.base import JsonObject, JsonValue
 from pydantic_core import to_json
 
+from crewmesh_workflow.expressions.cel_code import Code, look_at, path_alone
 from crewmesh_workflow.expressions.errors import ExpressionError
 from crewmesh_workflow.expressions.grammar import Read
 from crewmesh_workflow.expressions.scope import ROOTS, Path, Scope
 
-_COMPREHENSION_DATA_BYTES = 128 * 1024
-
-# Strings and comments, so that what stands in them is not taken for code. Raw strings first: in them \ escapes nothing.
-_STRINGS_AND_COMMENTS = re.compile(
-    r"""//[^\n]*"""
-    r"""|[bB]?[rR][bB]?(?:\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3}|"[^"\n]*"|'[^'\n]*')"""
-    r"""|[bB]?(?:\"{3}(?:\\[\s\S]|[^\\])*?\"{3}|'{3}(?:\\[\s\S]|[^\\])*?'{3}"""
-    r"""|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
-)
-_COMPREHENSION = re.compile(r"\.\s*(?:map|filter|all|exists_one|existsOne|exists)\s*$")
-_BOUND_NAME = re.compile(r"\.\s*(?:map|filter|all|exists_one|existsOne|exists)\s*\(\s*([A-Za-z_]\w*)\s*,")
-_STEP_BY_NAME = re.compile(r"(?<![\w.])steps\s*\.\s*([A-Za-z_]\w*)")
-_STEP_BY_KEY = re.compile(r"(?<![\w.])steps\s*\[\s*(?:\"([^\"\\\n]*)\"|'([^'\\\n]*)')\s*\]")
-_PATH = re.compile(rf"(?<![\w.])({'|'.join(ROOTS)})((?:\s*\.\s*[A-Za-z_]\w*)*)(?!\w)")
-_HAS = re.compile(r"(?<![\w.])has\s*\(\s*$")
+_COSTLY_DATA_BYTES = 128 * 1024
+# What a comprehension does may go over all items for each item; map and filter copy what they have so far each time.
+_COMPREHENDED_ITEMS = 2_000
+_COPIED_ITEMS = 500
+_FREE_PLUSES = 3
 
 # Operators are functions to CEL as well, with names like _+_ and @in.
 _NAME = re.compile(r"\w+")
@@ -48,57 +40,40 @@ class Condition:
 
     source: str
     program: cel.Program
-    comprehends: bool
+    code: Code
 
     @staticmethod
     def compile(source: str) -> Condition:
         """Read it; raises ExpressionError with the place of the first mistake."""
-        code = _code(source)
-        comprehends = _refuse_nesting(code)
+        code = look_at(source)
         try:
             program = cel.compile(source)
         except ValueError as error:
             raise ExpressionError(f"the condition is not valid CEL: {_first_line(error)}") from error
         _refuse_unknown_names(program, code)
-        return Condition(source, program, comprehends)
+        return Condition(source, program, code)
 
     @property
     def path(self) -> Path | None:
         """The path that it is, if it is nothing else."""
-        match = _PATH.fullmatch(self.source.strip())
-        return None if match is None else _path(match, len(_names(match)))
+        return path_alone(self.source)
 
     def reads(self) -> Iterator[Read]:
-        """The paths that it reads, as far as they are written out with points. ``has(…)`` may look for what is not."""
-        code = _code(self.source)
-        bound = _bound(code)
-        for match in _PATH.finditer(code):
-            if match[1] in bound or code[: match.start()].rstrip().endswith("."):
-                continue
-            names = _names(match)
-            looked_for = _HAS.search(code, max(0, match.start() - 100), match.start()) is not None
-            called = code[match.end() :].lstrip()[:1] == "("
-            yield Read(_path(match, len(names) - (looked_for or called)), guarded=looked_for)
-        for match in _STEP_BY_KEY.finditer(self.source):
-            step = match[1] if match[1] is not None else match[2]
-            yield Read(Path(match[0], "steps", (step,)), guarded=False)
+        """The paths that it reads, as far as they are written out."""
+        return iter(self.code.reads)
 
     def step_names(self) -> Iterator[str]:
         """The steps that it reads, as far as they are written out."""
-        code = _code(self.source)
-        yield from (match[1] for match in _STEP_BY_NAME.finditer(code))
-        yield from (match[1] if match[1] is not None else match[2] for match in _STEP_BY_KEY.finditer(self.source))
+        return (read.path.step for read in self.code.reads if read.path.step is not None)
 
     def roots(self) -> frozenset[str]:
         """The roots that it reads."""
-        return frozenset(self.program.variables()) & frozenset(ROOTS)
+        return frozenset(read.path.root for read in self.code.reads)
 
     def evaluate(self, scope: Scope) -> bool:
         """True or false; anything else, and anything missing, is an error."""
-        data = scope.all()
-        if self.comprehends and len(to_json(data)) > _COMPREHENSION_DATA_BYTES:
-            limit = _COMPREHENSION_DATA_BYTES // 1024
-            raise ExpressionError(f"the condition walks over lists, which is possible with at most {limit} KiB of data")
+        data = self._seen(scope)
+        self._refuse_much(data)
         try:
             result: object = self.program.execute(data)
         except Exception as error:
@@ -110,48 +85,68 @@ class Condition:
             )
         return result
 
+    def _seen(self, scope: Scope) -> JsonObject:
+        """What it reads, and nothing else."""
+        if self.code.everything:
+            return scope.all()
+        data: JsonObject = {root: scope.roots[root] for root in self.roots() if root in scope.roots}
+        if "steps" in self.roots():
+            names = {step for step in self.step_names() if step in scope.outputs}
+            data["steps"] = {step: {"output": scope.outputs[step]} for step in names}
+        picked = _pick(data, [(read.path.root, *read.path.segments) for read in self.code.reads if _named(read)])
+        return picked if isinstance(picked, dict) else {}
 
-def _code(source: str) -> str:
-    """Without what stands in texts and comments."""
-    return _STRINGS_AND_COMMENTS.sub('""', source)
-
-
-def _bound(code: str) -> set[str]:
-    """Names that comprehensions give to items."""
-    return {match[1] for match in _BOUND_NAME.finditer(code)}
-
-
-def _names(match: re.Match[str]) -> list[str]:
-    return re.findall(r"[A-Za-z_]\w*", match[2])
-
-
-def _path(match: re.Match[str], length: int) -> Path:
-    names = _names(match)[: max(length, 0)]
-    return Path(".".join((match[1], *names)), match[1], tuple(names))
-
-
-def _refuse_nesting(code: str) -> bool:
-    """Whether there is a comprehension at all. ``open_`` holds one flag per open parenthesis: does it belong to one?"""
-    open_: list[bool] = []
-    found = False
-    start = 0
-    for match in re.finditer(r"[()]", code):
-        if match[0] == ")":
-            if open_:
-                open_.pop()
-            start = match.end()
-            continue
-        comprehension = _COMPREHENSION.search(code, max(start, match.start() - 200), match.start()) is not None
-        if comprehension and any(open_):
-            raise ExpressionError("a condition may not nest all, exists, exists_one, filter or map inside each other")
-        open_.append(comprehension)
-        found = found or comprehension
-        start = match.end()
-    return found
+    def _refuse_much(self, data: JsonObject) -> None:
+        code = self.code
+        if not (code.comprehends or code.patterns or code.pluses > _FREE_PLUSES):
+            return
+        if len(to_json(data)) > _COSTLY_DATA_BYTES:
+            limit = _COSTLY_DATA_BYTES // 1024
+            raise ExpressionError(
+                f"the condition walks over lists, matches patterns or puts much together, which is possible with at "
+                f"most {limit} KiB of data; name a smaller part of it"
+            )
+        items = _COPIED_ITEMS if code.copies else _COMPREHENDED_ITEMS
+        if code.comprehends and _count(data) > items:
+            raise ExpressionError(
+                f"the condition walks over lists, which is possible with at most {items} items in all; name a smaller "
+                "part of the data, or use a for_each"
+            )
 
 
-def _refuse_unknown_names(program: cel.Program, code: str) -> None:
-    unknown = set(program.variables()) - set(ROOTS) - _bound(code) - _TYPES
+def _named(read: Read) -> bool:
+    """Beside ``steps["a-b"]``, which is read by its key, ``steps`` alone says nothing."""
+    return read.path.root != "steps" or bool(read.path.segments)
+
+
+def _pick(value: JsonValue, paths: list[tuple[str | int, ...]]) -> JsonValue:
+    """Of an object what is at the paths."""
+    if not isinstance(value, dict) or any(not path for path in paths):
+        return value
+    heads = dict.fromkeys(path[0] for path in paths)
+    return {
+        str(head): _pick(value[str(head)], [path[1:] for path in paths if path[0] == head])
+        for head in heads
+        if head in value
+    }
+
+
+def _count(value: JsonValue) -> int:
+    """The items of all lists in it."""
+    count = 0
+    waiting: list[Iterable[JsonValue]] = [[value]]
+    while waiting:
+        for found in waiting.pop():
+            if isinstance(found, list):
+                count += len(found)
+                waiting.append(found)
+            elif isinstance(found, dict):
+                waiting.append(found.values())
+    return count
+
+
+def _refuse_unknown_names(program: cel.Program, code: Code) -> None:
+    unknown = set(program.variables()) - set(ROOTS) - code.bound - _TYPES
     if unknown:
         names = ", ".join(sorted(unknown))
         raise ExpressionError(f"the condition reads {names[:200]}; what can be read is {', '.join(ROOTS)}")
