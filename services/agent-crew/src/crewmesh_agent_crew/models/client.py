@@ -104,6 +104,9 @@ class ModelClient:
         except TimeoutError as error:
             outcome = "timeout"
             raise ModelTimeout(f"The model {model} did not answer within {seconds:g} s; try again later.") from error
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
         finally:
             MODEL_SECONDS.labels(model, outcome).observe(time.monotonic() - started)
 
