@@ -187,7 +187,7 @@ class TestDecidingByLink:
     async def test_bad_old_and_used_links_look_the_same(self, desk: Desk) -> None:
         question = await desk.ask(quorum=2)
         used = await desk.link(question, ANN, **{"for": "user:ann"})
-        await desk.client.post(used, json=YES)
+        await desk.client.post(used, json={"approved": True, "comment": "before"})
         gone = await desk.link(question, BOB, **{"for": "user:bob"})
         await desk.execute("UPDATE waits SET id = 'apr_gone' WHERE id = %s", question)
         other = await desk.ask()
@@ -205,15 +205,35 @@ class TestDecidingByLink:
     async def test_fifty_at_once(self, desk: Desk) -> None:
         question = await desk.ask(quorum=2)
         link = await desk.link(question, ANN, **{"for": "user:ann"})
-        answers = await asyncio.gather(*(desk.client.post(link, json=YES) for _ in range(50)))
-        assert sorted(answer.status_code for answer in answers) == [200] + [404] * 49
+        said: list[JsonObject] = [{"approved": True, "comment": f"{n % 5}"} for n in range(50)]
+        answers = await asyncio.gather(*(desk.client.post(link, json=each) for each in said))
+        # One word of five is heard, from each of the ten who said it; nothing else is.
+        assert sorted(answer.status_code for answer in answers) == [200] * 10 + [404] * 40
+        assert len(await desk.decisions(question)) == 1
 
-    async def test_a_lost_answer_is_repeated_to_the_same_request(self, desk: Desk) -> None:
+    async def test_a_double_click_gets_the_same_answer_for_a_minute(self, desk: Desk) -> None:
         question = await desk.ask()
         link = await desk.link(question, ANN, **{"for": "user:ann"})
-        answers = [await desk.client.post(link, json=YES, headers={"idempotency-key": "k"}) for _ in range(2)]
+        answers = [await desk.client.post(link, json=YES) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 200]
         assert answers[0].json() == answers[1].json()
-        assert (await desk.client.post(link, json=YES, headers={"idempotency-key": "l"})).status_code == 404
+        others: list[JsonObject] = [{"approved": False}, {"data": {}}, {"approved": True, "comment": "x"}]
+        for other in others:
+            assert (await desk.client.post(link, json=other)).status_code == 404
+        assert (await desk.client.get(link)).status_code == 404
+        async with desk.database.system() as conn:
+            await conn.execute("UPDATE used_links SET at = at - interval '1 minute'")
+        assert (await desk.client.post(link, json=YES)).status_code == 404
+        assert len(await desk.arrived(question)) == 1
+
+    async def test_who_repeats_agrees_to_nothing_new(self, desk: Desk) -> None:
+        question = await desk.ask(data=1, quorum=2)
+        link = await desk.link(question, ANN, **{"for": "user:ann"})
+        await desk.client.post(link, json=YES)
+        await desk.decide(question, BOB, {"approved": True, "data": 2})
+        for again in (YES, {"approved": True, "proposal": 2}):
+            assert (await desk.client.post(link, json=again)).status_code == 404
+        assert (await desk.read(question))["status"] == "open"
 
     async def test_a_mistake_does_not_use_it_up(self, desk: Desk) -> None:
         question = await desk.ask("input", form={"type": "object", "required": ["a"]})

@@ -183,7 +183,9 @@ class TestOtherPages:
 
     async def test_after_it_was_used(self, desk: Desk) -> None:
         link, _ = await page_of(desk, await desk.ask(quorum=2))
-        await send(desk, link, decision="approve")
+        for _ in range(2):
+            assert "1 more must agree" in (await send(desk, link, decision="approve")).text
+        assert (await send(desk, link, decision="reject")).answer.status_code == 404
         assert (await look(desk, link)).answer.status_code == 404
 
     async def test_after_the_end(self, desk: Desk) -> None:

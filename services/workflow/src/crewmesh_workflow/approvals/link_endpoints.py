@@ -10,7 +10,6 @@ from typing import Annotated, TypeAlias, cast
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.app import provided
-from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.errors import Problem, UnsupportedMediaType
 from crewmesh_kit.http.problems import ValidationError as BodyError
 from crewmesh_kit.http.problems import place_of
@@ -65,23 +64,23 @@ async def look_at_approval(token: Token, request: Request, links: TheLinks) -> R
     responses=_AS_PAGE,
     openapi_extra=_BODY,
 )
-async def decide_by_link(token: Token, request: Request, links: TheLinks, key: IdempotencyKey = None) -> Response:
+async def decide_by_link(token: Token, request: Request, links: TheLinks) -> Response:
     """Decide, once. The body is a decision as JSON, or the fields of the page."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await request.body()
     if media_type == FORM_TYPE:
-        return await _decide_by_page(links, token, body, key, as_page=_wants_page(request))
+        return await _decide_by_page(links, token, body, as_page=_wants_page(request))
     if media_type != "application/json":
         raise UnsupportedMediaType(f"Send the decision as application/json, or as {FORM_TYPE}.")
-    return _json(await links.decide(token, _decision(body), key=key))
+    return _json(await links.decide(token, _decision(body)))
 
 
-async def _decide_by_page(links: Links, token: str, body: bytes, key: str | None, *, as_page: bool) -> Response:
+async def _decide_by_page(links: Links, token: str, body: bytes, *, as_page: bool) -> Response:
     posted = posted_fields(body)
     try:
-        found = await links.look(token)
+        found = await links.look_again(token)
         try:
-            decided = await links.decide(token, posted_decision(found, posted), key=key)
+            decided = await links.decide(token, posted_decision(found, posted))
         except WrongDecision as problem:
             if not as_page:
                 raise

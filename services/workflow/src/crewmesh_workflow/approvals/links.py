@@ -13,15 +13,19 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_workflow.approvals import repository
-from crewmesh_workflow.approvals.errors import ApprovalClosed, LinkNotUsable, NotAsked
+from crewmesh_workflow.approvals.errors import ApprovalClosed, LinkNotUsable, NotAsked, WrongDecision
+from crewmesh_workflow.approvals.repository import Question
 from crewmesh_workflow.approvals.rules import DECIDE_ANY, may_decide
 from crewmesh_workflow.approvals.schemas import Approval, ApprovalDecision, ApprovalLink, ApprovalLinkRequest
-from crewmesh_workflow.approvals.service import Approvals
+from crewmesh_workflow.approvals.service import Approvals, was_said
 from crewmesh_workflow.approvals.tokens import Grant, LinkTokens
+from crewmesh_workflow.approvals.votes import read_decision
 
 # Who may have links made in the name of others: what sends them out, for it could use them as well.
 MAKE_LINKS = "approvals:links"
 PATH = "/v1/approval-links"
+# A double click, or a request that was repeated because its answer was lost on the way.
+_REPEAT_SECONDS = 60.0
 
 
 class Links:
@@ -85,31 +89,42 @@ class Links:
 
     async def look(self, token: str) -> Approval:
         """What is to be decided. Looking decides nothing, however often it is done."""
+        return await self._look(self._tokens.read(token), used_before_seconds=0)
+
+    async def look_again(self, token: str) -> Approval:
+        """The same for who sends a decision, which may be the one that has just used the link up."""
+        return await self._look(self._tokens.read(token), used_before_seconds=_REPEAT_SECONDS)
+
+    async def decide(self, token: str, decision: ApprovalDecision) -> Approval:
+        """Decide, once. Sending the same again right away, as after a lost answer, gets the same answer."""
         grant = self._tokens.read(token)
+        async with self._database.tenant(grant.organization) as conn:
+            # The link is used up with the decision, and only with it: after a mistake it works again.
+            question = await repository.lock(conn, grant.organization, grant.approval)
+            if question is None:
+                raise LinkNotUsable
+            if await repository.use_link(conn, grant.organization, question.run, grant.nonce):
+                return await self._approvals.decide_in(conn, grant.identity, grant.approval, decision)
+            return await self._repeat(conn, grant, question, decision)
+
+    async def _look(self, grant: Grant, *, used_before_seconds: float) -> Approval:
         async with self._database.tenant(grant.organization) as conn:
             # A run is purged some day, and its questions with it.
             known = await repository.get(conn, grant.organization, grant.approval)
-            if known is None or await repository.is_used(conn, grant.organization, grant.nonce):
+            if known is None or await repository.is_used(conn, grant.organization, grant.nonce, used_before_seconds):
                 raise LinkNotUsable
             return await self._approvals.get_in(conn, grant.identity, grant.approval)
 
-    async def decide(self, token: str, decision: ApprovalDecision, *, key: str | None) -> Approval:
-        grant = self._tokens.read(token)
-        async with self._database.tenant(grant.organization) as conn:
-            # An answer that was lost on the way back is repeated to the same request, and to no other.
-            return await self._idempotency.once_in(
-                conn,
-                identity=grant.identity,
-                scope=f"approval-links/{grant.nonce}",
-                key=key,
-                request=decision,
-                work=partial(self._use, conn, grant, decision),
-                result=Approval,
-            )
-
-    async def _use(self, conn: AsyncConnection[DictRow], grant: Grant, decision: ApprovalDecision) -> Approval:
-        """The link is used up with the decision, and only with it: after a mistake it works again."""
-        question = await repository.lock(conn, grant.organization, grant.approval)
-        if question is None or not await repository.use_link(conn, grant.organization, question.run, grant.nonce):
+    async def _repeat(
+        self, conn: AsyncConnection[DictRow], grant: Grant, question: Question, decision: ApprovalDecision
+    ) -> Approval:
+        if await repository.is_used(conn, grant.organization, grant.nonce, _REPEAT_SECONDS):
             raise LinkNotUsable
-        return await self._approvals.decide_in(conn, grant.identity, grant.approval, decision)
+        votes = await repository.votes(conn, grant.organization, grant.approval)
+        try:
+            said = read_decision(question, decision)
+        except WrongDecision as problem:
+            raise LinkNotUsable from problem
+        if not was_said(grant.identity, question, votes, said):
+            raise LinkNotUsable
+        return await self._approvals.get_in(conn, grant.identity, grant.approval)

@@ -193,6 +193,11 @@ async def use_link(conn: AsyncConnection[DictRow], organization: str, run: str, 
     return inserted.rowcount == 1
 
 
-async def is_used(conn: AsyncConnection[DictRow], organization: str, nonce: str) -> bool:
-    cursor = await conn.execute("SELECT 1 FROM used_links WHERE org_id = %s AND nonce = %s", [organization, nonce])
+async def is_used(conn: AsyncConnection[DictRow], organization: str, nonce: str, before_seconds: float) -> bool:
+    """Whether the link was used, so many seconds ago or more."""
+    cursor = await conn.execute(
+        "SELECT 1 FROM used_links"
+        " WHERE org_id = %s AND nonce = %s AND at <= clock_timestamp() - make_interval(secs => %s)",
+        [organization, nonce, before_seconds],
+    )
     return await cursor.fetchone() is not None

@@ -124,7 +124,8 @@ class Approvals:
             raise NotAsked(identity.subject, question.assignees)
         votes = await repository.votes(conn, identity.organization, approval)
         said = read_decision(question, decision)
-        if not _is_said_already(identity, question, votes, said):
+        if not was_said(identity, question, votes, said):
+            _check_may_be_said(identity, question, votes, said)
             await self._count(conn, identity, question, votes, said)
         return await self.get_in(conn, identity, approval)
 
@@ -145,19 +146,22 @@ class Approvals:
         await outbox.add(conn, _decided(identity, question, verdict))
 
 
-def _is_said_already(identity: Identity, question: Question, votes: list[Vote], said: Said) -> bool:
-    """True when the same was counted before; a problem when nothing may be said any more."""
+def was_said(identity: Identity, question: Question, votes: list[Vote], said: Said) -> bool:
+    """Whether the same was counted before."""
     present = present_proposal(question.original, votes)
     own = own_vote(votes, identity.subject, present.number)
-    if own is not None and repeats(own, said):
-        return True
+    return own is not None and repeats(own, said)
+
+
+def _check_may_be_said(identity: Identity, question: Question, votes: list[Vote], said: Said) -> None:
     if question.status != "open":
         raise _closed(question)
+    present = present_proposal(question.original, votes)
+    own = own_vote(votes, identity.subject, present.number)
     if own is not None:
         raise AlreadyDecided(vote_json(own))
     if question.kind == "approval" and said.approved and said.proposal != present.number:
         raise ProposalChanged(said.proposal, present.number)
-    return False
 
 
 def _proposal_after(question: Question, votes: list[Vote], said: Said) -> Proposal:
