@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import shutil
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable
 
 import psutil
 from crewmesh_testkit.mesh import APPS, MeshProcess
 from crewmesh_testkit.polling import until
+from crewmesh_tools.servers.unprivileged import ordinary_account
 
 Fault = Callable[[MeshProcess], Awaitable[None]]
 
@@ -69,19 +70,16 @@ def _limit_postgres(mesh: MeshProcess, size: int | None) -> None:
     if postmaster is None:
         return
     try:
-        process = psutil.Process(postmaster)
-        for each in (process, *process.children(recursive=True)):
-            _limit(each.pid, size)
+        children = psutil.Process(postmaster).children(recursive=True)
     except psutil.NoSuchProcess:
         return
-
-
-def _limit(pid: int, size: int | None) -> None:
-    try:
-        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
-    except ProcessLookupError:
-        return  # it ended between the look and the call
+    limit = "unlimited:" if size is None else f"{size}:"
+    pids = [str(postmaster), *(str(child.pid) for child in children)]
+    command = ["sh", "-c", 'for pid in "$@"; do prlimit --pid "$pid" --fsize="$0"; done', limit, *pids]
+    # A process may limit others of its own account.
+    account = ordinary_account()
+    # Some of them end between the look and the call.
+    subprocess.run(account.command(command, needs=()) if account else command, capture_output=True, check=False)
 
 
 async def _pid(mesh: MeshProcess, name: str) -> int:
