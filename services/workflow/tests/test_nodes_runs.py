@@ -6,7 +6,8 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.events import CloudEvent
 from crewmesh_testkit.identities import identity
 
-from services.workflow.tests.conftest import Running
+from services.workflow.tests.conftest import Bench, Running
+from services.workflow.tests.test_control import controlled, until
 
 OWNER = identity("workflows:write", "workflows:read", "runs:read", "runs:write")
 
@@ -95,19 +96,12 @@ class TestEmitAndSet:
 
 
 class TestWorkflow:
-    async def test_the_result_of_the_other_is_ours(self, service: Running) -> None:
-        child: JsonObject = {
-            "name": "Adds one",
-            "slug": "adds-one",
-            "nodes": [{"id": "add", "kind": "code", "source": "n + 1", "inputs": {"n": "{{ trigger.data.n }}"}}],
-            "output": {"n": "{{ steps.add.output.result }}"},
-        }
-        assert (await service.post("/v1/workflows", OWNER, child)).status_code == 201
-        ended = await run(
-            service,
-            [{"id": "add", "kind": "workflow", "workflow": "adds-one", "inputs": {"n": "{{ trigger.data.n }}"}}],
-            [],
-            {"n": 41},
-            output={"n": "{{ steps.add.output.output.n }}", "status": "{{ steps.add.output.status }}"},
-        )
-        assert ended["output"] == {"n": 42, "status": "completed"}
+    async def test_the_result_of_the_other_is_ours(self, bench: Bench) -> None:
+        add: JsonObject = {"id": "add", "kind": "transform", "output": {"n": "{{ trigger.data.n }}"}}
+        call: JsonObject = {"id": "c", "kind": "workflow", "workflow": "adds", "inputs": {"n": "{{ trigger.data.x }}"}}
+        async with controlled(bench):
+            await bench.save([add], slug="adds", output={"sum": "{{ steps.add.output.n }}"})
+            parent = await bench.save([call], output={"n": "{{ steps.c.output.output.sum }}"})
+            started = await bench.start(parent, {"x": 42})
+            await until(bench, started, "completed")
+        assert (await bench.row(started))["output"] == {"n": 42}
