@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -106,6 +107,14 @@ class TestWhenItIsOver:
             await conn.execute("UPDATE runs SET parent_told = true WHERE id = %s", [child])
             await conn.execute("DELETE FROM ended_runs")
         assert await retention.purge_all() == 2
+
+    async def test_it_happens_by_itself(self, bench: Bench) -> None:
+        (run,) = await many(bench.database, 1, events=1)
+        task = asyncio.create_task(Retention(bench.database, RetentionSettings(purge_seconds=0.05)).run())
+        async with asyncio.timeout(10):
+            while await count(bench.database, "runs", run):
+                pass
+        task.cancel()
 
 
 class TestBatches:

@@ -349,3 +349,19 @@ async def test_bad_questions_are_answered_with_a_problem(service: Running, path:
 async def test_permissions(service: Running, path: str) -> None:
     assert (await service.client.get(path)).status_code == 401
     assert (await service.get(path, identity("events:write"))).status_code == 403
+
+
+async def test_a_run_and_those_that_its_steps_started(service: Running) -> None:
+    waits: JsonObject = {"name": "child", "slug": "child", "nodes": [{"id": "d", "kind": "delay", "seconds": 600}]}
+    await service.post("/v1/workflows", OWNER, waits)
+    calls: JsonObject = {"name": "parent", "nodes": [{"id": "c", "kind": "workflow", "workflow": "child"}]}
+    workflow = (await service.post("/v1/workflows", OWNER, calls)).json()["id"]
+    run = (await service.post(f"/v1/workflows/{workflow}/runs", OWNER, {})).json()["id"]
+    parent = await service.until(run, "waiting", OWNER)
+    assert parent["children"] == 1
+    (child,) = (await service.get(f"/v1/runs?parent={run}", OWNER)).json()["items"]
+    assert (child["origin"], child["parent_run"]) == ("child", run)
+    found = (await service.get(f"/v1/runs/{child['id']}", OWNER)).json()
+    assert found["parent_path"] == "c"
+    step = (await service.get(f"/v1/runs/{run}/steps/c", OWNER)).json()
+    assert (step["status"], step["waiting_for"]["kind"]) == ("waiting", "child")

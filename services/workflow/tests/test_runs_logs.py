@@ -23,6 +23,8 @@ def line(type_: str, data: JsonObject | None = None) -> LogLine:
     ("type_", "data", "level", "text"),
     [
         ("run.started", {}, "info", "the run began"),
+        ("run.started", {"origin": "api"}, "info", "the run began"),
+        ("run.started", {"origin": "fork", "source_run": "run_1"}, "info", "the run began as a fork of run_1"),
         ("step.started", {"node": "a", "kind": "http", "attempt": 1}, "info", "began (http)"),
         ("step.started", {"node": "a", "kind": "http", "attempt": 2}, "info", "began (http, attempt 2)"),
         ("step.completed", {"node": "a", "port": "out", "attempt": 1}, "info", "is done"),

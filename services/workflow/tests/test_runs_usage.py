@@ -1,12 +1,18 @@
-"""Which steps count when the use of models is added up."""
+"""What the models of a run were asked is added up: every step that asked counts once, and no other."""
 
 from __future__ import annotations
 
-from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.invocations import ASK_MODEL, ModelAnswer, ModelRequest, TokenUsage
 from crewmesh_contracts.workflow import Definition
+from crewmesh_testkit.identities import identity
 from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.program.compile import compile_program
 from crewmesh_workflow.runs.usage import places_that_ask_models
+
+from services.workflow.tests.conftest import Running
+
+OWNER = identity("workflows:write", "runs:read", "runs:write")
 
 
 def ask(id_: str) -> JsonObject:
@@ -27,3 +33,25 @@ def test_every_place_that_asks_a_model_and_no_other() -> None:
     }
     program = compile_program(Definition.model_validate(body), all_kinds())
     assert sorted(places_that_ask_models(program)) == ["!failure.explain", "a", "a!undo", "loop.inner", "who"]
+
+
+async def test_the_sum_of_a_run(service: Running) -> None:
+    async def say(request: ModelRequest) -> ModelAnswer:
+        usage = TokenUsage(model="m", requests=1, prompt_tokens=10, completion_tokens=5)
+        return ModelAnswer(text=request.prompt, usage=usage)
+
+    service.sidecar.answer(ASK_MODEL, say)
+    ask: JsonObject = {"id": "ask", "kind": "llm", "prompt": "p"}
+    nodes: list[JsonValue] = [
+        ask,
+        {"id": "copy", "kind": "transform", "output": {"usage": "{{ steps.ask.output.usage }}"}},
+        {"id": "loop", "kind": "for_each", "items": [1, 2, 3], "body": {"nodes": [{**ask, "id": "inner"}]}},
+    ]
+    definition: JsonObject = {"name": "asks", "nodes": nodes, "edges": [{"from": "ask", "to": "copy"}]}
+    workflow = (await service.post("/v1/workflows", OWNER, definition)).json()["id"]
+    run = (await service.post(f"/v1/workflows/{workflow}/runs?wait=5", OWNER, {})).json()
+    assert run["usage"] == {"requests": 4, "prompt_tokens": 40, "completion_tokens": 20}
+    samples: JsonObject = {"ask": {"usage": {"requests": "many", "prompt_tokens": 1e300}}, "inner": {"usage": 7}}
+    tried = (await service.post(f"/v1/workflows/{workflow}/test?wait=5", OWNER, {"samples": samples})).json()
+    assert tried["status"] == "completed"
+    assert tried["usage"]["requests"] == 0

@@ -61,6 +61,11 @@ def _attempt(data: JsonObject) -> str:
     return f", attempt {attempt}" if isinstance(attempt, int) and attempt > 1 else ""
 
 
+def _begun(data: JsonObject) -> str:
+    origin, source = _text(data.get("origin")), _text(data.get("source_run"))
+    return f"the run began as a {origin} of {source}" if source else "the run began"
+
+
 def _started(data: JsonObject) -> str:
     return f"began ({_text(data.get('kind')) or 'step'}{_attempt(data)})"
 
@@ -92,7 +97,7 @@ def _always(text: str) -> Callable[[JsonObject], str]:
 
 _TYPES: dict[str, tuple[Level, Callable[[JsonObject], str]]] = {
     "run.queued": ("info", _always("the run waits for its turn: as many runs as allowed are at work")),
-    "run.started": ("info", _always("the run began")),
+    "run.started": ("info", _begun),
     "run.waiting": ("info", _always("nothing can be done before something comes, or a time")),
     "run.paused": ("info", _always("the run is paused")),
     "run.resumed": ("info", _always("the run goes on")),

@@ -9,7 +9,7 @@ from crewmesh_kit.db.idempotency import IdempotencyKey
 from fastapi import APIRouter, Response
 
 from crewmesh_workflow.runs.again import Again
-from crewmesh_workflow.runs.endpoints.common import BEGUN, BEGUN_STATUS, RunId, TheRuns, Wait, Writer, answer
+from crewmesh_workflow.runs.endpoints.common import BEGUN, BEGUN_STATUS, RunId, StepPath, TheRuns, Wait, Writer, answer
 from crewmesh_workflow.runs.requests import Fork, Rerun, RerunFrom
 from crewmesh_workflow.runs.schemas import RunDetail
 
@@ -37,7 +37,7 @@ async def rerun(
 @router.post("/rerun-from/{path}", status_code=BEGUN_STATUS, responses=BEGUN)
 async def rerun_from(
     run: RunId,
-    path: str,
+    path: StepPath,
     identity: Writer,
     again: TheAgain,
     runs: TheRuns,

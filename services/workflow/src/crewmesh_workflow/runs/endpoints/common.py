@@ -7,7 +7,7 @@ from typing import Annotated
 from crewmesh_contracts.ids import RunId
 from crewmesh_kit.app import provided
 from crewmesh_kit.identity import Identity, requires
-from fastapi import Query, Response
+from fastapi import Path, Query, Response
 
 from crewmesh_workflow.runs.schemas import RunDetail
 from crewmesh_workflow.runs.service import Runs
@@ -27,6 +27,7 @@ Wait = Annotated[
         description="Seconds to wait for the end of the run, or for the answer of its respond node.",
     ),
 ]
+StepPath = Annotated[str, Path(max_length=1_000, description="As the list of steps tells it, percent-encoded.")]
 BEGUN_STATUS = 201
 BEGUN: dict[int | str, dict[str, object]] = {
     200: {"model": RunDetail, "description": "The run has ended, or answered, in the time that was waited."}
@@ -40,4 +41,4 @@ async def answer(begun: Begun, identity: Identity, runs: Runs, response: Respons
     return await runs.get(identity, begun.run)
 
 
-__all__ = ["BEGUN", "BEGUN_STATUS", "Reader", "RunId", "TheRuns", "Wait", "Writer", "answer"]
+__all__ = ["BEGUN", "BEGUN_STATUS", "Reader", "RunId", "StepPath", "TheRuns", "Wait", "Writer", "answer"]

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, R
 from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime
 
-from crewmesh_workflow.runs.endpoints.common import Reader, RunId, TheRuns
+from crewmesh_workflow.runs.endpoints.common import Reader, RunId, StepPath, TheRuns
 from crewmesh_workflow.runs.logs import as_text
 from crewmesh_workflow.runs.repository import Filters
 from crewmesh_workflow.runs.schemas import (
@@ -110,7 +110,7 @@ async def list_steps(
 
 
 @router.get("/{run}/steps/{path}")
-async def get_step(run: RunId, path: str, identity: Reader, runs: TheRuns) -> StepDetail:
+async def get_step(run: RunId, path: StepPath, identity: Reader, runs: TheRuns) -> StepDetail:
     """Get a step by its path, with all that went in and came out, however large."""
     return await runs.step(identity, run, path)
 
