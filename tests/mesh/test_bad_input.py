@@ -54,7 +54,7 @@ BAD = [
         "unknown fields",
         "/v1/workflows",
         422,
-        "validation-failed",
+        "invalid-definition",
         "nodez",
         body=b'{"name": "x", "nodez": []}',
     ),
@@ -62,8 +62,8 @@ BAD = [
         "a definition with a cycle",
         "/v1/workflows",
         422,
-        "validation-failed",
-        "cycle",
+        "invalid-definition",
+        "circle",
         body=json.dumps(
             {
                 "name": "x",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
@@ -11,6 +13,7 @@ from crewmesh_testkit.identities import OTHER_ORGANIZATION, identity
 
 from services.workflow.tests.definitions_api import Api, definitions_api
 
+GUIDE = (Path(__file__).resolve().parents[3] / "docs" / "guides" / "gitops.md").read_text()
 STRANGER = identity("workflows:read", "workflows:write", organization=OTHER_ORGANIZATION)
 
 
@@ -183,6 +186,11 @@ async def test_what_was_exported_can_be_applied(api: Api) -> None:
     await api.create(slug="a", output={"on": "no", "zip": "01234", "text": "one\ntwo"})
     exported = (await api.get("/a/export?format=yaml")).text
     assert await apply(api, {"path": "a.yml", "content": exported}) == [("a", "unchanged", 1)]
+
+
+async def test_the_file_of_the_guide(api: Api) -> None:
+    [example] = re.findall(r"```yaml\n(.*?)```", GUIDE, re.S)
+    assert await apply(api, {"path": "greets.yaml", "content": example}) == [("greets", "create", 1)]
 
 
 async def test_files_are_an_organizations_own(api: Api) -> None:

@@ -213,27 +213,64 @@ async def test_what_is_not_there(api: Api) -> None:
     assert (await api.post("/nobody/versions/1/migrate", {})).status_code == 404
 
 
+async def arrive(bench: Bench, run: str, path: str, data: JsonValue = None) -> None:
+    """An event comes for the step that waits there, and a driver takes the run on."""
+    async with bench.database.tenant(ORGANIZATION) as conn:
+        event: JsonObject = {"type": "com.example.go", "data": data}
+        assert await bench.parts.control.arrive(conn, run, path, {"event": event})
+    row = await bench.row(run)
+    await bench.parts.engine.advance(DriveInput(run=run, driver=row["driver"], epoch=row["epoch"]))
+
+
+WAIT: JsonObject = {"id": "wait", "kind": "wait_event", "type": "com.example.go"}
+
+
 async def test_a_moved_run_goes_on_with_what_is_new(api: Api, bench: Bench) -> None:
     """It waits for an event, is moved, and does what only the new version does after it."""
-    wait: JsonObject = {"id": "wait", "kind": "wait_event", "type": "com.example.go"}
     more: JsonObject = {"id": "more", "kind": "transform", "output": {"x": "{{ trigger.data.x }}"}}
-    id_ = await api.create(nodes=[wait], output={"v": 1})
+    id_ = await api.create(nodes=[WAIT], output={"v": 1})
     run = await bench.start(id_, {"x": 7})
     await bench.settle()
     assert (await bench.row(run))["status"] == "waiting"
 
     output: JsonObject = {"v": 2, "x": "{{ steps.more.output.x }}"}
-    published = await api.publish(id_, nodes=[wait, more], edges=[edge("wait", "more")], output=output)
+    published = await api.publish(id_, nodes=[WAIT, more], edges=[edge("wait", "more")], output=output)
     waiting: JsonObject = {"queued": 0, "running": 0, "waiting": 1, "paused": 0}
     assert published["waiting"] == [{"version": 1, "runs": waiting}]
     moved = (await api.post(f"/{id_}/versions/1/migrate", {"dry_run": False})).json()
     assert (moved["moved"], moved["left"]) == ([run], [])
 
-    async with bench.database.tenant(ORGANIZATION) as conn:
-        assert await bench.parts.control.arrive(conn, run, "wait", {"event": {"type": "com.example.go"}})
-    row = await bench.row(run)
-    await bench.parts.engine.advance(DriveInput(run=run, driver=row["driver"], epoch=row["epoch"]))
+    await arrive(bench, run, "wait")
     ended = await bench.row(run)
     assert (ended["status"], ended["workflow_version"], ended["output"]) == ("completed", 2, {"v": 2, "x": 7})
     types = [type_ for _, type_, _ in await bench.events(run)]
     assert types.index("run.moved") < types.index("run.completed")
+
+
+async def test_a_run_is_moved_in_the_middle_of_a_loop(api: Api, bench: Bench) -> None:
+    """The second of three rounds waits. Every round does what is new, none does anything twice."""
+
+    def looping(*nodes: JsonValue, edges: list[JsonValue]) -> JsonObject:
+        output: JsonObject = {"seen": "{{ steps.wait.output.event.data }}"}
+        body: JsonObject = {"nodes": [WAIT, *nodes], "edges": edges, "output": output}
+        each: JsonObject = {"id": "loop", "kind": "for_each", "items": [1, 2, 3], "concurrency": 1, "body": body}
+        return {"nodes": [each], "output": {"items": "{{ steps.loop.output.items }}"}}
+
+    id_ = await api.create(**looping(edges=[]))
+    run = await bench.start(id_)
+    await bench.settle()
+    await arrive(bench, run, "loop[0].wait", "first")
+    log: JsonObject = {"id": "log", "kind": "transform", "output": {"item": "{{ item }}"}}
+    await api.publish(id_, **looping(log, edges=[edge("wait", "log")]))
+    assert (await api.post(f"/{id_}/versions/1/migrate", {"dry_run": False})).json()["moved"] == [run]
+
+    await arrive(bench, run, "loop[1].wait", "second")
+    await arrive(bench, run, "loop[2].wait", "third")
+    ended = await bench.row(run)
+    assert ended["status"] == "completed"
+    assert ended["output"] == {"items": [{"seen": "first"}, {"seen": "second"}, {"seen": "third"}]}
+    completed = [node for _, type_, node in await bench.events(run) if type_ == "step.completed"]
+    assert sorted(str(node) for node in completed) == [
+        "loop",
+        *(f"loop[{index}].{node}" for index in range(3) for node in ("log", "wait")),
+    ]

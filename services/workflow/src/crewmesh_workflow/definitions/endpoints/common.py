@@ -28,6 +28,10 @@ _BY_REFERENCE = {"schema": {"$ref": "#/components/schemas/Definition"}}
 TAKES_DEFINITION: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES.values(), _BY_REFERENCE)}
 }
+_ANY_OBJECT = {"schema": {"type": "object", "description": "A definition, or what is to become one."}}
+TAKES_DRAFT: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES.values(), _ANY_OBJECT)}
+}
 
 
 async def _document(request: Request) -> JsonObject:

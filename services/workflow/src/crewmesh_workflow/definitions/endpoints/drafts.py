@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 
 from crewmesh_workflow.definitions.drafts import Drafts
 from crewmesh_workflow.definitions.endpoints.common import (
-    TAKES_DEFINITION,
+    TAKES_DRAFT,
     UNCHANGED,
     Document,
     IfMatch,
@@ -38,7 +38,7 @@ async def get_draft(
     return draft
 
 
-@router.put("/{workflow}/draft", openapi_extra=TAKES_DEFINITION)
+@router.put("/{workflow}/draft", openapi_extra=TAKES_DRAFT)
 async def save_draft(
     workflow: WorkflowRef,
     document: Document,

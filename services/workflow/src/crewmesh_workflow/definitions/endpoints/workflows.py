@@ -14,6 +14,7 @@ from crewmesh_workflow.definitions.checking import check_aside
 from crewmesh_workflow.definitions.documents import MEDIA_TYPES, write_document
 from crewmesh_workflow.definitions.endpoints.common import (
     TAKES_DEFINITION,
+    TAKES_DRAFT,
     UNCHANGED,
     Document,
     IfNoneMatch,
@@ -71,7 +72,7 @@ async def list_workflows(
     return await definitions.page(identity, page, Filters(statuses, slug, name, trigger))
 
 
-@router.post("/validate", openapi_extra=TAKES_DEFINITION)
+@router.post("/validate", openapi_extra=TAKES_DRAFT)
 async def validate_workflow(document: Document, identity: Reader) -> Validity:
     """Check a definition without saving it: everything that is wrong, each with its place and what to do."""
     return Validity.of((await check_aside(document)).mistakes)
