@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from html import escape
 
 from crewmesh_contracts.base import JsonValue
@@ -61,7 +62,7 @@ def question_page(
     form = _KINDS[approval.kind](approval, typed)
     content = (
         f"{_alert(mistakes)}{_about(approval)}"
-        f'<form method="post" action="" accept-charset="utf-8">'
+        f'<form method="post" accept-charset="utf-8">'
         f'<input type="hidden" name="proposal" value="{approval.proposal}">{form}</form>'
     )
     return _page(approval.title, content, status=status)
@@ -116,7 +117,7 @@ def _about(approval: Approval) -> str:
         said = "".join(_said(each.by, each.approved, each.comment, each.void) for each in approval.decisions)
         parts.append(f"<h2>Said so far</h2><ul>{said}</ul>")
     if approval.until is not None:
-        parts.append(f"<p>To be decided before {escape(approval.until.strftime('%Y-%m-%d %H:%M %Z'))}.</p>")
+        parts.append(f"<p>To be decided before {approval.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC.</p>")
     return "".join(parts)
 
 
