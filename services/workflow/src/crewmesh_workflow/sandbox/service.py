@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -30,6 +31,8 @@ _START_SECONDS = 30.0
 _MOST_WORKERS = 4
 # Its limit of processor time counts all that it has done.
 _MOST_USES = 1_000
+# A message becomes the error of a step: NUL cannot be stored there, and other controls are not for people.
+_UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 log = get_logger(__name__)
 
@@ -114,7 +117,7 @@ def _problem(request: CodeRequest, failure: Failure) -> CodeFailed | CodeTimedOu
         return CodeTimedOut(f"The code took longer than {request.timeout_seconds:g} seconds.")
     if failure.kind == "memory":
         return CodeFailed(f"the code needed more than its {request.memory_mib} MiB of memory", line=failure.line)
-    return CodeFailed(failure.message or "the code failed", line=failure.line)
+    return CodeFailed(_UNFIT.sub("\ufffd", failure.message) or "the code failed", line=failure.line)
 
 
 def _shallow(value: JsonValue, depth: int) -> bool:
@@ -128,6 +131,7 @@ def _shallow(value: JsonValue, depth: int) -> bool:
 async def open_sandbox(_: Resources) -> AsyncGenerator[Sandbox]:
     """For the lifetime of the service. Nothing is started before the first code step."""
     with tempfile.TemporaryDirectory(prefix="crewmesh-sandbox-") as folder:
+        os.chmod(folder, 0o500)  # nothing is left there by one script for another
         sandbox = Sandbox(folder, workers=min(os.cpu_count() or 1, _MOST_WORKERS))
         try:
             yield sandbox
