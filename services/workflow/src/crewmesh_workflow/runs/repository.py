@@ -109,6 +109,8 @@ async def page(
         conditions.append("status = ANY(%(statuses)s)")
         if LIVE.issuperset(filters.statuses):
             conditions.append("finished_at IS NULL")  # an index holds just these
+        elif filters.statuses == ("failed",):
+            conditions.append("error IS NOT NULL")  # and another these
     parameters: dict[str, object] = {name: getattr(filters, name) for name in _CONDITIONS}
     parameters |= {"org": organization, "statuses": [*filters.statuses], "before": before, "limit": limit}
     if filters.since is not None:
