@@ -29,7 +29,7 @@ OTHERS = identity("events:write", "workflows:write", "runs:read", organization=O
 PURE: JsonObject = {
     "name": "pure",
     "triggers": [{"kind": "event", "type": "com.example.asked"}],
-    "nodes": [{"id": "b", "kind": "if", "condition": "has(trigger.data.question)"}],
+    "nodes": [{"id": "b", "kind": "transform", "output": {"question": "{{ trigger.data.question }}"}}],
 }
 
 

@@ -95,6 +95,21 @@ class TestFilters:
         assert len((await send(service, event("order.placed"))).runs) == 1
 
 
+async def test_a_workflow_at_its_limit_holds_up_no_other(service: Running) -> None:
+    one_at_a_time: JsonObject = {"concurrency": {"limit": 1, "when_full": "refuse"}}
+    wait: JsonObject = {"id": "w", "kind": "wait_event", "type": "never", "timeout_seconds": 1}
+    busy = await save(service, [wait], PLACED, settings=one_at_a_time)
+    await save(service, [NOTHING], PLACED)
+    async with service.database.system() as conn:
+        await conn.execute(
+            "INSERT INTO runs (id, org_id, workflow_id, workflow_version, status, trigger, epoch, seq, due_at)"
+            " VALUES ('run_1', %s, %s, 1, 'running', '{}', 1, 0, now() + interval '1 hour')",
+            [ORGANIZATION, busy],
+        )
+    answer = await send(service, event("order.placed"))
+    assert (len(answer.runs), [refusal.workflow for refusal in answer.refused]) == (1, [busy])
+
+
 class TestWaitingRuns:
     async def test_the_event_of_its_order_wakes_a_run(self, service: Running) -> None:
         await save(service, [waiting()], PLACED, output=OUTPUT)

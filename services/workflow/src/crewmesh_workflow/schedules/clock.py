@@ -18,6 +18,7 @@ from crewmesh_kit.logs import bound, get_logger
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.engine.admission import WorkflowBusy
 from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
 from crewmesh_workflow.schedules import repository
@@ -106,7 +107,11 @@ class Clock:
             return False
         now, later = times[:_STARTED_AT_ONCE], times[_STARTED_AT_ONCE:]
         for instant in now:
-            await starting.start(conn, organization, _run_at(schedule, instant))
+            try:
+                await starting.start(conn, organization, _run_at(schedule, instant))
+            except WorkflowBusy:
+                # Its definition says so; the time passes without a run.
+                log.info("a workflow at its limit takes no run", workflow=schedule.workflow, instant=str(instant))
         await repository.move(conn, schedule.id, later[0] if later else next_at)
         return bool(later)
 

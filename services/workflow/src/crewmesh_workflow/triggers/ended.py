@@ -15,6 +15,7 @@ from crewmesh_kit.signals import Signals
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.engine.admission import WorkflowBusy
 from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.engine.payloads import Payloads
 from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
@@ -96,7 +97,10 @@ class EndedRuns:
             origin="run_ended",
             started_by=trigger,
         )
-        await starting.start(conn, row["org_id"], new)
+        try:
+            await starting.start(conn, row["org_id"], new)
+        except WorkflowBusy:
+            log.info("a workflow at its limit takes no run", workflow=new.workflow)  # its definition says so
 
     async def _told(self, key: str, depth: int, ended: DictRow) -> JsonObject:
         data: JsonObject = {

@@ -20,6 +20,13 @@ class FilterFailure(Reply):
     detail: str
 
 
+class Refusal(Reply):
+    """A workflow that started no run because as many are at work as its settings allow, and no more may queue."""
+
+    workflow: WorkflowId
+    detail: str
+
+
 class EventAccepted(Reply):
     """The event is taken. It may have come before, and then this is what it did then and now."""
 
@@ -27,6 +34,7 @@ class EventAccepted(Reply):
     runs: Annotated[tuple[RunId, ...], Field(description="Started for it: now, or when it arrived before.")]
     woken: Annotated[tuple[RunId, ...], Field(description="Waited for it and go on.")] = ()
     filter_failures: tuple[FilterFailure, ...] = ()
+    refused: tuple[Refusal, ...] = ()
 
 
 class WebhookView(Reply):

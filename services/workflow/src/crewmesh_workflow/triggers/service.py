@@ -16,6 +16,7 @@ from crewmesh_kit.logs import get_logger
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.engine.admission import WorkflowBusy
 from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.engine.payloads import storable
 from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
@@ -26,7 +27,7 @@ from crewmesh_workflow.triggers.errors import EventWithoutOrganization, Unstorab
 from crewmesh_workflow.triggers.matching import admits, seen, texts
 from crewmesh_workflow.triggers.registration import WAIT
 from crewmesh_workflow.triggers.repository import Match
-from crewmesh_workflow.triggers.schemas import EventAccepted, FilterFailure
+from crewmesh_workflow.triggers.schemas import EventAccepted, FilterFailure, Refusal
 
 log = get_logger(__name__)
 
@@ -71,17 +72,39 @@ class Triggers:
             raise UnstorableEvent
         matches = await repository.matching(conn, organization, event.type, event.source)
         failures: list[FilterFailure] = []
+        refused: list[Refusal] = []
         runs: list[str] = []
         for match in _one_of_each_workflow(_admitting(matches, content, failures)):
-            new = _new_run(match, content, key)
-            runs.append((await starting.start(conn, organization, new)).run)
-        woken: list[str] = []
-        if any(match.kind == WAIT for match in matches):
-            # Kept before the waits are looked for: whoever comes to wait later finds it.
-            await repository.keep(conn, organization, key.digest(), event.type, content)
-            waits = await repository.waiting(conn, organization, event.type, texts(content))
-            woken = await self._deliveries.give(conn, organization, key.digest(), content, waits)
-        return EventAccepted(event=event.id, runs=tuple(runs), woken=tuple(woken), filter_failures=tuple(failures))
+            try:
+                runs.append((await starting.start(conn, organization, _new_run(match, content, key))).run)
+            except WorkflowBusy as busy:
+                # Its definition says so. The others that asked for the event must not wait for it.
+                log.info("a workflow at its limit takes no run", workflow=match.workflow)
+                refused.append(Refusal(workflow=match.workflow, detail=busy.detail))
+        woken = await self._wake(conn, organization, event.type, content, key, matches)
+        return EventAccepted(
+            event=event.id,
+            runs=tuple(runs),
+            woken=tuple(woken),
+            filter_failures=tuple(failures),
+            refused=tuple(refused),
+        )
+
+    async def _wake(
+        self,
+        conn: AsyncConnection[DictRow],
+        organization: str,
+        type_: str,
+        event: JsonObject,
+        key: EventKey,
+        matches: Iterable[Match],
+    ) -> list[str]:
+        if all(match.kind != WAIT for match in matches):
+            return []
+        # Kept before the waits are looked for: whoever comes to wait later finds it.
+        await repository.keep(conn, organization, key.digest(), type_, event)
+        waits = await repository.waiting(conn, organization, type_, texts(event))
+        return await self._deliveries.give(conn, organization, key.digest(), event, waits)
 
 
 def _admitting(matches: Iterable[Match], event: JsonObject, failures: list[FilterFailure]) -> Iterator[Match]:
