@@ -5,7 +5,7 @@ from __future__ import annotations
 from crewmesh_workflow.expressions.errors import ExpressionError
 
 MAX_RENDERED_BYTES = 4 * 1024 * 1024
-MAX_WORK_BYTES = 64 * 1024 * 1024
+MAX_WORK_BYTES = 16 * 1024 * 1024
 
 
 class Budget:

@@ -16,6 +16,7 @@ from crewmesh_workflow.expressions.grammar import Read
 from crewmesh_workflow.expressions.scope import ROOTS, Path
 
 MAX_PLUSES = 20
+_MAX_PATTERNS = 5
 _MAX_REPETITIONS = 1_000
 
 # Raw strings first: in them \ escapes nothing.
@@ -151,6 +152,8 @@ def _refuse_patterns(source: str, bare: str) -> bool:
     calls = [*_PATTERN.finditer(bare)]
     if not all(call["text"] for call in calls):
         raise ExpressionError("the pattern of matches must be written out as one text in quotes")
+    if len(calls) > _MAX_PATTERNS:
+        raise ExpressionError(f"a condition may hold at most {_MAX_PATTERNS} patterns; join them with | into one")
     counts = [int(number[-4:]) for match in _REPETITION.finditer(source) for number in match.groups() if number]
     if calls and math.prod(max(count, 1) for count in counts) > _MAX_REPETITIONS:
         raise ExpressionError(f"the repetitions {{n}} of a pattern may come to {_MAX_REPETITIONS} at most")

@@ -21,7 +21,7 @@ from crewmesh_workflow.expressions.scope import ROOTS, Path, Scope
 
 _COSTLY_DATA_BYTES = 128 * 1024
 # What a comprehension does may go over all items for each item; map and filter copy what they have so far each time.
-_COMPREHENDED_ITEMS = 2_000
+_COMPREHENDED_ITEMS = 1_000
 _COPIED_ITEMS = 500
 _FREE_PLUSES = 3
 

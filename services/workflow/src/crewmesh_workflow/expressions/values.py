@@ -39,6 +39,10 @@ def size_of(value: JsonValue) -> int:
 
 def same_key(value: JsonValue) -> str:
     """Equal for equal values: 1 and 1.0 are, 1 and true are not, and the order of an object's members is nothing."""
+    if isinstance(value, str):
+        return f'"{value}'
+    if value is None or isinstance(value, bool):
+        return repr(value)
     return json.dumps(_plain(value), sort_keys=True)
 
 
