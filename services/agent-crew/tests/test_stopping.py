@@ -10,6 +10,7 @@ import pytest
 from crewmesh_agent_crew.settings import KickoffSettings
 from crewmesh_kit.ids import new_id
 from crewmesh_testkit.openai_fake import OpenAiFake
+from prometheus_client import REGISTRY
 
 from .conftest import replica
 from .harness import Running, until
@@ -44,7 +45,7 @@ class TestStop:
         asked = asyncio.create_task(ask(service, key))
         await until(lambda: len(service.model.requests) == 1, seconds=60)
         assert await service.stop(key)
-        await until(lambda: service.model.abandoned == 1, seconds=2)
+        await until(lambda: service.model.abandoned == 1)
         assert is_stopped(await asked)
         service.model.delay = 0
         assert is_stopped(await ask(service, key))
@@ -76,27 +77,32 @@ async def test_a_stop_reaches_the_replica_that_works(
         joined = asyncio.create_task(other.ask(key=key, prompt="x"))
         await until(lambda: len(model.requests) == 1)
         worker = other if await one.stop(key) else one  # which of the two got the key does not matter
-        await until(lambda: model.abandoned == 1, seconds=5)
+        await until(lambda: model.abandoned == 1, seconds=20)
         assert is_stopped(await asked)
         assert is_stopped(await joined)
         again = new_id("test")
         asked = asyncio.create_task(one.ask(key=again, prompt="x"))
         await until(lambda: len(model.requests) == 2)
         assert not await other.stop(again)
-        await until(lambda: model.abandoned == 2, seconds=5)
+        await until(lambda: model.abandoned == 2, seconds=20)
         assert is_stopped(await asked)
         assert worker.organization == organization
 
 
 async def test_a_kickoff_that_waits_for_a_place_is_stopped_too(service: Running) -> None:
     service.model.delay = 60
-    asked = [asyncio.create_task(service.kickoff("q", key=f"{service.organization} {n}")) for n in range(5)]
+    keys = [new_id("test") for _ in range(5)]
+    at_work = [asyncio.create_task(service.kickoff("q", key=key)) for key in keys[:4]]
     await until(lambda: len(service.model.requests) == 4, seconds=60)
-    for n in range(5):
-        await service.stop(f"{service.organization} {n}")
-    answers = await asyncio.gather(*asked)
+    waits = asyncio.create_task(service.kickoff("q", key=keys[4]))
+    await until(lambda: REGISTRY.get_sample_value("crewmesh_kickoffs_waiting") == 1)
+    assert await service.stop(keys[4])
+    assert is_stopped(await waits)
+    assert (len(service.model.requests), service.model.abandoned) == (4, 0)
+    for key in keys[:4]:
+        assert await service.stop(key)
+    answers = await asyncio.gather(*at_work)
     assert all(is_stopped(answer) for answer in answers)
-    assert len(service.model.requests) == 4
 
 
 async def test_the_cost_of_a_kickoff_that_was_stopped_is_written_down(service: Running) -> None:
