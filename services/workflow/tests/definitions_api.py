@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -110,6 +112,17 @@ class Api:
             row = await (await conn.execute("SELECT workflow_version, seq FROM runs WHERE id = %s", [run])).fetchone()
         assert row is not None
         return row["workflow_version"], row["seq"]
+
+    async def until_somebody_waits(self) -> None:
+        """For a lock."""
+        query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        deadline = time.monotonic() + 10
+        while True:
+            async with self.database.system() as conn:
+                if await (await conn.execute(query)).fetchone() is not None:
+                    return
+            assert time.monotonic() < deadline, "nobody waits"
+            await asyncio.sleep(0.01)
 
     async def execute(self, statement: str, *parameters: JsonValue) -> None:
         async with self.database.system() as conn:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
-from crewmesh_testkit.identities import OTHER_ORGANIZATION, identity
+from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION, identity
+from crewmesh_workflow.definitions import publishing, repository
 from crewmesh_workflow.definitions.checking import check, runnable
 from crewmesh_workflow.definitions.normal import spelled_out
 from crewmesh_workflow.seed.subscriptions import answer_a_question
@@ -268,6 +270,40 @@ async def test_who_waits_for_runs_of_a_slug(api: Api) -> None:
     assert [trigger["target"] for trigger in await api.triggers(waiting)] == [None]
     later = await api.create(slug="later")
     assert [trigger["target"] for trigger in await api.triggers(waiting)] == [later]
+
+
+@pytest.mark.parametrize("change", ["status", "rollback", "apply"])
+async def test_what_is_changed_while_a_version_is_published(api: Api, change: str) -> None:
+    """Whoever had to wait for the publisher goes on from what that has left behind."""
+    id_ = await api.create(slug="s", name="one", triggers=[event_trigger(id="e")])
+    two = definition(slug="s", name="two", triggers=[event_trigger(id="e")])
+    calls = {
+        "status": lambda: api.put(f"/{id_}/status", {"status": "paused"}),
+        "rollback": lambda: api.post(f"/{id_}/rollback", {"version": 1}),
+        "apply": lambda: api.post("/apply", {"files": [{"path": "s.json", "content": json.dumps(two)}]}),
+    }
+    async with api.database.tenant(ORGANIZATION) as conn:
+        await publishing.publish(conn, ORGANIZATION, id_, 2, await runnable(two), message="", by="")
+        waiting = asyncio.create_task(calls[change]())
+        await api.until_somebody_waits()
+    answer = await waiting
+    assert answer.status_code == 200, answer.text
+    [trigger] = await api.triggers(id_)
+    if change == "status":
+        assert (answer.json()["version"], trigger["enabled"]) == (2, False)
+    elif change == "rollback":
+        assert (answer.json()["version"], trigger["workflow_version"]) == (3, 3)
+    else:
+        assert answer.json()["plan"][0]["action"] == "unchanged"
+
+
+async def test_a_seed_is_planted_once(api: Api) -> None:
+    for _ in range(2):
+        async with api.database.tenant(ORGANIZATION) as conn:
+            await repository.add(conn, ORGANIZATION, answer_a_question(), seed="s")
+    [planted] = (await api.get("")).json()["items"]
+    assert (planted["version"], planted["name"]) == (1, answer_a_question().name)
+    assert [trigger["enabled"] for trigger in await api.triggers(planted["id"])] == [True]
 
 
 def test_the_seed_can_run() -> None:

@@ -124,7 +124,7 @@ class _Graphs:
         if one is None or other is None:
             there = cast(JsonObject, other if one is None else one)
             name = there.get("name")
-            told = NodeOf(path=path, kind=str(there.get("kind")), name=name if isinstance(name, str) else None)
+            told = NodeOf(path=path, kind=str(there.get("kind") or ""), name=name if isinstance(name, str) else None)
             (self.added if one is None else self.removed).append(told)
             return
         if one == other:

@@ -31,13 +31,15 @@ _FIND = f"""{_STORED}
 WHERE w.org_id = %(org)s AND (w.id = %(workflow)s OR (w.slug = %(workflow)s AND w.status <> 'archived'))
 ORDER BY w.id = %(workflow)s DESC LIMIT 1
 """
-_FIND_SLUGS = f"""{_STORED}
-WHERE w.org_id = %s AND w.slug = ANY(%s) ORDER BY w.status = 'archived', w.id DESC FOR UPDATE OF w
-"""
-_FIND_APPLIED = f"""{_STORED}
-WHERE w.org_id = %s AND w.applied AND w.status <> 'archived' AND w.slug <> ALL(%s) ORDER BY w.slug FOR UPDATE OF w
-"""
-_LOCK = f"{_FIND} FOR UPDATE OF w"
+_WITH_SLUGS = "w.org_id = %s AND w.slug = ANY(%s)"
+_FIND_SLUGS = f"{_STORED} WHERE {_WITH_SLUGS} ORDER BY w.status = 'archived', w.id DESC"
+_APPLIED_BUT = "w.org_id = %s AND w.applied AND w.status <> 'archived' AND w.slug <> ALL(%s)"
+_FIND_APPLIED = f"{_STORED} WHERE {_APPLIED_BUT} ORDER BY w.slug"
+# Locked by a statement of its own: one that waits for the lock would find the row as it is then, joined with what stood
+# beside it before.
+_LOCK = "SELECT FROM workflows w WHERE w.id = %s FOR UPDATE"
+_LOCK_SLUGS = f"SELECT FROM workflows w WHERE {_WITH_SLUGS} ORDER BY w.id FOR UPDATE"
+_LOCK_APPLIED = f"SELECT FROM workflows w WHERE {_APPLIED_BUT} ORDER BY w.id FOR UPDATE"
 # Newest first; ids are ordered by time.
 _PAGE = f"""
 SELECT {_SUMMARY} FROM workflows w
@@ -142,7 +144,12 @@ async def find(
 ) -> Stored | None:
     """By id or slug. ``lock``: nobody else changes it until the transaction ends."""
     async with conn.cursor(row_factory=class_row(Stored)) as cursor:
-        await cursor.execute(_LOCK if lock else _FIND, {"org": organization, "workflow": workflow})
+        await cursor.execute(_FIND, {"org": organization, "workflow": workflow})
+        found = await cursor.fetchone()
+        if found is None or not lock:
+            return found
+        await conn.execute(_LOCK, [found.id])
+        await cursor.execute(_FIND, {"org": organization, "workflow": found.id})
         return await cursor.fetchone()
 
 
@@ -170,6 +177,7 @@ async def page(
 
 async def with_slugs(conn: AsyncConnection[DictRow], organization: str, slugs: list[str]) -> dict[str, Stored]:
     """Workflows by slug, locked: the one that is not archived, else the one that was archived last."""
+    await conn.execute(_LOCK_SLUGS, [organization, slugs])
     async with conn.cursor(row_factory=class_row(Stored)) as cursor:
         await cursor.execute(_FIND_SLUGS, [organization, slugs])
         found = await cursor.fetchall()
@@ -178,6 +186,7 @@ async def with_slugs(conn: AsyncConnection[DictRow], organization: str, slugs: l
 
 async def applied_but(conn: AsyncConnection[DictRow], organization: str, slugs: list[str]) -> list[Stored]:
     """What files brought earlier and these slugs do not name, locked."""
+    await conn.execute(_LOCK_APPLIED, [organization, slugs])
     async with conn.cursor(row_factory=class_row(Stored)) as cursor:
         await cursor.execute(_FIND_APPLIED, [organization, slugs])
         return await cursor.fetchall()
