@@ -24,7 +24,7 @@ _EVENT_TYPE = "bench.nothing.to.do"
 _WORKFLOW: dict[str, object] = {
     "name": "Nothing to do",
     "triggers": [{"kind": "event", "type": _EVENT_TYPE}],
-    "nodes": [{"id": "look", "kind": "if", "condition": "trigger.data.number > 1"}],
+    "nodes": [{"id": "look", "kind": "transform", "output": {"number": "{{ trigger.data.number }}"}}],
     "output": {"number": "{{ trigger.data.number }}"},
 }
 

@@ -35,7 +35,8 @@ from crewmesh_workflow.schedules.lifetime import open_clock
 from crewmesh_workflow.seed.subscriptions import on_organization_event
 from crewmesh_workflow.settings import WorkflowSettings
 from crewmesh_workflow.triggers import endpoints as triggers
-from crewmesh_workflow.triggers.lifetime import open_triggers, run_ended_loop
+from crewmesh_workflow.triggers.ended import EndedRuns
+from crewmesh_workflow.triggers.lifetime import open_triggers
 from crewmesh_workflow.triggers.listing import open_listing
 from crewmesh_workflow.triggers.looking_back import LookingBack
 from crewmesh_workflow.triggers.subscriptions import on_event
@@ -74,7 +75,7 @@ def _features(service: Service, settings: WorkflowSettings) -> None:
     service.lifetime(open_definitions)
     service.lifetime(open_triggers)
     service.background("events looked back at", lambda resources: resources.get(LookingBack).run())
-    service.background("triggers of ended runs", run_ended_loop)
+    service.background("triggers of ended runs", lambda resources: resources.get(EndedRuns).run())
     service.lifetime(open_hooks)
     service.lifetime(open_listing)
     service.lifetime(open_clock)

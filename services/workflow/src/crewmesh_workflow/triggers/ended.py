@@ -6,12 +6,13 @@ start each other do not do so for ever: each run says how many ends led to it, a
 
 from __future__ import annotations
 
+import asyncio
+
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.triggers.run_ended import RunEndedTrigger
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import bound, get_logger
-from crewmesh_kit.signals import Signals
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
@@ -24,7 +25,6 @@ from crewmesh_workflow.triggers.setbacks import Setbacks
 MOST_DEPTH = 10
 _POLL_SECONDS = 1.0
 _TAKEN = 50
-_CHANNEL = "ended runs"
 
 _FOUND = """
 SELECT run_id, trigger_id, org_id FROM ended_runs
@@ -47,11 +47,10 @@ class EndedRuns:
         self._payloads = payloads
         self._setbacks = Setbacks()
 
-    async def run(self, signals: Signals) -> None:
-        async with signals.listen(_CHANNEL) as news:
-            while True:
-                await self.sweep()
-                await news.changed(_POLL_SECONDS)
+    async def run(self) -> None:
+        while True:
+            await self.sweep()
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def sweep(self) -> None:
         """Start a run for every end that somebody waits for."""

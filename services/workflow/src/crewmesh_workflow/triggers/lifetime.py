@@ -1,4 +1,4 @@
-"""What triggers need of the running service, and what they keep running in it."""
+"""Triggers inside the running service, and the loops that it keeps running for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.resources import Resources
-from crewmesh_kit.signals import Signals
 
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.triggers.deliveries import Deliveries
@@ -24,7 +23,3 @@ async def open_triggers(resources: Resources) -> AsyncGenerator[Triggers]:
     resources.add(LookingBack(database, deliveries))
     resources.add(EndedRuns(database, parts.starter, parts.payloads))
     yield Triggers(database, parts.starter, deliveries, resources.get(Idempotency))
-
-
-async def run_ended_loop(resources: Resources) -> None:
-    await resources.get(EndedRuns).run(resources.get(Signals))
