@@ -16,9 +16,10 @@ from crewmesh_contracts.workflow.nodes.http import HttpNode
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import GatewayTimeout, InvalidRequest
 from crewmesh_workflow.engine.commits import Ack, Commit, Run
-from crewmesh_workflow.engine.execution import Execution, Facts, Ready, Turn
+from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.steps import Cancelled, End, Failed, Finished, Step, StepError
+from crewmesh_workflow.engine.turn import Facts, Ready, Turn
 from crewmesh_workflow.nodes import all_kinds, http
 from crewmesh_workflow.nodes.base import Behaviour, CompiledEffect, EffectContext, NodeKind, Reader, kind
 from crewmesh_workflow.program.compile import compile_program

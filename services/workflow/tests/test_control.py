@@ -19,6 +19,10 @@ from crewmesh_workflow.settings import EngineSettings
 from services.workflow.tests.conftest import Bench, empty, replica
 
 APPROVAL: JsonObject = {"id": "ok", "kind": "approval", "title": "?"}
+ASKING: tuple[list[JsonValue], list[JsonValue]] = (
+    [APPROVAL, {"id": "then", "kind": "set", "variables": {"done": True}}],
+    [{"from": "ok", "to": "then", "port": "approved"}],
+)
 YES: JsonObject = {"approved": True, "data": None, "decisions": []}
 
 
@@ -103,7 +107,7 @@ class TestCancel:
 
     async def test_wakes_a_run_that_waits(self, bench: Bench) -> None:
         async with controlled(bench):
-            run = await bench.start(await bench.save([APPROVAL]))
+            run = await bench.start(await bench.save(*ASKING))
             await until(bench, run, "waiting")
             assert await ask(bench, "cancel", run)
             await until(bench, run, "cancelled")
@@ -111,7 +115,7 @@ class TestCancel:
         assert not await arrive(bench, run)
 
     async def test_another_organization_cannot(self, bench: Bench) -> None:
-        run = await bench.start(await bench.save([APPROVAL]))
+        run = await bench.start(await bench.save(*ASKING))
         await bench.settle()
         for what in ("cancel", "pause", "resume"):
             assert not await ask(bench, what, run, OTHER_ORGANIZATION)
@@ -137,7 +141,7 @@ class TestPause:
         assert types.count("step.completed") == 2
 
     async def test_of_a_run_that_waits_what_arrives_is_kept(self, bench: Bench) -> None:
-        run = await bench.start(await bench.save([APPROVAL]))
+        run = await bench.start(await bench.save(*ASKING))
         await bench.settle()
         assert await ask(bench, "pause", run)
         assert await arrive(bench, run)
@@ -151,7 +155,7 @@ class TestPause:
 
 class TestArrivals:
     async def test_the_first_counts(self, bench: Bench) -> None:
-        run = await bench.start(await bench.save([APPROVAL]))
+        run = await bench.start(await bench.save(*ASKING))
         await bench.settle()
         told = await asyncio.gather(*(arrive(bench, run) for _ in range(20)))
         assert told.count(True) == 1
@@ -164,7 +168,7 @@ class TestArrivals:
     async def test_one_that_comes_while_the_run_is_given_away_is_seen(self, bench: Bench) -> None:
         """It came after the worker looked, and before its commit: the commit does not give the run away."""
         held = Held(bench)
-        run = await bench.start(await bench.save([APPROVAL, search()]))
+        run = await bench.start(await bench.save([*ASKING[0], search()], ASKING[1]))
         await held.begun.wait()
         assert await arrive(bench, run)
         held.go.set()
@@ -173,7 +177,7 @@ class TestArrivals:
         assert bench.scheduled == []
 
     async def test_a_driver_that_cannot_be_woken_is_replaced(self, bench: Bench) -> None:
-        run = await bench.start(await bench.save([APPROVAL]))
+        run = await bench.start(await bench.save(*ASKING))
         await bench.settle()
 
         async def lost(instance: str, event: str) -> None:
@@ -208,7 +212,7 @@ class TestChildren:
         assert (await bench.row(run))["error"]["type"] == "no-such-workflow"
 
     async def test_cancelling_the_parent_cancels_the_child(self, bench: Bench) -> None:
-        child = await bench.save([APPROVAL])
+        child = await bench.save(*ASKING)
         parent = await bench.save([{"id": "call", "kind": "workflow", "workflow": child}])
         async with controlled(bench):
             run = await bench.start(parent)
@@ -299,7 +303,7 @@ class TestSlots:
 
 
 async def test_a_driver_of_a_run_that_ended_has_nothing_to_do(bench: Bench) -> None:
-    run = await bench.start(await bench.save([APPROVAL]))
+    run = await bench.start(await bench.save(*ASKING))
     await bench.settle()
     await arrive(bench, run)
     (driver,) = bench.scheduled

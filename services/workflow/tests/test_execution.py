@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow import Definition
-from crewmesh_workflow.engine.execution import Execution, Facts, Turn
+from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.steps import Cancelled, Failed, Finished, Step, StepError
+from crewmesh_workflow.engine.turn import Facts, Turn
 from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.nodes.base import CompiledEffect, WaitFor
 from crewmesh_workflow.program.compile import compile_program
@@ -352,8 +353,9 @@ def test_a_test_run_acts_nowhere_and_waits_for_nobody() -> None:
         effect("b", sample={"text": "pinned", "hits": []}),
         {"id": "d", "kind": "delay", "seconds": 1000},
         {"id": "ok", "kind": "approval", "title": "?"},
+        effect("last"),
     ]
-    edges = [edge("a", "b"), edge("b", "d"), edge("d", "ok")]
+    edges = [edge("a", "b"), edge("b", "d"), edge("d", "ok"), edge("ok", "last", "approved")]
     play = Play(
         program(nodes, edges, output={"a": "{{ steps.a.output.text }}", "b": "{{ steps.b.output.text }}"}), test=True
     )

@@ -19,8 +19,9 @@ import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow import Definition
 from crewmesh_contracts.workflow.nodes.base import NODE_KINDS
-from crewmesh_workflow.engine.execution import Execution, Facts, Ready, Turn
+from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.steps import Failed, Finished, Step, StepError
+from crewmesh_workflow.engine.turn import Facts, Ready, Turn
 from crewmesh_workflow.engine.turns import commit_of
 from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.nodes.base import CompiledEffect, WaitFor
@@ -71,8 +72,8 @@ class _Driver:
                 self._pending.pop(path, None)
             turn = self._next()
 
-    def commit(self, turn: Turn, waited: frozenset[str]) -> JsonObject:
-        commit = commit_of(self._program, turn, waited)
+    def commit(self, turn: Turn) -> JsonObject:
+        commit = commit_of(self._program, turn)
         events: list[JsonValue] = [f"{event.type} {event.data.get('node') or ''}".strip() for event in commit.events]
         entry: JsonObject = {"events": events, "steps": {step.path: _kept(step) for step in commit.steps}}
         entry |= {"emitted": [asdict(emitted) for emitted in commit.emitted]} if commit.emitted else {}
@@ -124,11 +125,9 @@ def _read_back(path: str, kept: JsonObject) -> Step:
 
 def _journal(golden: Golden, known: Mapping[str, Step]) -> list[JsonObject]:
     driver = _Driver(golden, known)
-    waited = {path for path, step in known.items() if step.status == "waiting"}
     journal: list[JsonObject] = []
     for turn in driver.turns():
-        journal.append(driver.commit(turn, frozenset(waited)))
-        waited |= {path for path, step in turn.changed.items() if step.status == "waiting"}
+        journal.append(driver.commit(turn))
     return journal
 
 

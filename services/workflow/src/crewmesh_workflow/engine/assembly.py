@@ -77,24 +77,13 @@ def assemble(settings: EngineSettings, retention: RetentionSettings, outside: Ou
     admission = Admission(
         database, programs, organization_limit=settings.organization_runs, most_queued=settings.organization_queue
     )
-    sweeper = Sweeper(
-        database,
-        outside.schedule,
-        admission,
-        poll_seconds=settings.sweep_seconds,
-        alarm_seconds=settings.alarm_seconds,
-        retry_seconds=settings.schedule_retry_seconds,
-    )
+    sweeper = _sweeper(settings, outside, admission)
     control = Control(database, raise_event=outside.raise_event, look=outside.look, nudge=sweeper.nudge)
-
-    def over(run: Run) -> None:
-        if run.parent is not None:
-            control.child_ended()
+    ends = Ends(database, payloads, outside.moved, lambda run: control.child_ended() if run.parent else None)
 
     async def start_child(run: Run, path: str, workflow: str, inputs: JsonObject) -> str:
         return await children.start(run, path, workflow, inputs)
 
-    ends = Ends(database, payloads, outside.moved, over)
     reach = Reach(outside.caller, outside.sandbox, start_child)
     desk = Desk(journal, leases, reach, ends, outside.spawn, control.cancel_children)
     engine = Engine(desk, programs, slots, sweeper.hand_over)
@@ -110,13 +99,22 @@ def assemble(settings: EngineSettings, retention: RetentionSettings, outside: Ou
         lease_seconds=settings.lease_seconds,
     )
     children = Children(database, starter)
-
-    def drive_here(drive: DriveInput) -> bool:
-        if slots.free <= 0:
-            return False
-        outside.spawn(f"run {drive.run}", engine.drive_here(drive))
-        return True
-
-    sweeper.use(drive_here)
+    sweeper.use(lambda drive: slots.free > 0 and _drive_here(outside, engine, drive))
     sweeper.also(control.tell_parents)
     return Assembly(engine, starter, control, ends, admission, sweeper, leases, programs, payloads, journal)
+
+
+def _sweeper(settings: EngineSettings, outside: Outside, admission: Admission) -> Sweeper:
+    return Sweeper(
+        outside.database,
+        outside.schedule,
+        admission,
+        poll_seconds=settings.sweep_seconds,
+        alarm_seconds=settings.alarm_seconds,
+        retry_seconds=settings.schedule_retry_seconds,
+    )
+
+
+def _drive_here(outside: Outside, engine: Engine, drive: DriveInput) -> bool:
+    outside.spawn(f"run {drive.run}", engine.drive_here(drive))
+    return True

@@ -14,13 +14,14 @@ from crewmesh_kit.telemetry import continued, span
 
 from crewmesh_workflow.engine import metrics
 from crewmesh_workflow.engine.commits import Commit, JournalEvent, LeaseLostError, Run
-from crewmesh_workflow.engine.execution import Execution, Facts, Turn
+from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Taken
 from crewmesh_workflow.engine.leases import Lease
 from crewmesh_workflow.engine.outcome import Done, DriveInput, Sleep, Superseded
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.slots import Slots
 from crewmesh_workflow.engine.steps import Failed, StepError
+from crewmesh_workflow.engine.turn import Facts, Turn
 from crewmesh_workflow.engine.worker import Desk, Worker
 from crewmesh_workflow.program.errors import InvalidDefinitionError
 from crewmesh_workflow.program.model import Program

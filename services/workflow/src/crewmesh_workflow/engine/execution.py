@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import assert_never
 
 from crewmesh_contracts.base import JsonObject, JsonValue
-from crewmesh_contracts.workflow.nodes.base import ERROR, OUT, EffectNode
 from crewmesh_contracts.workflow.nodes.set_ import SetNode
 from pydantic import ValidationError
 
@@ -27,14 +26,15 @@ from crewmesh_workflow.engine.ending import UNDO, Ending
 from crewmesh_workflow.engine.frames import Frame
 from crewmesh_workflow.engine.loops import Loops
 from crewmesh_workflow.engine.remembering import remember_rounds
-from crewmesh_workflow.engine.steps import OVER, Cancelled, End, Failed, Finished, Step, StepError
+from crewmesh_workflow.engine.returns import Returns
+from crewmesh_workflow.engine.steps import OVER, Cancelled, Failed, Finished, Step, StepError
+from crewmesh_workflow.engine.turn import Facts, Ready, Turn
 from crewmesh_workflow.expressions import ExpressionError
 from crewmesh_workflow.nodes.base import (
     CompiledEffect,
     Decided,
     Decision,
     Each,
-    Emitted,
     Meeting,
     Place,
     Refused,
@@ -43,56 +43,6 @@ from crewmesh_workflow.nodes.base import (
     Waiting,
 )
 from crewmesh_workflow.program.model import CompiledNode, Program
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a run is, as far as expressions and nodes can tell."""
-
-    id: str
-    trigger: JsonObject
-    about: JsonObject = field(default_factory=dict[str, JsonValue])
-    test: bool = False
-    samples: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """An effect to be done now, or after ``step.retry_in``; for a waiting step, what begins its wait."""
-
-    step: Step
-    node: CompiledNode
-    does: CompiledEffect | Waiting
-
-
-@dataclass(slots=True)
-class Turn:
-    """What became of what happened: to be journalled first, then to be acted on.
-
-    ``stopped``: effects under way that are not wanted any more. ``closed``: waits that are over.
-    """
-
-    changed: dict[str, Step] = field(default_factory=dict[str, Step])
-    ready: list[Ready] = field(default_factory=list[Ready])
-    stopped: list[str] = field(default_factory=list[str])
-    closed: list[str] = field(default_factory=list[str])
-    emitted: list[Emitted] = field(default_factory=list[Emitted])
-    response: JsonObject | None = None
-    failing: Failed | Cancelled | None = None
-    end: End | None = None
-
-    def followed_by(self, later: Turn) -> Turn:
-        """Both as one."""
-        return Turn(
-            changed={**self.changed, **later.changed},
-            ready=[ready for ready in self.ready if ready.step.path not in later.changed] + later.ready,
-            stopped=self.stopped + later.stopped,
-            closed=self.closed + later.closed,
-            emitted=self.emitted + later.emitted,
-            response=self.response or later.response,
-            failing=self.failing or later.failing,
-            end=later.end or self.end,
-        )
 
 
 class Execution:
@@ -120,6 +70,7 @@ class Execution:
         self._finished = max((step.finished or 0 for step in self.steps.values()), default=0)
         self._responded = False
         self._loops = Loops(self)
+        self._returns = Returns(self)
         self._ending = Ending(self, failing)
         self.main = Frame("", program.main, self._base_roots())
 
@@ -142,11 +93,16 @@ class Execution:
     ) -> Turn:
         """``results``: effects that ended, were put off, or whose outcome is unknown."""
         for step in results:
-            self._result(step)
+            self._returns.result(step)
         for path, data in (arrived or {}).items():
-            self._arrived(path, data)
+            self._returns.arrived(path, data)
         for path in overdue:
-            self._overdue(path)
+            self._returns.overdue(path)
+        return self._settle()
+
+    def refuse_wait(self, path: str, error: StepError) -> Turn:
+        """What a waiting step waits for could not be begun."""
+        self._returns.refused(path, error)
         return self._settle()
 
     def cancel(self) -> Turn:
@@ -246,12 +202,12 @@ class Execution:
         if self.facts.test:
             self.record(step)
             self.conclude(
-                frame, node, step, pretend.wait(node, does, step.path, wait, self.facts.samples, self._until(wait))
+                frame, node, step, pretend.wait(node, does, step.path, wait, self.facts.samples, self.until(wait))
             )
             return
         wait = self._timed(wait)
         if wait.kind == "timer" and (wait.seconds or 0) <= 0:
-            self.conclude(frame, node, step, does.over(self._until(wait)))
+            self.conclude(frame, node, step, does.over(self.until(wait)))
             return
         self.wait(frame, node, replace(step, status="waiting", input=wait.request, wait=wait))
         if does.begin is not None:
@@ -264,7 +220,7 @@ class Execution:
             return wait
         return replace(wait, seconds=(datetime.fromisoformat(until) - self._now()).total_seconds())
 
-    def _until(self, wait: WaitFor | None) -> str:
+    def until(self, wait: WaitFor | None) -> str:
         until = None if wait is None else wait.request.get("until")
         return until if isinstance(until, str) else self._now().isoformat()
 
@@ -284,72 +240,9 @@ class Execution:
         else:
             self._loops.begin(frame, node, step)
 
-    # What comes back
-
-    def refuse_wait(self, path: str, error: StepError) -> Turn:
-        """What a waiting step waits for could not be begun."""
-        place = self.waiting.pop(path, None)
-        if place is not None:
-            self.decide(*place, self.steps[path].failed(error))
-        return self._settle()
-
-    def _result(self, step: Step) -> None:
-        place = self.active.pop(step.path, None)
-        if place is None:
-            return  # it was stopped, and its result comes too late to count
-        frame, node = place
-        if step.status == "running" and step.error is not None and self._winds_up(frame, step.path):
-            step = step.failed(step.error)
-        if step.status == "running" and isinstance(node.does, CompiledEffect):
-            self.launch(frame, node, step, node.does)
-        elif step.status == "waiting":
-            self.wait(frame, node, step)
-        else:
-            self.decide(frame, node, self._unless_handled(node, step))
-
-    def _winds_up(self, frame: Frame, path: str) -> bool:
+    def winds_up(self, frame: Frame, path: str) -> bool:
         """Whether what fails there is not worth another attempt, for nothing will come of it."""
         return frame.halts or (self._ending.stops(frame) and not path.endswith(UNDO))
-
-    def _unless_handled(self, node: CompiledNode, step: Step) -> Step:
-        if step.status != "failed" or step.error is None or not isinstance(node.node, EffectNode):
-            return step
-        if node.node.on_error == "fail" or step.path.endswith(UNDO):
-            return step
-        return step.handled(step.error, (ERROR,) if node.node.on_error == "handle" else (OUT,))
-
-    def _arrived(self, path: str, data: JsonObject) -> None:
-        place = self.waiting.pop(path, None)
-        if place is None:
-            return
-        frame, node = place
-        step = self.steps[path]
-        if isinstance(node.does, CompiledEffect):
-            self._after_people(frame, node, step, node.does, data)
-        elif isinstance(node.does, Waiting):
-            self.conclude(frame, node, step, node.does.arrived(data))
-
-    def _after_people(
-        self, frame: Frame, node: CompiledNode, step: Step, does: CompiledEffect, data: JsonObject
-    ) -> None:
-        """Somebody agreed to an effect or not, or told what became of one whose outcome was unknown."""
-        told = policy.told(step, data)
-        if told.status == "running":
-            self.launch(frame, node, told, does)
-        else:
-            self.decide(frame, node, self._unless_handled(node, told))
-
-    def _overdue(self, path: str) -> None:
-        place = self.waiting.pop(path, None)
-        if place is None:
-            return
-        frame, node = place
-        step = self.steps[path]
-        if isinstance(node.does, Waiting):
-            self.conclude(frame, node, step, node.does.over(self._until(step.wait)))
-        else:
-            error = StepError("approval-expired", "Nobody agreed to this action in time.")
-            self.decide(frame, node, self._unless_handled(node, step.failed(error)))
 
     # Deciding
 

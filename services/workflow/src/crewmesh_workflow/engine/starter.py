@@ -25,12 +25,13 @@ from crewmesh_workflow.engine.admission import Admission
 from crewmesh_workflow.engine.commits import Commit, EventKey, JournalEvent, Run
 from crewmesh_workflow.engine.ends import Ended, Ends, ended_by
 from crewmesh_workflow.engine.engine import Engine, facts_of
-from crewmesh_workflow.engine.execution import Execution, Turn
+from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Journal
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.slots import Slots
 from crewmesh_workflow.engine.steps import Step
 from crewmesh_workflow.engine.sweeper import Sweeper
+from crewmesh_workflow.engine.turn import Turn
 from crewmesh_workflow.engine.turns import commit_of, name_waits
 from crewmesh_workflow.engine.worker import Spawn
 from crewmesh_workflow.program.errors import InvalidDefinitionError

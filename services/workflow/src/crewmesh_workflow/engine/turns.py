@@ -8,10 +8,10 @@ from crewmesh_contracts.base import JsonObject
 from pydantic_core import to_json
 
 from crewmesh_workflow.engine.commits import Commit, EventType, JournalEvent
-from crewmesh_workflow.engine.execution import Turn
 from crewmesh_workflow.engine.places import kind_at
 from crewmesh_workflow.engine.records import wait_id
 from crewmesh_workflow.engine.steps import Cancelled, End, Failed, Finished, Step
+from crewmesh_workflow.engine.turn import Turn
 from crewmesh_workflow.program.model import Program
 
 # A step's output goes out with its event when it is small; the whole is at /v1/runs/{run}/steps.

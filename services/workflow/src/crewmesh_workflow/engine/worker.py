@@ -21,12 +21,13 @@ from crewmesh_workflow.engine import metrics
 from crewmesh_workflow.engine.commits import Ack, Commit, JournalEvent, LeaseLostError, Rest, Run
 from crewmesh_workflow.engine.effects import Reach, StepContext, perform
 from crewmesh_workflow.engine.ends import Ends
-from crewmesh_workflow.engine.execution import Execution, Ready, Turn
+from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Journal
 from crewmesh_workflow.engine.leases import Lease, Leases
 from crewmesh_workflow.engine.outcome import Done, Sleep, wake_event
 from crewmesh_workflow.engine.places import node_at
 from crewmesh_workflow.engine.steps import Step, StepError
+from crewmesh_workflow.engine.turn import Ready, Turn
 from crewmesh_workflow.engine.turns import commit_of, name_waits
 from crewmesh_workflow.nodes.base import CompiledEffect, Waiting
 

@@ -1,0 +1,83 @@
+"""What comes back to an execution: results of effects, arrivals, times that are over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.workflow.nodes.base import ERROR, OUT, EffectNode
+
+from crewmesh_workflow.engine import policy
+from crewmesh_workflow.engine.ending import UNDO
+from crewmesh_workflow.engine.steps import Step, StepError
+from crewmesh_workflow.nodes.base import CompiledEffect, Waiting
+from crewmesh_workflow.program.model import CompiledNode
+
+if TYPE_CHECKING:
+    from crewmesh_workflow.engine.execution import Execution
+
+
+class Returns:
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    def result(self, step: Step) -> None:
+        """An effect ended, was put off, or has an outcome that nobody knows."""
+        execution = self._execution
+        place = execution.active.pop(step.path, None)
+        if place is None:
+            return  # it was stopped, and its result comes too late to count
+        frame, node = place
+        if step.status == "running" and step.error is not None and execution.winds_up(frame, step.path):
+            step = step.failed(step.error)
+        if step.status == "running" and isinstance(node.does, CompiledEffect):
+            execution.launch(frame, node, step, node.does)
+        elif step.status == "waiting":
+            execution.wait(frame, node, step)
+        else:
+            execution.decide(frame, node, _unless_handled(node, step))
+
+    def arrived(self, path: str, data: JsonObject) -> None:
+        execution = self._execution
+        place = execution.waiting.pop(path, None)
+        if place is None:
+            return
+        frame, node = place
+        step = execution.steps[path]
+        if isinstance(node.does, Waiting):
+            execution.conclude(frame, node, step, node.does.arrived(data))
+        elif isinstance(node.does, CompiledEffect):
+            # Somebody agreed to the effect or not, or told what became of it when nobody knew.
+            told = policy.told(step, data)
+            if told.status == "running":
+                execution.launch(frame, node, told, node.does)
+            else:
+                execution.decide(frame, node, _unless_handled(node, told))
+
+    def overdue(self, path: str) -> None:
+        execution = self._execution
+        place = execution.waiting.pop(path, None)
+        if place is None:
+            return
+        frame, node = place
+        step = execution.steps[path]
+        if isinstance(node.does, Waiting):
+            execution.conclude(frame, node, step, node.does.over(execution.until(step.wait)))
+        else:
+            error = StepError("approval-expired", "Nobody agreed to this action in time.")
+            execution.decide(frame, node, _unless_handled(node, step.failed(error)))
+
+    def refused(self, path: str, error: StepError) -> None:
+        """What a waiting step waits for could not be begun."""
+        place = self._execution.waiting.pop(path, None)
+        if place is not None:
+            self._execution.decide(*place, self._execution.steps[path].failed(error))
+
+
+def _unless_handled(node: CompiledNode, step: Step) -> Step:
+    """A step that failed, or how its definition says to go on."""
+    if step.status != "failed" or step.error is None or not isinstance(node.node, EffectNode):
+        return step
+    if node.node.on_error == "fail" or step.path.endswith(UNDO):
+        return step
+    return step.handled(step.error, (ERROR,) if node.node.on_error == "handle" else (OUT,))

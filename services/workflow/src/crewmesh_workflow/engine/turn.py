@@ -1,0 +1,62 @@
+"""One turn of an execution: what became of what happened, and what is to be done next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from crewmesh_contracts.base import JsonObject, JsonValue
+
+from crewmesh_workflow.engine.steps import Cancelled, End, Failed, Step
+from crewmesh_workflow.nodes.base import CompiledEffect, Emitted, Waiting
+from crewmesh_workflow.program.model import CompiledNode
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a run is, as far as expressions and nodes can tell."""
+
+    id: str
+    trigger: JsonObject
+    about: JsonObject = field(default_factory=dict[str, JsonValue])
+    test: bool = False
+    samples: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An effect to be done now, or after ``step.retry_in``; for a waiting step, what begins its wait."""
+
+    step: Step
+    node: CompiledNode
+    does: CompiledEffect | Waiting
+
+
+@dataclass(slots=True)
+class Turn:
+    """What became of what happened: to be journalled first, then to be acted on.
+
+    ``stopped``: effects under way that are not wanted any more. ``closed``: waits that are over.
+    """
+
+    changed: dict[str, Step] = field(default_factory=dict[str, Step])
+    ready: list[Ready] = field(default_factory=list[Ready])
+    stopped: list[str] = field(default_factory=list[str])
+    closed: list[str] = field(default_factory=list[str])
+    emitted: list[Emitted] = field(default_factory=list[Emitted])
+    response: JsonObject | None = None
+    failing: Failed | Cancelled | None = None
+    end: End | None = None
+
+    def followed_by(self, later: Turn) -> Turn:
+        """Both as one."""
+        return Turn(
+            changed={**self.changed, **later.changed},
+            ready=[ready for ready in self.ready if ready.step.path not in later.changed] + later.ready,
+            stopped=self.stopped + later.stopped,
+            closed=self.closed + later.closed,
+            emitted=self.emitted + later.emitted,
+            response=self.response or later.response,
+            failing=self.failing or later.failing,
+            end=later.end or self.end,
+        )
