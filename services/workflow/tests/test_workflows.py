@@ -8,12 +8,13 @@ from collections.abc import AsyncGenerator
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
-from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION, identity
+from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION, auth_headers, identity
 from crewmesh_workflow.definitions import publishing, repository
 from crewmesh_workflow.definitions.checking import check, runnable
 from crewmesh_workflow.definitions.normal import spelled_out
 from crewmesh_workflow.seed.subscriptions import answer_a_question
 
+from services.workflow.tests.conftest import Running
 from services.workflow.tests.definitions_api import Api, definition, definitions_api, event_trigger
 
 STRANGER = identity("workflows:read", "workflows:write", organization=OTHER_ORGANIZATION)
@@ -263,6 +264,33 @@ async def test_status_says_whether_triggers_start_runs(api: Api) -> None:
     await api.publish(id_, triggers=[event_trigger(id="f")])
     assert await enabled() == [False], "publishing starts nothing that is off"
     assert (await api.put(f"/{id_}/status", {"status": "gone"})).status_code == 422
+
+
+async def test_only_an_active_workflow_is_started(service: Running) -> None:
+    """Through the whole service: by events and by hand."""
+    who = identity("workflows:read", "workflows:write", "runs:read", "runs:write", "events:write")
+    body = definition(slug="s", triggers=[event_trigger()])
+    id_ = (await service.post("/v1/workflows", who, body)).json()["id"]
+
+    async def started(event: str) -> int:
+        sent: JsonObject = {"specversion": "1.0", "id": event, "source": "t", "type": "com.example.happened"}
+        return len((await service.post("/v1/events", who, sent)).json()["runs"])
+
+    async def become(status: str) -> None:
+        path = f"/v1/workflows/{id_}/status"
+        headers = auth_headers(who, audience="workflow")
+        assert (await service.client.put(path, json={"status": status}, headers=headers)).status_code == 200
+
+    assert await started("1") == 1
+    for status in ("paused", "archived"):
+        await become(status)
+        assert await started(status) == 0
+        refused = await service.post(f"/v1/workflows/{id_}/runs", who, {"input": {}})
+        assert (refused.status_code, refused.json()["type"].rsplit("/", 1)[1]) == (409, "workflow-not-active")
+        assert f"/v1/workflows/{id_}/status" in refused.json()["detail"]
+    await become("active")
+    assert await started("2") == 1
+    assert (await service.post("/v1/workflows/s/runs", who, {"input": {}})).status_code in (200, 201)
 
 
 async def test_who_waits_for_runs_of_a_slug(api: Api) -> None:
