@@ -12,7 +12,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from crewmesh_contracts.workflow.triggers.cron import CronTrigger
-from crewmesh_kit.db.database import Database
+from crewmesh_kit.db.database import Database, DatabaseUnavailable
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import bound, get_logger
 from psycopg import AsyncConnection
@@ -48,10 +48,13 @@ class Clock:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(1.0 - time.time() % 1.0)  # schedules are due when a second begins
-            await self.tick()
-            if time.monotonic() - self._looked_ahead >= _LOOK_AHEAD_SECONDS:
-                self._looked_ahead = time.monotonic()
-                await self.look_ahead()
+            try:
+                await self.tick()
+                if time.monotonic() - self._looked_ahead >= _LOOK_AHEAD_SECONDS:
+                    self._looked_ahead = time.monotonic()
+                    await self.look_ahead()
+            except DatabaseUnavailable as problem:
+                log.warning("schedules are not looked at", reason=problem.detail)
 
     async def tick(self) -> None:
         """Start whatever is due."""
@@ -77,6 +80,8 @@ class Clock:
             with bound(organization=trigger.organization, trigger=trigger.id):
                 while await self._start(trigger):
                     pass
+        except DatabaseUnavailable:
+            raise
         except Problem as problem:
             log.warning("a schedule could not start its run", trigger=trigger.id, reason=problem.detail)
             self._setbacks.note(trigger.id)

@@ -10,7 +10,7 @@ import asyncio
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.triggers.run_ended import RunEndedTrigger
-from crewmesh_kit.db.database import Database
+from crewmesh_kit.db.database import Database, DatabaseUnavailable
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import bound, get_logger
 from psycopg import AsyncConnection
@@ -49,7 +49,10 @@ class EndedRuns:
 
     async def run(self) -> None:
         while True:
-            await self.sweep()
+            try:
+                await self.sweep()
+            except DatabaseUnavailable as problem:
+                log.warning("ended runs are not looked for", reason=problem.detail)
             await asyncio.sleep(_POLL_SECONDS)
 
     async def sweep(self) -> None:
@@ -66,6 +69,8 @@ class EndedRuns:
                 async with self._database.tenant(row["org_id"]) as conn:
                     await self._start(conn, starting, row)
                 starting.launch()
+        except DatabaseUnavailable:
+            raise
         except Problem as problem:
             log.warning("a run's end could not start a run", trigger=row["trigger_id"], reason=problem.detail)
             self._setbacks.note(f"{row['run_id']} {row['trigger_id']}")

@@ -11,8 +11,8 @@ import asyncio
 from itertools import groupby
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_kit.db.database import Database
-from crewmesh_kit.logs import bound
+from crewmesh_kit.db.database import Database, DatabaseUnavailable
+from crewmesh_kit.logs import bound, get_logger
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
@@ -52,17 +52,24 @@ WHERE org_id = %(org)s AND md5(type) = md5(%(type)s) AND type = %(type)s
     AND NOT EXISTS (SELECT FROM delivered_events d WHERE d.run_id = %(run)s AND d.event_key = e.event_key)
 ORDER BY at, event_key LIMIT %(limit)s
 """
-# Again after as long as it has waited by now, but for two minutes only.
+# Again after as long as it has waited by now, but for two minutes only. One that is being committed is left to the next
+# look: waiting for it here could be waiting in a circle.
 _LOOKED = """
+WITH looked AS (
+    SELECT w.run_id, w.path FROM waits w
+    JOIN unnest(%(runs)s::text[], %(paths)s::text[]) AS l(run, path) ON w.run_id = l.run AND w.path = l.path
+    WHERE w.status = 'open' FOR UPDATE OF w SKIP LOCKED
+)
 UPDATE waits w SET look_at = CASE WHEN now() - created_at < interval '2 minutes'
     THEN now() + greatest(now() - created_at, interval '1 second') END
-FROM unnest(%(runs)s::text[], %(paths)s::text[]) AS looked(run, path)
-WHERE w.run_id = looked.run AND w.path = looked.path AND w.status = 'open'
+FROM looked WHERE w.run_id = looked.run_id AND w.path = looked.path
 """
 _PRUNE = (
     "DELETE FROM recent_events WHERE at < now() - %(hours)s * interval '1 hour'",
     "DELETE FROM delivered_events WHERE at < now() - %(hours)s * interval '1 hour'",
 )
+
+log = get_logger(__name__)
 
 
 class LookingBack:
@@ -73,9 +80,12 @@ class LookingBack:
     async def run(self) -> None:
         rounds = 0
         while True:
-            await self.sweep()
-            if rounds % _PRUNE_ROUNDS == 0:
-                await self.prune()
+            try:
+                await self.sweep()
+                if rounds % _PRUNE_ROUNDS == 0:
+                    await self.prune()
+            except DatabaseUnavailable as problem:
+                log.warning("events that came early are not looked for", reason=problem.detail)
             rounds += 1
             await asyncio.sleep(_POLL_SECONDS)
 
