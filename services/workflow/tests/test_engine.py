@@ -356,6 +356,16 @@ async def test_what_postgres_cannot_hold_is_cleaned_at_the_border(bench: Bench) 
     assert (await bench.row(run))["output"] == {"body": {"nul\ufffd": "a\ufffdb", "plain": "\\u0000"}}
 
 
+async def test_the_same_holds_for_what_an_error_says(bench: Bench) -> None:
+    async def dirty(request: HttpSend) -> HttpReply:
+        raise BadGateway("it said \0 and \ud800")
+
+    bench.sidecar.answer(SEND_HTTP, dirty)
+    run = await bench.start(await bench.save([{"id": "h", "kind": "http", "url": "https://x.test/"}]))
+    await bench.settle()
+    assert (await bench.row(run))["error"]["detail"] == "it said \ufffd and ?"
+
+
 async def test_a_definition_that_cannot_be_read_any_more_fails_the_run(bench: Bench) -> None:
     workflow = await bench.save([node()])
     async with bench.database.system() as conn:

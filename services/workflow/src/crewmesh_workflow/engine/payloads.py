@@ -48,6 +48,10 @@ def clean(value: JsonObject) -> JsonObject:
     return value if storable(value) else cast(JsonObject, _cleaned(value))
 
 
+def clean_text(text: str) -> str:
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
 def storable(value: JsonValue) -> bool:
     """Whether jsonb takes the value as it is."""
     try:
@@ -64,7 +68,7 @@ def _storable(value: JsonValue) -> bool:
 
 def _cleaned(value: JsonValue) -> JsonValue:
     if isinstance(value, str):
-        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+        return clean_text(value)
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     if isinstance(value, list):

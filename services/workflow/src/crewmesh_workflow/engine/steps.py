@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.nodes.base import OUT
 
+from crewmesh_workflow.engine.payloads import clean_text
 from crewmesh_workflow.nodes.base import WaitFor
 
 StepStatus = Literal["running", "waiting", "completed", "skipped", "failed", "cancelled"]
@@ -20,6 +21,10 @@ class StepError:
 
     type: str
     detail: str
+
+    def __post_init__(self) -> None:
+        """Details come from far away, and the journal must be able to hold them."""
+        object.__setattr__(self, "detail", clean_text(self.detail))
 
     def as_json(self) -> JsonObject:
         return {"type": self.type, "detail": self.detail}
