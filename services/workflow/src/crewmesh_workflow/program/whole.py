@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
@@ -78,11 +77,12 @@ def _nothing_else(uri: str) -> JsonValue:
 
 
 def _check_triggers(definition: Definition, mistakes: Mistakes) -> None:
-    ids = Counter(trigger.id for trigger in definition.triggers if trigger.id is not None)
+    ids: set[str] = set()
     for number, trigger in enumerate(definition.triggers):
         place = f"triggers.{number}"
-        if trigger.id is not None and ids[trigger.id] > 1:
+        if trigger.id in ids:
             mistakes.add(f"{place}.id", f"there is another trigger {trigger.id!r}; give each an id of its own")
+        ids.update(() if trigger.id is None else (trigger.id,))
         if isinstance(trigger, CronTrigger):
             _check_schedule(trigger, place, mistakes)
 

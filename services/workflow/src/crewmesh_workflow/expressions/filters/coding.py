@@ -6,6 +6,7 @@ import base64 as base64_coding
 import binascii
 import hashlib
 import json as json_coding
+import re
 from urllib.parse import quote
 
 from crewmesh_contracts.base import JsonValue
@@ -14,6 +15,9 @@ from pydantic_core import from_json, to_json
 from crewmesh_workflow.expressions.errors import ExpressionError
 from crewmesh_workflow.expressions.filters.base import bounded, make_filter, text, whole_number
 from crewmesh_workflow.expressions.values import as_text, one_of
+
+# What may be a number too large to be one, which the parser takes for infinity.
+_HUGE = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
 
 
 @make_filter()
@@ -39,6 +43,8 @@ def parse_json(value: JsonValue) -> JsonValue:
         raise ExpressionError("cannot take the character NUL, which cannot be stored")
     try:
         parsed: JsonValue = from_json(source, allow_inf_nan=False)
+        if _HUGE.search(source):
+            json_coding.dumps(parsed, allow_nan=False)
     except ValueError as error:
         raise ExpressionError(f"finds no JSON: {str(error)[:200]}") from None
     return parsed
