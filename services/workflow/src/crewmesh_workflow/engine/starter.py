@@ -125,8 +125,10 @@ class Starter:
             # What starts for a key again is no new run, so that no limit can be in its way.
             if not await self._admission.admit(conn, organization, new.workflow, program.definition):
                 status = "queued"
-            elif self._slots.room():
+            else:
                 begun = _first_turn(run, program, new, priority)
+                if begun.turn.end is None and not self._slots.room():
+                    begun = None
         commit = _start_commit(new, status) if begun is None else begun.commit
         there = await self._journal.start(
             conn, run, commit, self._parameters(new, status, program, priority, here=begun is not None)
