@@ -2,10 +2,10 @@
 
 ::
 
-    NotFound 404                Conflict 409             ValidationFailed 422
-    ├── UnknownWorkflow         ├── SlugTaken            ├── InvalidDefinition
-    ├── UnknownVersion          ├── WorkflowNotActive    └── InvalidFiles
-    └── UnknownTriggerKind 400  └── NothingPublished     UnreadableDocument 400
+    InvalidRequest 400          NotFound 404           Conflict 409             ValidationFailed 422
+    ├── UnreadableDocument      ├── UnknownWorkflow    ├── SlugTaken            ├── InvalidDefinition
+    └── UnknownTriggerKind      └── UnknownVersion     ├── WorkflowNotActive    └── InvalidFiles
+                                                       └── NothingPublished
 """
 
 from __future__ import annotations
