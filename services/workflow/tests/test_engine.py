@@ -66,10 +66,17 @@ async def test_five_effects_inline(bench: Bench) -> None:
 
 
 async def test_a_run_without_effects_is_over_when_it_is_acknowledged(bench: Bench) -> None:
-    workflow = await bench.save([{"id": "b", "kind": "if", "condition": "has(trigger.data.question)"}])
+    decision: JsonObject = {"id": "b", "kind": "if", "condition": "has(trigger.data.question)"}
+    then: JsonObject = {"id": "t", "kind": "transform", "output": {}}
+    workflow = await bench.save([decision, then], [{"from": "b", "to": "t", "port": "false"}])
     run = await bench.start(workflow, EVENT)
     assert (await bench.row(run))["status"] == "completed"
-    assert [type_ for _, type_, _ in await bench.events(run)] == ["run.started", "step.completed", "run.completed"]
+    assert await bench.events(run) == [
+        (1, "run.started", None),
+        (2, "step.completed", "b"),
+        (3, "step.skipped", "t"),
+        (4, "run.completed", None),
+    ]
     assert await bench.told() == ["crewmesh.run.started.v1", "crewmesh.run.completed.v1"]
 
 
