@@ -167,7 +167,7 @@ class TestRerunFrom:
         assert (searches.asked["a"], searches.asked["c"]) == (1, 1)
         steps = (await service.get(f"/v1/runs/{second['id']}/steps", OWNER)).json()["items"]
         assert [(step["path"], step["status"]) for step in steps] == [(id_, "completed") for id_ in "abc"]
-        assert steps[0]["output"]["text"] == "T\na Ada"
+        assert (steps[0]["input"]["query"], steps[0]["output"]["text"]) == ("a Ada", "T\na Ada")
 
     async def test_with_another_input(self, service: Running, searches: Searches) -> None:
         first = await start(service, await save(service, CHAIN))

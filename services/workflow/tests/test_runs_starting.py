@@ -242,6 +242,8 @@ class TestTryingOut:
         ).json()
         assert (published["output"], published["workflow_version"]) == ({"text": "a sample"}, 1)
         assert service.sidecar.calls == []
+        step = (await service.get(f"/v1/runs/{run['id']}/steps/s", OWNER)).json()
+        assert (step["input"]["query"], step["output"]["text"]) == ("q", "a sample")
 
     async def test_a_workflow_that_was_never_published(self, service: Running) -> None:
         saved = await service.post("/v1/workflows?publish=false", OWNER, GREETS)

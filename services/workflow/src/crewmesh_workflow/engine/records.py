@@ -47,7 +47,7 @@ class Record:
 async def record(run: Run, commit: Commit, payloads: Payloads, *, keep_days: int, starting: bool = False) -> Record:
     tables: Tables = {"steps": [], "events": [], "outbox": [], "waits": [], "closed": []}
     for step in commit.steps:
-        tables["steps"].append(await _step(run, step, payloads))
+        tables["steps"].append(await _step(run, step, payloads, new=starting))
         if step.wait is not None and step.wait_id is not None:
             tables["waits"].append(_wait(run, step))
     for number, event in enumerate(commit.events, start=1):
@@ -89,11 +89,12 @@ def stored_failure(failure: JsonObject | None) -> Failed | Cancelled | None:
     return Failed(node if isinstance(node, str) else None, error)
 
 
-async def _step(run: Run, step: Step, payloads: Payloads) -> JsonObject:
+async def _step(run: Run, step: Step, payloads: Payloads, *, new: bool) -> JsonObject:
+    """``new``: the journal holds nothing of the step yet, not even its input."""
     row: JsonObject = {"run": run.id, "path": step.path, "number": step.number, "status": step.status}
     row |= {"attempt": step.attempt, "port": ",".join(step.ports) or None, "retry_in": step.retry_in}
     row |= {"rounds": step.rounds, "finished": step.finished}
-    if step.input is not None and step.finished is None:
+    if step.input is not None and (new or step.finished is None):
         row["input"] = await payloads.stow(step.input)
     if step.output is not None:
         row["output"] = await payloads.stow(step.output)
