@@ -10,7 +10,7 @@ import pytest_asyncio
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.settings import DaprSettings, DatabaseSettings
 from crewmesh_knowledge.main import create_app
-from crewmesh_knowledge.settings import KnowledgeSettings
+from crewmesh_knowledge.settings import IndexingSettings, KnowledgeSettings
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import APP_API_TOKEN, auth_headers, identity
 from crewmesh_testkit.services import running
@@ -23,6 +23,7 @@ async def app(database_url: Callable[[str], str]) -> AsyncGenerator[FastAPI]:
     settings = KnowledgeSettings(
         database=DatabaseSettings(url=SecretStr(database_url("knowledge"))),
         dapr=DaprSettings(app_api_token=SecretStr(APP_API_TOKEN)),
+        indexing=IndexingSettings(wait_seconds=20),  # on a busy machine two may not be enough
     )
     app = create_app(settings, sidecar=FakeSidecar("knowledge"))
     async with running(app):
