@@ -55,7 +55,7 @@ class WorkflowSettings(ServiceSettings):
         default="",
         max_length=500,
         pattern=r"^(https?://[^\s?#]+)?$",
-        description="Where people reach the API, such as https://crewmesh.example.org; the addresses that are handed out "
+        description="Where people reach the API, such as https://crewmesh.example.org; addresses that are handed out "
         "begin with it. Empty: they begin with their path.",
     )
     engine: EngineSettings = EngineSettings()

@@ -13,7 +13,7 @@ from crewmesh_contracts.workflow.nodes.base import EffectNode
 
 
 class ActionNode(EffectNode):
-    """``connection`` holds the credentials, ``action`` says what is done: ``github.create_issue``. Output: ``result``."""
+    """``connection`` holds the credentials, ``action`` is what is done: ``github.create_issue``. Output: ``result``."""
 
     Output: ClassVar = ActionResult
 
