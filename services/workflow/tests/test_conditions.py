@@ -26,6 +26,12 @@ SCOPE = Scope(
         ("has(steps.skipped)", False),
         ("trigger.data.none == null", True),
         ("item > 6", True),
+        ("has(steps.search) && !has(steps.other)", True),
+        ("steps.exists(s, s == 'search')", True),
+        ('size(steps) == 2 && steps["a-b"].output == {"ok": true}', True),
+        ("trigger.data.n == 3 && size(trigger.data) == 4 && size(trigger) == 1", True),
+        ("steps.search.output.text == 'found' && size(steps.search.output) == 2", True),
+        ("has(item.x) || item == 7", True),
     ],
 )
 def test_evaluates(source: str, expected: bool) -> None:

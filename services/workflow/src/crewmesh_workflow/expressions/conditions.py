@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cel
 from crewmesh_contracts.base import JsonObject, JsonValue
@@ -33,6 +34,8 @@ _OF_TEXTS = {"contains", "endsWith", "matches", "startsWith"}
 _OF_TIMES = {"getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours", "getMilliseconds"}
 _FUNCTIONS = frozenset(_CONVERTING | _OF_TEXTS | _OF_TIMES | {"getMinutes", "getMonth", "getSeconds"})
 
+_Tree: TypeAlias = "dict[str, _Tree]"
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -41,6 +44,7 @@ class Condition:
     source: str
     program: cel.Program
     code: Code
+    picked: _Tree
 
     @staticmethod
     def compile(source: str) -> Condition:
@@ -51,7 +55,7 @@ class Condition:
         except ValueError as error:
             raise ExpressionError(f"the condition is not valid CEL: {_first_line(error)}") from error
         _refuse_unknown_names(program, code)
-        return Condition(source, program, code)
+        return Condition(source, program, code, _tree(code))
 
     @property
     def path(self) -> Path | None:
@@ -89,12 +93,14 @@ class Condition:
         """What it reads, and nothing else."""
         if self.code.everything:
             return scope.all()
-        data: JsonObject = {root: scope.roots[root] for root in self.roots() if root in scope.roots}
-        if "steps" in self.roots():
-            names = {step for step in self.step_names() if step in scope.outputs}
-            data["steps"] = {step: {"output": scope.outputs[step]} for step in names}
-        picked = _pick(data, [(read.path.root, *read.path.segments) for read in self.code.reads if _named(read)])
-        return picked if isinstance(picked, dict) else {}
+        seen: JsonObject = {}
+        for root, tree in self.picked.items():
+            if root == "steps":
+                outputs: JsonObject = {step: {"output": scope.outputs[step]} for step in tree if step in scope.outputs}
+                seen[root] = _pick(outputs, tree)
+            elif root in scope.roots:
+                seen[root] = _pick(scope.roots[root], tree)
+        return seen
 
     def _refuse_much(self, data: JsonObject) -> None:
         code = self.code
@@ -114,21 +120,27 @@ class Condition:
             )
 
 
-def _named(read: Read) -> bool:
-    """Beside ``steps["a-b"]``, which is read by its key, ``steps`` alone says nothing."""
-    return read.path.root != "steps" or bool(read.path.segments)
+def _tree(code: Code) -> _Tree:
+    """What is read, by name; an empty tree stands for everything below."""
+    tree: _Tree = {}
+    # Beside steps["a-b"], which is read by its key, steps alone says nothing.
+    paths = {(read.path.root, *map(str, read.path.segments)) for read in code.reads}
+    for path in sorted(paths, key=len):
+        inner, whole = tree, False
+        for name in path[:-1]:
+            named_only = inner is tree and name == "steps"
+            whole = whole or (name in inner and not inner[name] and not named_only)
+            inner = inner.setdefault(name, {})
+        if not whole:
+            inner.setdefault(path[-1], {})
+    return tree
 
 
-def _pick(value: JsonValue, paths: list[tuple[str | int, ...]]) -> JsonValue:
-    """Of an object what is at the paths."""
-    if not isinstance(value, dict) or any(not path for path in paths):
+def _pick(value: JsonValue, tree: _Tree) -> JsonValue:
+    """Of an object what is in the tree."""
+    if not tree or not isinstance(value, dict):
         return value
-    heads = dict.fromkeys(path[0] for path in paths)
-    return {
-        str(head): _pick(value[str(head)], [path[1:] for path in paths if path[0] == head])
-        for head in heads
-        if head in value
-    }
+    return {name: _pick(value[name], inner) for name, inner in tree.items() if name in value}
 
 
 def _count(value: JsonValue) -> int:

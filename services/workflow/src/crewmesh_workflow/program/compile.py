@@ -124,12 +124,13 @@ class _Compiler:
             self.mistakes.add(f"{place}nodes.{id_}", f"there is a step {id_!r} around this graph; choose another id")
         inside = _Around(around.level + 1, around.ids.union(shape.nodes))
         outputs = {id_: output_of(node) for id_, node in shape.nodes.items()}
-        hidden = dict(_inner_steps(graph))
+        hidden = {**sight.beside, **dict(_inner_steps(graph))}
+        beside = {**hidden, **{id_: not_before(id_) for id_ in shape.nodes}}
         nodes = tuple(
-            self._node(place, shape, id_, position, _see(sight, shape, id_, outputs, hidden), inside)
+            self._node(place, shape, id_, position, _see(sight, shape, id_, outputs, beside), inside)
             for position, id_ in enumerate(shape.nodes)
         )
-        everything = replace(sight, steps={**sight.steps, **outputs}, beside={**sight.beside, **hidden})
+        everything = replace(sight, steps={**sight.steps, **outputs}, beside=hidden)
         output = self._reader(place, everything, around).template("output", graph.output)
         self.shapes.append((place, shape))
         return CompiledGraph(nodes, {node.id: node for node in nodes}, output)
@@ -162,11 +163,10 @@ class _Compiler:
         return CompiledNode(node.id, position, undoing, (), (), does)
 
 
-def _see(sight: Sight, shape: Structure, id_: str, outputs: Mapping[str, Shape], hidden: Mapping[str, str]) -> Sight:
+def _see(sight: Sight, shape: Structure, id_: str, outputs: Mapping[str, Shape], beside: Mapping[str, str]) -> Sight:
     """What a node sees: the steps before it, in its graph and around that."""
     before = {name: outputs[name] for name in shape.nodes if name in shape.before[id_]}
-    others = {name: not_before(name) for name in shape.nodes}
-    return replace(sight, steps={**sight.steps, **before}, beside={**sight.beside, **hidden, **others})
+    return replace(sight, steps={**sight.steps, **before}, beside=beside)
 
 
 def _inner_steps(graph: Graph) -> Iterator[tuple[str, str]]:

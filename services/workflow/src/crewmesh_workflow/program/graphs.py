@@ -14,6 +14,8 @@ from crewmesh_contracts.workflow.nodes.base import NodeBase
 
 from crewmesh_workflow.program.errors import Mistakes
 
+MAX_CIRCLES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Structure:
@@ -40,7 +42,12 @@ def structure(graph: Graph, place: str, mistakes: Mistakes) -> Structure:
     edges = dict(_edges(graph, nodes, place, mistakes))
     incoming, outgoing = _ends(nodes, edges.values())
     order = _in_order(incoming, outgoing)
+    told = 0
     while len(order) < len(nodes):
+        if told == MAX_CIRCLES:
+            mistakes.add(f"{place}edges", f"there are more circles than these {MAX_CIRCLES}; correct them first")
+            mistakes.refuse()
+        told += 1
         # Without the edge that closes the circle, the rest can still be looked at.
         circle = _circle(set(nodes).difference(order), outgoing)
         closing = next(number for number, edge in edges.items() if (edge.from_, edge.to) == circle[-2:])

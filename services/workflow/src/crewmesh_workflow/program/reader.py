@@ -85,8 +85,10 @@ class PlaceReader:
 
     def _check_kind(self, path: str, value: JsonValue) -> None:
         wanted = self.wanted.get(path)
+        if wanted is None:
+            return
         shape = shape_of_template(value, self.sight.shape)
-        if wanted is not None and shape.kinds is not None and not shape.kinds & wanted:
+        if shape.kinds is not None and not shape.kinds & wanted:
             self.mistake(path, f"this must be {_or(wanted)}, but it is {shape}")
 
 
