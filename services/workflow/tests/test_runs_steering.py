@@ -6,7 +6,17 @@ import asyncio
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
-from crewmesh_contracts.invocations import SEARCH, SearchRequest, SearchResult
+from crewmesh_contracts.invocations import (
+    ASK_MODEL,
+    SEARCH,
+    STOP_THINKING,
+    ModelAnswer,
+    ModelRequest,
+    SearchRequest,
+    SearchResult,
+    StopRequest,
+    StopResult,
+)
 from crewmesh_testkit.identities import OTHER_ORGANIZATION, auth_headers, identity
 
 from services.workflow.tests.conftest import Running
@@ -97,6 +107,28 @@ class TestCancel:
         status, problem = await ask(service, other, "cancel")
         assert (status, problem["run_status"]) == (409, "completed")
         assert f"/v1/runs/{other}/rerun" in str(problem["detail"])
+
+    async def test_it_reaches_the_model_that_is_thinking(self, service: Running) -> None:
+        thinking, stopped = asyncio.Event(), asyncio.Event()
+
+        async def think(request: ModelRequest) -> ModelAnswer:
+            thinking.set()
+            await asyncio.Event().wait()
+            raise AssertionError(request)
+
+        async def stop(request: StopRequest) -> StopResult:
+            assert request.key == f"{run}/think"
+            stopped.set()
+            return StopResult(stopped=True)
+
+        service.sidecar.answer(ASK_MODEL, think)
+        service.sidecar.answer(STOP_THINKING, stop)
+        run = await start(service, {"name": "m", "nodes": [{"id": "think", "kind": "llm", "prompt": "p"}]})
+        await thinking.wait()
+        await ask(service, run, "cancel")
+        async with asyncio.timeout(10):
+            await stopped.wait()
+        await service.until(run, "cancelled", OWNER)
 
     async def test_whoever_follows_is_told(self, service: Running) -> None:
         gate = Gate(service)

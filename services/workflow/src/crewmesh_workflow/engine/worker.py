@@ -33,6 +33,9 @@ from crewmesh_workflow.nodes.base import CompiledEffect, Waiting
 
 # A wait up to this long is slept here; a longer one gives the run away.
 LONGEST_NAP_SECONDS = 2.0
+# Longer waits have no timer in Dapr, where each would lie until its time even if the run went on long before; the row's
+# own due_at wakes the run then.
+_LONGEST_TIMER_SECONDS = 600.0
 # A driver that sleeps must have woken up this long after its time, or the watchdog takes the run.
 _OVERSLEEP_SECONDS = 30.0
 # So many effects of one run are under way at a time.
@@ -95,6 +98,8 @@ class Worker:
         try:
             while True:
                 await self._write(turn)
+                for path in turn.stopped:  # also when the run ends with it
+                    self._stop(path)
                 if turn.end is not None:
                     return Done()
                 self._act(turn)
@@ -155,8 +160,6 @@ class Worker:
     # Acting
 
     def _act(self, turn: Turn) -> None:
-        for path in turn.stopped:
-            self._stop(path)
         if turn.failing is not None:
             self._try_no_more()
         for ready in turn.ready:
@@ -309,12 +312,13 @@ class Worker:
 
     async def _rest(self, seconds: float | None) -> Done | Sleep | None:
         """Give the run away; nothing when something came in between."""
+        timer = seconds if seconds is not None and seconds <= _LONGEST_TIMER_SECONDS else None
         if self._paused:
             rest, event = Rest(paused=True), JournalEvent("run.paused", {})
         elif seconds is None and not self._execution.waiting:
             raise RuntimeError(f"run {self.run.id} neither ends nor waits for anything")
         else:
-            due_in = None if seconds is None else seconds + _OVERSLEEP_SECONDS
+            due_in = seconds if timer is None else timer + _OVERSLEEP_SECONDS
             rest = Rest(due_in, to_new_driver=self._inline)
             event = JournalEvent("run.waiting", {"seconds": None if seconds is None else round(seconds, 3)})
         self._desk.leases.let_go(self._lease)
@@ -323,7 +327,9 @@ class Worker:
             self._desk.leases.keep(self._lease)
             return None
         self.driver = ack.driver
-        return Done() if rest.paused else Sleep(seconds=seconds, event=wake_event(self.run.epoch))
+        if rest.paused:
+            return Done()
+        return Sleep(seconds=timer, event=wake_event(self.run.epoch))
 
 
 async def _quietly(does: CompiledEffect, context: StepContext) -> None:
