@@ -59,11 +59,29 @@ async def test_what_dapr_did_not_take_is_tried_sooner(idle: Bench, error: Except
         raise error
 
     (run,) = await begin(idle, 1)
-    sweeper = Sweeper(idle.database, refuse, idle.parts.admission, poll_seconds=1, alarm_seconds=30, retry_seconds=2)
+    sweeper = Sweeper(
+        idle.database, refuse, idle.raised_one, idle.parts.admission, poll_seconds=1, alarm_seconds=30, retry_seconds=2
+    )
     assert await sweeper.sweep() == 1
     row = await idle.row(run)
     assert row["scheduled"] == 1
     assert 1 < row["due_in"] <= 2
+
+
+async def test_a_driver_from_which_a_sleeping_run_is_taken_is_woken_to_leave(bench: Bench) -> None:
+    delay: JsonObject = {"id": "d", "kind": "delay", "seconds": 3_600}
+    run = await bench.start(await bench.save([delay]))
+    await bench.settle()
+    row = await bench.row(run)
+    assert (row["status"], row["driver"]) == ("waiting", 1)
+    assert 3_590 < row["due_in"] <= 3_600, "so long a wait has no timer in Dapr: the row wakes the run itself"
+    assert bench.scheduled[0].sleep is not None
+    assert bench.scheduled[0].sleep.seconds is None
+    await bench.make_due(run)
+    await bench.parts.sweeper.sweep()
+    await bench.settle()
+    assert bench.raised == [(f"{run}-1", "wake-1")]
+    assert (await bench.row(run))["driver"] == 3, "it was driven here, found that it has to wait on, and rests again"
 
 
 async def test_a_nudge_is_heard_at_once(idle: Bench) -> None:
@@ -72,7 +90,9 @@ async def test_a_nudge_is_heard_at_once(idle: Bench) -> None:
     async def take(drive: DriveInput) -> None:
         taken.set()
 
-    sweeper = Sweeper(idle.database, take, idle.parts.admission, poll_seconds=60, alarm_seconds=30, retry_seconds=2)
+    sweeper = Sweeper(
+        idle.database, take, idle.raised_one, idle.parts.admission, poll_seconds=60, alarm_seconds=30, retry_seconds=2
+    )
     task = asyncio.create_task(sweeper.run())
     try:
         await asyncio.sleep(0.05)

@@ -11,7 +11,7 @@ from crewmesh_kit.db.database import Database
 from crewmesh_workflow.engine.admission import Admission
 from crewmesh_workflow.engine.children import Children
 from crewmesh_workflow.engine.commits import Run
-from crewmesh_workflow.engine.control import Control, Raise
+from crewmesh_workflow.engine.control import Control
 from crewmesh_workflow.engine.effects import Caller, CodeRunner, Reach
 from crewmesh_workflow.engine.ends import Ends
 from crewmesh_workflow.engine.engine import Engine
@@ -22,7 +22,7 @@ from crewmesh_workflow.engine.payloads import Blobs, Payloads
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.slots import Slots
 from crewmesh_workflow.engine.starter import Starter
-from crewmesh_workflow.engine.sweeper import Schedule, Sweeper
+from crewmesh_workflow.engine.sweeper import Raise, Schedule, Sweeper
 from crewmesh_workflow.engine.worker import Desk, Spawn
 from crewmesh_workflow.nodes.base import NodeKinds
 from crewmesh_workflow.settings import EngineSettings, RetentionSettings
@@ -108,6 +108,7 @@ def _sweeper(settings: EngineSettings, outside: Outside, admission: Admission) -
     return Sweeper(
         outside.database,
         outside.schedule,
+        outside.raise_event,
         admission,
         poll_seconds=settings.sweep_seconds,
         alarm_seconds=settings.alarm_seconds,

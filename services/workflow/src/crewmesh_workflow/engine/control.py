@@ -20,6 +20,7 @@ from psycopg.rows import DictRow
 from pydantic_core import to_json
 
 from crewmesh_workflow.engine.outcome import wake_event
+from crewmesh_workflow.engine.sweeper import Raise
 
 # Whoever is to be woken must have taken the run within this time.
 _WAKE_SECONDS = 10.0
@@ -80,8 +81,6 @@ WHERE parent_run IS NOT NULL AND finished_at IS NOT NULL AND NOT parent_told ORD
 """
 
 log = get_logger(__name__)
-
-Raise = Callable[[str, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

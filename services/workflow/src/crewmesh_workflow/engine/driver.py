@@ -20,8 +20,6 @@ ADVANCE = "advance"
 
 # A history is read again at every turn; after this many turns it starts over empty.
 TURNS_PER_HISTORY = 50
-# Whoever sleeps looks in once a day: the run may long have been taken by another driver, and nobody would tell.
-LONGEST_SLEEP = timedelta(days=1)
 
 TaskT = TypeVar("TaskT", covariant=True)
 
@@ -52,9 +50,9 @@ def drive_run(ctx: OrchestrationContext[TaskT], start: JsonObject) -> Generator[
 
 
 def _asleep(ctx: OrchestrationContext[TaskT], sleep: Sleep) -> TaskT:
-    longest = LONGEST_SLEEP if sleep.seconds is None else min(timedelta(seconds=sleep.seconds), LONGEST_SLEEP)
-    timer = ctx.create_timer(longest)
     if sleep.event is None:
-        return timer
+        return ctx.create_timer(timedelta(seconds=sleep.seconds or 0))
+    if sleep.seconds is None:
+        return ctx.wait_for_external_event(sleep.event)
     first_of = cast("Callable[[Sequence[TaskT]], TaskT]", when_any)
-    return first_of([ctx.wait_for_external_event(sleep.event), timer])
+    return first_of([ctx.wait_for_external_event(sleep.event), ctx.create_timer(timedelta(seconds=sleep.seconds))])

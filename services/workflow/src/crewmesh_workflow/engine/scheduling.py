@@ -14,10 +14,9 @@ from crewmesh_kit.resources import Resources
 from crewmesh_kit.settings import ServiceSettings
 from dapr.ext.workflow.aio import DaprWorkflowClient
 
-from crewmesh_workflow.engine.control import Raise
 from crewmesh_workflow.engine.driver import DRIVE_RUN
 from crewmesh_workflow.engine.outcome import DriveInput
-from crewmesh_workflow.engine.sweeper import Schedule
+from crewmesh_workflow.engine.sweeper import Raise, Schedule
 
 
 class _Client(Protocol):

@@ -18,7 +18,7 @@ from crewmesh_kit.logs import get_logger
 
 from crewmesh_workflow.engine import metrics
 from crewmesh_workflow.engine.admission import Admission
-from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.outcome import DriveInput, wake_event
 
 _BATCH = 50
 # Organizations take turns; among the runs of one, those of higher priority come first.
@@ -37,7 +37,7 @@ WHERE id IN (
     SELECT id FROM runs WHERE id IN (SELECT id FROM chosen) AND due_at <= now() AND status IN ('running', 'waiting')
     FOR UPDATE SKIP LOCKED
 )
-RETURNING id, scheduled, epoch, traceparent
+RETURNING id, scheduled, epoch, traceparent, driver, status = 'waiting' AND driver > 0 AS slept
 """
 _TRY_SOONER = (
     "UPDATE runs SET due_at = least(due_at, now() + make_interval(secs => %(retry)s))"
@@ -48,6 +48,8 @@ _SCHEDULING_SECONDS = 10.0
 log = get_logger(__name__)
 
 Schedule = Callable[[DriveInput], Awaitable[None]]
+# Given a driver's instance and the event it waits for.
+Raise = Callable[[str, str], Awaitable[None]]
 
 
 class Sweeper:
@@ -55,6 +57,7 @@ class Sweeper:
         self,
         database: Database,
         schedule: Schedule,
+        raise_event: Raise,
         admission: Admission,
         *,
         poll_seconds: float,
@@ -63,6 +66,7 @@ class Sweeper:
     ) -> None:
         self._database = database
         self._schedule = schedule
+        self._raise = raise_event
         self._admission = admission
         self._poll = poll_seconds
         self._alarm = alarm_seconds
@@ -113,7 +117,16 @@ class Sweeper:
             for row in rows
         ]
         await asyncio.gather(*(self.hand_over(drive) for drive in drives if not self._drive_here(drive)))
+        await asyncio.gather(*(self._dismiss(row["id"], row["driver"], row["epoch"]) for row in rows if row["slept"]))
         return len(drives)
+
+    async def _dismiss(self, run: str, driver: int, epoch: int) -> None:
+        """Wake the driver that slept on behalf of a run that is taken from it, so that it finds so and leaves."""
+        try:
+            async with asyncio.timeout(_SCHEDULING_SECONDS):
+                await self._raise(f"{run}-{driver}", wake_event(epoch))
+        except Exception as error:
+            log.info("the driver that slept was not there", run=run, driver=driver, error=repr(error))
 
     async def hand_over(self, drive: DriveInput) -> None:
         """Have a Dapr driver take the run, or watch over its rest."""
