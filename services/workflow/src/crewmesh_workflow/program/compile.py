@@ -120,7 +120,7 @@ class _Compiler:
             self.mistakes.add(path, f"bodies are nested more than {MAX_LEVELS} deep; use a sub-workflow instead")
             return CompiledGraph((), {}, NOTHING)
         shape = structure(graph, place, self.mistakes)
-        for id_ in around.ids.intersection(shape.nodes):
+        for id_ in sorted(around.ids.intersection(shape.nodes)):
             self.mistakes.add(f"{place}nodes.{id_}", f"there is a step {id_!r} around this graph; choose another id")
         inside = _Around(around.level + 1, around.ids.union(shape.nodes))
         outputs = {id_: output_of(node) for id_, node in shape.nodes.items()}
