@@ -18,6 +18,7 @@ from crewmesh_testkit.replay import (
     Happened,
     NonDeterminismError,
     OrchestrationFailedError,
+    Raised,
     replay,
 )
 from crewmesh_workflow.engine.driver import ADVANCE, TURNS_PER_HISTORY, OrchestrationContext, TaskT, drive_run
@@ -39,6 +40,20 @@ def test_it_sleeps_and_advances_again() -> None:
     assert replay(drive_run, START, SLEPT[:1]) == [CreateTimer(7.5)]
     assert replay(drive_run, START, SLEPT) == [CallActivity("advance", START)]
     assert replay(drive_run, START, [*SLEPT, Completed("advance", {"kind": "done"})]) == [Complete()]
+
+
+def test_it_is_woken_by_its_event_before_its_time() -> None:
+    asleep = Completed("advance", {"kind": "sleep", "seconds": 60, "event": "wake-2"})
+    assert replay(drive_run, START, [asleep]) == [CreateTimer(60, "wake-2")]
+    assert replay(drive_run, START, [asleep, Raised("wake-2", within=60, other="wake-1")]) == []
+    assert replay(drive_run, START, [asleep, Raised("wake-2", within=60)]) == [CallActivity("advance", START)]
+    assert replay(drive_run, START, [asleep, Fired(60, "wake-2")]) == [CallActivity("advance", START)]
+
+
+def test_without_a_time_only_its_event_wakes_it_and_it_may_begin_asleep() -> None:
+    asleep: JsonObject = {**START, "sleep": {"kind": "sleep", "seconds": None, "event": "wake-1"}}
+    assert replay(drive_run, asleep) == [CreateTimer(None, "wake-1")]
+    assert replay(drive_run, asleep, [Raised("wake-1")]) == [CallActivity("advance", asleep)]
 
 
 def test_a_long_history_starts_over() -> None:

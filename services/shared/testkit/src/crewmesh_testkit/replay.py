@@ -60,9 +60,19 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """A timer was set, and the seconds went by."""
+    """A timer was set, and the seconds went by. ``event``: it was the end of the time for this event."""
 
     seconds: float
+    event: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An event was waited for, for so many seconds or for ever, and came: that one, or ``other`` before it."""
+
+    event: str
+    within: float | None = None
+    other: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +85,13 @@ class CallActivity:
 
 @dataclass(frozen=True, slots=True)
 class CreateTimer:
-    """The orchestrator wants to be woken after this long, counted from the last thing that happened."""
+    """The orchestrator wants to be woken after this long, counted from the last thing that happened.
 
-    seconds: float
+    ``event``: or when this event comes; then there may be no time (none).
+    """
+
+    seconds: float | None
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +108,7 @@ class ContinueAsNew:
     input: JsonValue = None
 
 
-Happened = Completed | Failed | Fired
+Happened = Completed | Failed | Fired | Raised
 Action = CallActivity | CreateTimer | Complete | ContinueAsNew
 
 
@@ -123,10 +137,19 @@ def _events(name: str, start: JsonValue, history: Sequence[Happened]) -> tuple[d
     for number, happened in enumerate(history, start=1):
         if isinstance(happened, Fired):
             now += timedelta(seconds=happened.seconds)
-            events.append(timer.new_timer_created_event(number, now))
+            origin = None if happened.event is None else pb.TimerOriginExternalEvent(name=happened.event)
+            events.append(timer.new_timer_created_event(number, now, origin))
             # Time goes on where a turn begins; that is where orchestrators read it.
             events.append(helpers.new_workflow_started_event(now))
             events.append(timer.new_timer_fired_event(number, now))
+        elif isinstance(happened, Raised):
+            until = timer.OPTIONAL_TIMER_FIRE_AT
+            if happened.within is not None:
+                until = now + timedelta(seconds=happened.within)
+            origin = pb.TimerOriginExternalEvent(name=happened.event)
+            events.append(timer.new_timer_created_event(number, until, origin))
+            events.append(helpers.new_workflow_started_event(now))
+            events.append(helpers.new_event_raised_event(happened.other or happened.event))
         else:
             events.append(helpers.new_task_scheduled_event(number, happened.activity))
             events.append(_answer(number, happened))
@@ -143,7 +166,7 @@ def _action(action: pb.WorkflowAction, now: datetime) -> Action:
     if action.HasField("scheduleTask"):
         return CallActivity(action.scheduleTask.name, _json(action.scheduleTask.input.value))
     if action.HasField("createTimer"):
-        return CreateTimer((action.createTimer.fireAt.ToDatetime() - now).total_seconds())
+        return _timer(action.createTimer, now)
     complete = action.completeWorkflow
     if complete.failureDetails.errorType:
         failure = f"{complete.failureDetails.errorType}: {complete.failureDetails.errorMessage}"
@@ -155,6 +178,13 @@ def _action(action: pb.WorkflowAction, now: datetime) -> Action:
         if complete.workflowStatus == pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW
         else Complete(result)
     )
+
+
+def _timer(action: pb.CreateTimerAction, now: datetime) -> CreateTimer:
+    event = action.externalEvent.name if action.HasField("externalEvent") else None
+    if event is not None and action.fireAt == timer.OPTIONAL_TIMER_FIRE_AT:
+        return CreateTimer(None, event)
+    return CreateTimer((action.fireAt.ToDatetime() - now).total_seconds(), event)
 
 
 def _json(text: str) -> JsonValue:

@@ -6,12 +6,11 @@ by what the activity answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
 from datetime import timedelta
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar
 
 from crewmesh_contracts.base import JsonObject
-from dapr.ext.workflow import when_any  # pyright: ignore[reportUnknownVariableType]  partly untyped
 
 from crewmesh_workflow.engine.outcome import DriveInput, Sleep, read_outcome
 
@@ -31,7 +30,7 @@ class OrchestrationContext(Protocol[TaskT]):
 
     def create_timer(self, fire_at: timedelta) -> TaskT: ...
 
-    def wait_for_external_event(self, name: str) -> TaskT: ...
+    def wait_for_external_event(self, name: str, *, timeout: timedelta | None) -> TaskT: ...
 
     def continue_as_new(self, new_input: JsonObject, *, save_events: bool = False) -> None: ...
 
@@ -41,7 +40,7 @@ def drive_run(ctx: OrchestrationContext[TaskT], start: JsonObject) -> Generator[
     sleep = drive.sleep
     for _ in range(TURNS_PER_HISTORY):
         if sleep is not None:
-            yield _asleep(ctx, sleep)
+            yield from _asleep(ctx, sleep)
         outcome = read_outcome((yield ctx.call_activity(ADVANCE, input=start)))
         if not isinstance(outcome, Sleep):
             return
@@ -49,10 +48,12 @@ def drive_run(ctx: OrchestrationContext[TaskT], start: JsonObject) -> Generator[
     ctx.continue_as_new(drive.model_copy(update={"sleep": sleep}).as_json(), save_events=True)
 
 
-def _asleep(ctx: OrchestrationContext[TaskT], sleep: Sleep) -> TaskT:
+def _asleep(ctx: OrchestrationContext[TaskT], sleep: Sleep) -> Generator[TaskT, object, None]:
+    seconds = None if sleep.seconds is None else timedelta(seconds=sleep.seconds)
     if sleep.event is None:
-        return ctx.create_timer(timedelta(seconds=sleep.seconds or 0))
-    if sleep.seconds is None:
-        return ctx.wait_for_external_event(sleep.event)
-    first_of = cast("Callable[[Sequence[TaskT]], TaskT]", when_any)
-    return first_of([ctx.wait_for_external_event(sleep.event), ctx.create_timer(timedelta(seconds=sleep.seconds))])
+        yield ctx.create_timer(seconds or timedelta())
+        return
+    try:
+        yield ctx.wait_for_external_event(sleep.event, timeout=seconds)
+    except TimeoutError:
+        return  # its time came first
