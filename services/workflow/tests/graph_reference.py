@@ -31,7 +31,7 @@ def far_side(path: str, number: JsonValue) -> JsonObject:
 class Outcome:
     """``completed``: output by path. ``effects``: those that happened, in order. Races are left out of both."""
 
-    status: Literal["completed", "failed"] = "completed"
+    status: Literal["completed", "failed", "cancelled"] = "completed"
     output: JsonObject | None = None
     completed: dict[str, JsonObject] = field(default_factory=dict[str, JsonObject])
     skipped: set[str] = field(default_factory=set[str])

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Literal
 from uuid import uuid4
 
 from crewmesh_contracts.base import JsonObject, JsonValue
@@ -18,6 +19,7 @@ from crewmesh_kit.errors import GatewayTimeout, InvalidRequest
 from crewmesh_workflow.engine.commits import Ack, Commit, Run
 from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.places import node_at
 from crewmesh_workflow.engine.steps import Cancelled, End, Failed, Finished, Step, StepError
 from crewmesh_workflow.engine.turn import Facts, Ready, Turn
 from crewmesh_workflow.nodes import all_kinds, http
@@ -74,12 +76,14 @@ class MemoryRun:
     """Drives an execution as a worker does. ``crashes``: the numbers of the commits after which the worker is gone.
 
     A worker that is gone takes with it what it did since: effects that happened on the far side are not in the journal.
+    ``cancelled_after``: the number of the commit after which somebody cancels the run.
     """
 
     program: Program
     data: JsonObject
     dice: Random
     crashes: Collection[int] = ()
+    cancelled_after: int = 0
     far: FarSide = field(default_factory=FarSide)
     journal: _Journal = field(default_factory=_Journal)
 
@@ -104,7 +108,17 @@ class MemoryRun:
             results = [self._perform(pending.pop(path)) for path in self._some(pending)]
             if self.journal.commits in self.crashes:
                 return
-            turn = execution.happened(results)
+            turn = execution.cancel() if self._is_cancelled() else execution.happened(results)
+
+    def _is_cancelled(self) -> bool:
+        return 0 < self.cancelled_after <= self.journal.commits and self.journal.failing is None
+
+    def to_be_undone(self) -> list[str]:
+        """The compensations that belong to what was completed, the last first."""
+        done = [step for step in self.journal.steps.values() if step.status == "completed" and "!" not in step.path]
+        done.sort(key=lambda step: step.finished or 0, reverse=True)
+        nodes = ((step.path, node_at(self.program, step.path)) for step in done)
+        return [f"{path}!undo" for path, node in nodes if node is not None and node.undo is not None]
 
     def _some(self, pending: dict[str, Ready]) -> list[str]:
         return self.dice.sample([*pending], self.dice.randint(1, len(pending)))
@@ -122,12 +136,19 @@ class MemoryRun:
     def _outcome(self, end: End) -> Outcome:
         steps = self.journal.steps.values()
         return Outcome(
-            status="completed" if isinstance(end, Finished) else "failed",
+            status=_STATUS[type(end)],
             output=end.output if isinstance(end, Finished) else None,
             completed={step.path: comparable(step.output or {}) for step in steps if _counts(step, "completed")},
             skipped={step.path for step in steps if _counts(step, "skipped")},
             effects=[path for path in self.far.happened if RACER not in path],
         )
+
+
+_STATUS: dict[type[End], Literal["completed", "failed", "cancelled"]] = {
+    Finished: "completed",
+    Failed: "failed",
+    Cancelled: "cancelled",
+}
 
 
 def _counts(step: Step, status: str) -> bool:

@@ -25,6 +25,22 @@ def test_crashes_change_nothing(case: Case, dice: Random, crashes: set[int]) -> 
     assert_same(MemoryRun(compiled(case), case.data, dice, crashes).to_its_end(), Reference(case).run())
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    case=cases(),
+    dice=st.randoms(use_true_random=False),
+    crashes=st.sets(st.integers(1, 20), max_size=3),
+    cancelled_after=st.integers(1, 8),
+)
+def test_a_run_that_is_cancelled_undoes_what_it_did(
+    case: Case, dice: Random, crashes: set[int], cancelled_after: int
+) -> None:
+    run = MemoryRun(compiled(case), case.data, dice, crashes, cancelled_after)
+    outcome = run.to_its_end()
+    if outcome.status == "cancelled":
+        assert undone(outcome) == run.to_be_undone()
+
+
 @settings(max_examples=40, deadline=None)
 @given(case=cases(), crashes=st.sets(st.integers(1, 12), max_size=5))
 def test_crashes_change_nothing_in_a_real_journal(url: str, case: Case, crashes: set[int]) -> None:
