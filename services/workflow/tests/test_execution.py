@@ -47,11 +47,19 @@ class Play:
             self.program, Facts("run_1", TRIGGER, {"id": "run_1"}, self.test), self.journal, self.failing
         )
         self._journalled(self.execution.begin())
+        self._go_on()
 
     def _journalled(self, turn: Turn) -> None:
         self.turn = turn
         self.journal |= turn.changed
         self.failing = self.failing or turn.failing
+
+    def _go_on(self) -> None:
+        """Long turns come in pieces."""
+        while self.execution.unfinished:
+            ready = self.turn.ready
+            self._journalled(self.execution.go_on())
+            self.turn.ready[:0] = ready
 
     def step(self) -> bool:
         """Do one effect of those that are ready; false when there is none."""
@@ -61,6 +69,7 @@ class Play:
         self.effects.append(ready.path)
         does = self.does.get(ready.path, done)
         self._journalled(self.execution.happened([does(ready)]))
+        self._go_on()
         return True
 
     def go(self, *, crash: bool = False) -> Play:
@@ -361,6 +370,26 @@ def test_a_test_run_acts_nowhere_and_waits_for_nobody() -> None:
     )
     assert play.output == {"a": "sample", "b": "pinned"}
     assert play.effects == []
+
+
+def test_a_long_turn_comes_in_pieces() -> None:
+    body: JsonObject = {"nodes": [{"id": "s", "kind": "set", "variables": {"n": "{{ index }}"}}]}
+    loop: JsonObject = {"id": "w", "kind": "while", "condition": "index < 2000", "max_iterations": 5000, "body": body}
+    built = program([loop], output={"n": "{{ vars.n }}"})
+    execution = Execution(built, Facts("run_1", TRIGGER))
+    pieces = [execution.begin()]
+    while execution.unfinished:
+        pieces.append(execution.go_on())
+    assert len(pieces) == 7
+    assert pieces[-1].end == Finished({"n": 1999})
+    assert sum(len(piece.changed) for piece in pieces[:-1]) > 1_500, "each is journalled as it comes"
+
+
+def test_no_run_has_steps_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crewmesh_workflow.engine.execution.MOST_STEPS", 50)
+    body: JsonObject = {"nodes": [{"id": "s", "kind": "set", "variables": {"n": 1}}]}
+    loop: JsonObject = {"id": "w", "kind": "while", "condition": "true", "max_iterations": 5000, "body": body}
+    assert Play(program([loop])).go().error.error.type == "too-many-steps"
 
 
 def test_effects_are_known_as_such() -> None:

@@ -77,12 +77,9 @@ class Engine:
 
         async def go(lease: Lease) -> tuple[Worker, Done | Sleep]:
             execution = Execution(program, facts_of(run, program), taken.steps, run.failing)
-            lease.asked = taken.asked
+            lease.asked, lease.arrivals = taken.asked, taken.arrivals
             worker = Worker(self._desk, run, execution, lease, inline=inline)
-            turn = execution.begin()
-            if taken.arrived:
-                turn = turn.followed_by(execution.happened(arrived=taken.arrived))
-            return worker, await worker.go(turn)
+            return worker, await worker.go(execution.begin())
 
         return await self._under_lease(run, go, inline=inline)
 

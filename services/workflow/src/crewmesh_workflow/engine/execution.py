@@ -44,6 +44,10 @@ from crewmesh_workflow.nodes.base import (
 )
 from crewmesh_workflow.program.model import CompiledNode, Program
 
+# So many nodes are decided in one turn: deciding holds up everything else in this process, and a commit has its limits.
+_MOST_IN_A_TURN = 300
+MOST_STEPS = 100_000
+
 
 class Execution:
     def __init__(
@@ -126,18 +130,29 @@ class Execution:
             frame.reached.add(node.id)
             self._queue.append((frame, node))
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether more can be decided right away; the turn ended because it was long enough."""
+        return bool(self._queue)
+
+    def go_on(self) -> Turn:
+        return self._settle()
+
     def _settle(self) -> Turn:
-        self._drain()
-        while self._loops.go_down() or self._ending.goes_on():
-            self._drain()
+        left = self._drain(_MOST_IN_A_TURN)
+        while left and (self._loops.go_down() or self._ending.goes_on()):
+            left = self._drain(left)
         turn, self.turn = self.turn, Turn()
         return turn
 
-    def _drain(self) -> None:
-        while self._queue:
+    def _drain(self, left: int) -> int:
+        """Decide what can be decided, up to so many nodes; says how many more there might have been."""
+        while self._queue and left:
             frame, node = self._queue.popleft()
             if not frame.closed and node.id not in frame.decided:
+                left -= frame.path(node) not in self.steps  # what the journal holds costs nothing
                 self._take(frame, node)
+        return left
 
     def _take(self, frame: Frame, node: CompiledNode) -> None:
         path = frame.path(node)
@@ -156,6 +171,10 @@ class Execution:
 
     def _begin(self, frame: Frame, node: CompiledNode, path: str, given: JsonObject | None) -> None:
         """``given``: whoever started the run said with which input the effect is to be done."""
+        if len(self.steps) >= MOST_STEPS:
+            error = StepError("too-many-steps", f"The run has {MOST_STEPS} steps, which is the limit; let it do less.")
+            self._ending.begin(Failed(path, error))
+            return
         step = Step(path, "running", attempt=1, input=given)
         try:
             match node.does:

@@ -39,11 +39,11 @@ _MOST_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A run that was taken over: its row, its steps, and what arrived for those that wait."""
+    """A run that was taken over: its row, its steps, how much has arrived for it, and what it is asked to do."""
 
     run: Run
     steps: dict[str, Step]
-    arrived: dict[str, JsonObject]
+    arrivals: int
     asked: Literal["pause", "cancel"] | None
 
 
@@ -87,6 +87,8 @@ class Journal:
     async def _write(self) -> None:
         while self._pending:
             batch, self._pending = self._pending[:_MOST_AT_ONCE], self._pending[_MOST_AT_ONCE:]
+            # In the order in which others lock several runs as well.
+            batch.sort(key=lambda each: each.run.id)
             try:
                 await self._write_batch(batch)
             except Exception as error:
@@ -185,10 +187,7 @@ class Journal:
             if row is None:
                 return None
             steps = await (await conn.execute(STEPS, [drive.run])).fetchall()
-            arrived = await (await conn.execute(ARRIVED, [drive.run])).fetchall()
-        return Taken(
-            _run(row), await self._steps(steps), {each["path"]: each["data"] for each in arrived}, row["asked"]
-        )
+        return Taken(_run(row), await self._steps(steps), row["arrivals"], row["asked"])
 
     async def arrived(self, run: str) -> dict[str, JsonObject]:
         """What has arrived for steps that wait."""
@@ -265,7 +264,7 @@ def _run(row: DictRow) -> Run:
         started_at=row["created_at"].isoformat(),
         test=row["test"],
         samples=row["samples"],
-        arrivals=row["arrivals"],
+        arrivals=-1 if row["arrivals"] else 0,  # nothing of it was looked at here
         left=row["left"],
         failing=stored_failure(row["failure"]),
         parent=row["parent_run"],

@@ -47,16 +47,3 @@ class Turn:
     response: JsonObject | None = None
     failing: Failed | Cancelled | None = None
     end: End | None = None
-
-    def followed_by(self, later: Turn) -> Turn:
-        """Both as one."""
-        return Turn(
-            changed={**self.changed, **later.changed},
-            ready=[ready for ready in self.ready if ready.step.path not in later.changed] + later.ready,
-            stopped=self.stopped + later.stopped,
-            closed=self.closed + later.closed,
-            emitted=self.emitted + later.emitted,
-            response=self.response or later.response,
-            failing=self.failing or later.failing,
-            end=later.end or self.end,
-        )

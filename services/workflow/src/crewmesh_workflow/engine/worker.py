@@ -239,7 +239,7 @@ class Worker:
     async def _next(self) -> Turn | Done | Sleep:
         while True:
             self._lease.check()
-            turn = self._asked_for() or await self._arrived() or await self._rest_or_results()
+            turn = self._asked_for() or self._unfinished() or await self._arrived() or await self._rest_or_results()
             if turn is not None:
                 return turn
 
@@ -252,6 +252,9 @@ class Worker:
             self._deadline = None
             return self._execution.time_out(self._execution.program.definition.settings.timeout_seconds or 0)
         return None
+
+    def _unfinished(self) -> Turn | None:
+        return self._execution.go_on() if self._execution.unfinished else None
 
     async def _arrived(self) -> Turn | None:
         if self._lease.arrivals == self.run.arrivals:
