@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from crewmesh_testkit.mesh import JsonDict, MeshClient, MeshProcess
 from crewmesh_testkit.polling import until
@@ -24,8 +25,8 @@ SEED = int(os.environ.get("CREWMESH_FAULT_SEED", "0")) or random.SystemRandom().
 _ENDS = ("completed", "failed", "cancelled")
 _ALL_ENDED_WITHIN = 300.0
 _STARTS_AT_A_TIME, _LOOKS_AT_A_TIME = 20, 10
-# An answer was given this long before integration died at most, if it could not write it down.
-_WRITTEN_WITHIN = 2.0
+# What integration wrote of an attempt that a second one may follow: no answer, or one that asks to come again.
+_OPEN = {"unavailable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ async def run_trial(mesh: MeshProcess, fault: str, *, seed: int, runs: int) -> R
         started = await starting
         ends = await _all_ended(client, [each.run for each in started])
         ended = now()
+        doubtful = await _may_repeat(client, fault, world)
     # A freeze is part of the silence, and of nobody's recovery.
     return Report(
         fault=fault,
@@ -77,7 +79,7 @@ async def run_trial(mesh: MeshProcess, fault: str, *, seed: int, runs: int) -> R
         quiet_seconds=world.longest_quiet(began),
         ended_seconds=ended - over,
         repeated=sum(count - 1 for count in world.counts().values()),
-        violations=tuple(_judge(started, ends, world, _may_repeat(fault, world, began, over))),
+        violations=tuple(_judge(started, ends, world, doubtful)),
     )
 
 
@@ -119,13 +121,23 @@ async def _all_ended(client: MeshClient, runs: Sequence[str]) -> dict[str, JsonD
     return ended
 
 
-def _may_repeat(fault: str, world: World, began: float, over: float) -> set[str]:
-    """Effects that may come a second time, with the same key.
+async def _may_repeat(client: MeshClient, fault: str, world: World) -> set[str]:
+    """Effects that came again although nobody knew that they had come before, as integration's own records say.
 
-    Whoever sends the request dies before it can write down the answer: then nobody knows, and an idempotent effect is
-    sent again. When anybody else dies, integration knows and answers from what it wrote down.
+    Each request that arrived must be an attempt that is on record; of all but one, the answer was not known. Only when
+    integration itself dies may an attempt be left as under way: nobody could write down what came of it.
     """
-    return world.in_doubt(began - _WRITTEN_WITHIN, over) if fault == "kill integration" else set()
+    open_ = {*_OPEN, "sending"} if fault == "kill integration" else _OPEN
+    doubtful: set[str] = set()
+    for key, count in world.counts().items():
+        if count > 1:
+            answer = await client.get(f"/v1/deliveries?idempotency_key={quote(key, safe='')}")
+            outcomes = [attempt["outcome"] for attempt in answer.body["items"]]
+            known = [outcome for outcome in outcomes if outcome not in open_]
+            print(f"{key} came {count} times; on record: {outcomes}")
+            if len(known) <= 1 and len(outcomes) >= count:
+                doubtful.add(key)
+    return doubtful
 
 
 def _judge(started: Sequence[Started], ends: dict[str, JsonDict], world: World, may_repeat: set[str]) -> list[str]:

@@ -10,19 +10,18 @@ from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 
 from crewmesh_testkit.mesh import JsonDict, MeshClient
-from crewmesh_testkit.receiver import Received, Receiver, Reply
+from crewmesh_testkit.receiver import Receiver
 
 _LOOK_EVERY_SECONDS = 0.5
 
 
 class World:
-    """Receives effects, slowly and at random; remembers when each came and when it was answered."""
+    """Receives effects, slowly and at random; remembers when each came."""
 
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
         self.arrivals: list[float] = []
-        self.answered: dict[str | None, float] = {}
-        self.receiver = Receiver(delay=self._arrived, reply=self._answer)
+        self.receiver = Receiver(delay=self._arrived)
 
     @property
     def effects(self) -> int:
@@ -30,14 +29,6 @@ class World:
 
     def has(self, effect: str) -> bool:
         return any(effect_of(received.key) == effect for received in self.receiver.requests)
-
-    def in_doubt(self, since: float, until: float) -> set[str]:
-        """Effects that were under way at some moment in between."""
-        return {
-            effect_of(received.key)
-            for received, arrived in zip(self.receiver.requests, self.arrivals, strict=True)
-            if arrived <= until and self.answered.get(received.key, until) >= since
-        }
 
     def counts(self) -> Counter[str]:
         """How often each effect came."""
@@ -51,10 +42,6 @@ class World:
     def _arrived(self) -> float:
         self.arrivals.append(now())
         return self._dice.uniform(0.02, 0.3)
-
-    def _answer(self, received: Received) -> Reply:
-        self.answered.setdefault(received.key, now())
-        return Reply()
 
 
 def effect_of(key: str | None) -> str:

@@ -30,7 +30,7 @@ from crewmesh_kit.signals import Signals
 from crewmesh_workflow.definitions import repository as definitions
 from crewmesh_workflow.engine.assembly import Assembly, Outside, assemble
 from crewmesh_workflow.engine.driver import ADVANCE, DRIVE_RUN, OrchestrationContext, drive_run
-from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.outcome import LEAVE, DriveInput
 from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.sandbox.service import Sandbox
 from crewmesh_workflow.settings import EngineSettings, RetentionSettings
@@ -129,8 +129,8 @@ class EngineSide:
         await self._client.schedule_new_workflow(DRIVE_RUN, input=drive.as_json(), instance_id=instance)
         self._asleep[drive.run].set()
 
-    async def raise_event(self, instance: str, event: str) -> None:
-        await self._client.raise_workflow_event(instance, event)
+    async def raise_event(self, instance: str, event: str, leave: bool) -> None:
+        await self._client.raise_workflow_event(instance, event, data=LEAVE if leave else None)
 
     async def _advance(self, given: JsonObject) -> JsonValue:
         outcome = await self.parts.engine.advance(DriveInput.model_validate(given))

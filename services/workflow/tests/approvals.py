@@ -50,13 +50,13 @@ READER = Identity(ORGANIZATION, "reader", frozenset({"approvals:read"}))
 def control(database: Database) -> Control:
     """The engine's ear, with nobody behind it who would go on with the run."""
 
-    async def raise_event(instance: str, event: str) -> None:
+    async def raise_event(instance: str, event: str, leave: bool) -> None:
         raise AssertionError(f"{event} was raised for {instance}")
 
     async def look() -> None:
         raise AssertionError("somebody was told to look")
 
-    return Control(database, raise_event=raise_event, look=look, nudge=lambda: None)
+    return Control(database, raise_event=raise_event, look=look, nudge=lambda: None, drive_here=lambda _: False)
 
 
 @dataclass

@@ -65,7 +65,7 @@ class Bench:
     sidecar: FakeSidecar
     parts: Assembly
     scheduled: list[DriveInput]
-    raised: list[tuple[str, str]]
+    raised: list[tuple[str, str, bool]]
     tasks: list[asyncio.Task[object]]
     # With live drivers, what is handed over is driven: a driver that sleeps goes on when its event is raised.
     live: bool = False
@@ -96,9 +96,9 @@ class Bench:
         elif self.live:
             self.tasks.append(asyncio.create_task(self._drive(drive)))
 
-    async def raised_one(self, instance: str, event: str) -> None:
-        self.raised.append((instance, event))
-        if (drive := self.asleep.pop((instance, event), None)) is not None:
+    async def raised_one(self, instance: str, event: str, leave: bool) -> None:
+        self.raised.append((instance, event, leave))
+        if (drive := self.asleep.pop((instance, event), None)) is not None and not leave:
             self.tasks.append(asyncio.create_task(self._drive(drive)))
 
     async def _drive(self, drive: DriveInput) -> None:
@@ -170,8 +170,8 @@ def make_bench(
     async def schedule(drive: DriveInput) -> None:
         await bench.scheduled_one(drive)
 
-    async def raise_event(instance: str, event: str) -> None:
-        await bench.raised_one(instance, event)
+    async def raise_event(instance: str, event: str, leave: bool) -> None:
+        await bench.raised_one(instance, event, leave)
 
     def spawn(name: str, work: Coroutine[object, object, object]) -> asyncio.Task[object]:
         task = asyncio.create_task(work, name=name)
@@ -269,7 +269,7 @@ async def service(url: str, valkey: str) -> AsyncGenerator[Running]:
     async def schedule(drive: DriveInput) -> None:
         scheduled.append(drive)
 
-    async def raise_event(instance: str, event: str) -> None:
+    async def raise_event(instance: str, event: str, leave: bool) -> None:
         """Nobody sleeps here: the sweeper finds what is due."""
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import SEARCH, SearchHit, SearchRequest, SearchResult
 from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION
 from crewmesh_workflow.engine.admission import QueueFull, WorkflowBusy
-from crewmesh_workflow.engine.outcome import Done, Superseded
+from crewmesh_workflow.engine.outcome import Done, DriveInput, Superseded
 from crewmesh_workflow.engine.slots import Slots
 from crewmesh_workflow.settings import EngineSettings
 
@@ -111,7 +111,7 @@ class TestCancel:
             await until(bench, run, "waiting")
             assert await ask(bench, "cancel", run)
             await until(bench, run, "cancelled")
-        assert bench.raised == [(f"{run}-1", "wake-1")]
+        assert bench.raised == [(f"{run}-1", "wake-1", True)]
         assert not await arrive(bench, run)
 
     async def test_another_organization_cannot(self, bench: Bench) -> None:
@@ -180,7 +180,12 @@ class TestArrivals:
         run = await bench.start(await bench.save(*ASKING))
         await bench.settle()
 
-        async def lost(instance: str, event: str) -> None:
+        def full(drive: DriveInput) -> bool:
+            return False
+
+        bench.parts.control._drive_here = full  # pyright: ignore[reportPrivateUsage]
+
+        async def lost(instance: str, event: str, leave: bool) -> None:
             raise ConnectionError("no such instance")
 
         bench.parts.control._raise = lost  # pyright: ignore[reportPrivateUsage]

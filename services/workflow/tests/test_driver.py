@@ -22,6 +22,7 @@ from crewmesh_testkit.replay import (
     replay,
 )
 from crewmesh_workflow.engine.driver import ADVANCE, TURNS_PER_HISTORY, OrchestrationContext, TaskT, drive_run
+from crewmesh_workflow.engine.outcome import LEAVE
 
 START: JsonObject = {"run": "run_1", "driver": 1, "epoch": 1, "traceparent": None, "sleep": None}
 SLEPT: list[Happened] = [Completed("advance", {"kind": "sleep", "seconds": 7.5}), Fired(7.5)]
@@ -47,6 +48,8 @@ def test_it_is_woken_by_its_event_before_its_time() -> None:
     assert replay(drive_run, START, [asleep]) == [CreateTimer(60, "wake-2")]
     assert replay(drive_run, START, [asleep, Raised("wake-2", within=60, other="wake-1")]) == []
     assert replay(drive_run, START, [asleep, Raised("wake-2", within=60)]) == [CallActivity("advance", START)]
+    leaving = [asleep, Raised("wake-2", within=60, data=LEAVE)]
+    assert replay(drive_run, START, leaving) == [Complete()]
     assert replay(drive_run, START, [asleep, Fired(60, "wake-2")]) == [CallActivity("advance", START)]
 
 

@@ -80,8 +80,8 @@ async def test_a_driver_from_which_a_sleeping_run_is_taken_is_woken_to_leave(ben
     await bench.make_due(run)
     await bench.parts.sweeper.sweep()
     await bench.settle()
-    assert bench.raised == [(f"{run}-1", "wake-1")]
-    assert (await bench.row(run))["driver"] == 3, "it was driven here, found that it has to wait on, and rests again"
+    assert bench.raised == [(f"{run}-1", "wake-1", True)]
+    assert (await bench.row(run))["driver"] == 4, "it was driven here, found that it has to wait on, and rests again"
 
 
 async def test_a_nudge_is_heard_at_once(idle: Bench) -> None:

@@ -68,11 +68,12 @@ class Fired:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An event was waited for, for so many seconds or for ever, and came: that one, or ``other`` before it."""
+    """An event was waited for, for so many seconds or for ever, and came with ``data``: that one, or ``other``."""
 
     event: str
     within: float | None = None
     other: str | None = None
+    data: JsonValue = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def _events(name: str, start: JsonValue, history: Sequence[Happened]) -> tuple[d
             origin = pb.TimerOriginExternalEvent(name=happened.event)
             events.append(timer.new_timer_created_event(number, until, origin))
             events.append(helpers.new_workflow_started_event(now))
-            events.append(helpers.new_event_raised_event(happened.other or happened.event))
+            events.append(helpers.new_event_raised_event(happened.other or happened.event, json.dumps(happened.data)))
         else:
             events.append(helpers.new_task_scheduled_event(number, happened.activity))
             events.append(_answer(number, happened))

@@ -78,7 +78,13 @@ def assemble(settings: EngineSettings, retention: RetentionSettings, outside: Ou
         database, programs, organization_limit=settings.organization_runs, most_queued=settings.organization_queue
     )
     sweeper = _sweeper(settings, outside, admission)
-    control = Control(database, raise_event=outside.raise_event, look=outside.look, nudge=sweeper.nudge)
+    control = Control(
+        database,
+        raise_event=outside.raise_event,
+        look=outside.look,
+        nudge=sweeper.nudge,
+        drive_here=sweeper.drive_here,
+    )
     ends = Ends(database, payloads, outside.moved, lambda run: control.child_ended() if run.parent else None)
 
     async def start_child(run: Run, path: str, workflow: str, inputs: JsonObject) -> str:

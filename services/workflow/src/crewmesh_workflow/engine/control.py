@@ -19,7 +19,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from pydantic_core import to_json
 
-from crewmesh_workflow.engine.outcome import wake_event
+from crewmesh_workflow.engine.outcome import DriveInput, wake_event
 from crewmesh_workflow.engine.sweeper import Raise
 
 # Whoever is to be woken must have taken the run within this time.
@@ -98,13 +98,15 @@ class Control:
         raise_event: Raise,
         look: Callable[[], Awaitable[None]],
         nudge: Callable[[], None],
+        drive_here: Callable[[DriveInput], bool],
     ) -> None:
-        """``raise_event`` is given a driver's instance and the event it waits for. ``look`` has the holders of leases
-        look at their rows, on every replica; ``nudge`` has due runs looked for."""
+        """``look`` has the holders of leases look at their rows, on every replica; ``nudge`` has due runs looked for;
+        ``drive_here`` has a run driven by this replica if it has a free slot."""
         self._database = database
         self._raise = raise_event
         self._look = look
         self._nudge = nudge
+        self._drive_here = drive_here
         self._to_wake: asyncio.Queue[_Sleeper] = asyncio.Queue()
         self._to_look = asyncio.Event()
 
@@ -160,13 +162,16 @@ class Control:
     async def _wake(self) -> None:
         while True:
             sleeper = await self._to_wake.get()
+            # Here it goes on at once; the driver that slept has nothing to do any more.
+            here = self._drive_here(DriveInput(run=sleeper.run, driver=sleeper.driver, epoch=sleeper.epoch))
             try:
                 async with asyncio.timeout(_RAISING_SECONDS):
-                    await self._raise(f"{sleeper.run}-{sleeper.driver}", wake_event(sleeper.epoch))
+                    await self._raise(f"{sleeper.run}-{sleeper.driver}", wake_event(sleeper.epoch), here)
             except Exception as error:
                 # Whatever it was, the run must not depend on it: it is due at once, for anybody.
                 log.warning("a driver could not be woken", run=sleeper.run, driver=sleeper.driver, error=repr(error))
-                await self._make_due(sleeper)
+                if not here:
+                    await self._make_due(sleeper)
 
     async def _make_due(self, sleeper: _Sleeper) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The Dapr workflow that drives a run: advance it, sleep if it must, advance it again.
+"""The Dapr workflow that drives a run: advance it, sleep if it must, advance it again, unless it is told to leave.
 
 It knows nothing of nodes, so an upgrade of what they do never meets an old history. It reads no clock and decides only
 by what the activity answered.
@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 from crewmesh_contracts.base import JsonObject
 
-from crewmesh_workflow.engine.outcome import DriveInput, Sleep, read_outcome
+from crewmesh_workflow.engine.outcome import LEAVE, DriveInput, Sleep, read_outcome
 
 DRIVE_RUN = "drive_run"
 ADVANCE = "advance"
@@ -39,8 +39,8 @@ def drive_run(ctx: OrchestrationContext[TaskT], start: JsonObject) -> Generator[
     drive = DriveInput.model_validate(start)
     sleep = drive.sleep
     for _ in range(TURNS_PER_HISTORY):
-        if sleep is not None:
-            yield from _asleep(ctx, sleep)
+        if sleep is not None and (yield from _asleep(ctx, sleep)) == LEAVE:
+            return
         outcome = read_outcome((yield ctx.call_activity(ADVANCE, input=start)))
         if not isinstance(outcome, Sleep):
             return
@@ -48,12 +48,13 @@ def drive_run(ctx: OrchestrationContext[TaskT], start: JsonObject) -> Generator[
     ctx.continue_as_new(drive.model_copy(update={"sleep": sleep}).as_json(), save_events=True)
 
 
-def _asleep(ctx: OrchestrationContext[TaskT], sleep: Sleep) -> Generator[TaskT, object, None]:
+def _asleep(ctx: OrchestrationContext[TaskT], sleep: Sleep) -> Generator[TaskT, object, object]:
+    """What came with the event; nothing, when its time came first."""
     seconds = None if sleep.seconds is None else timedelta(seconds=sleep.seconds)
     if sleep.event is None:
         yield ctx.create_timer(seconds or timedelta())
-        return
+        return None
     try:
-        yield ctx.wait_for_external_event(sleep.event, timeout=seconds)
+        return (yield ctx.wait_for_external_event(sleep.event, timeout=seconds))
     except TimeoutError:
-        return  # its time came first
+        return None

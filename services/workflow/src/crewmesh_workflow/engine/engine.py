@@ -46,7 +46,7 @@ class Engine:
         """
         trace = {"traceparent": drive.traceparent} if drive.traceparent else {}
         with continued(trace), span("advance", run=drive.run, driver=drive.driver):
-            taken = await self._desk.journal.acquire(drive)
+            taken = await self._desk.journal.acquire(drive, here=inline)
             if taken is None:
                 return Done() if await self._desk.journal.has_ended(drive.run) else Superseded()
             with bound(run=taken.run.id, organization=taken.run.organization):

@@ -179,9 +179,13 @@ class Journal:
         """After the commit of a transaction that started runs."""
         self._database.outbox_filled.set()
 
-    async def acquire(self, drive: DriveInput) -> Taken | None:
-        """Take the run over from whoever had it; None when it is not this driver's to take."""
+    async def acquire(self, drive: DriveInput, *, here: bool = False) -> Taken | None:
+        """Take the run over from whoever had it; None when it is not this driver's to take.
+
+        ``here``: it is driven by this replica and not by that driver.
+        """
         parameters = {"run": drive.run, "driver": drive.driver, "epoch": drive.epoch, "lease": self._lease}
+        parameters["here"] = int(here)
         async with self._database.system() as conn:
             row = await (await conn.execute(ACQUIRE, parameters)).fetchone()
             if row is None:

@@ -127,9 +127,11 @@ STARTED_BEFORE = (
     " WHERE org_id = %(org)s AND event_key = %(event_key)s AND workflow_id = %(workflow)s"
 )
 
-# A driver may take the run when it had it last, or when nobody took it since the driver was asked for.
+# A driver may take the run when it had it last, or when nobody took it since the driver was asked for. Who drives it
+# here takes a number of its own, so that no driver that slept can take it for its own again.
 ACQUIRE = """
-UPDATE runs SET epoch = epoch + 1, driver = %(driver)s, status = 'running',
+UPDATE runs SET epoch = epoch + 1, status = 'running', scheduled = scheduled + %(here)s,
+    driver = CASE WHEN %(here)s = 1 THEN scheduled + 1 ELSE %(driver)s END,
     due_at = now() + %(lease)s * interval '1s'
 WHERE id = %(run)s AND (driver = %(driver)s OR epoch = %(epoch)s) AND status IN ('running', 'waiting')
 RETURNING id, org_id, workflow_id, workflow_version, trigger, traceparent, epoch, seq, created_at, test, samples,

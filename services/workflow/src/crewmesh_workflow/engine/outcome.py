@@ -49,6 +49,10 @@ def wake_event(epoch: int) -> str:
     return f"wake-{epoch}"
 
 
+# Comes with the event when the run is driven elsewhere already.
+LEAVE = "leave"
+
+
 class DriveInput(Contract):
     """What an instance is told: which run, as which of its drivers, and the trace that started it.
 

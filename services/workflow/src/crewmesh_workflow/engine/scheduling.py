@@ -15,7 +15,7 @@ from crewmesh_kit.settings import ServiceSettings
 from dapr.ext.workflow.aio import DaprWorkflowClient
 
 from crewmesh_workflow.engine.driver import DRIVE_RUN
-from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.outcome import LEAVE, DriveInput
 from crewmesh_workflow.engine.sweeper import Raise, Schedule
 
 
@@ -24,7 +24,7 @@ class _Client(Protocol):
 
     async def schedule_new_workflow(self, workflow: str, *, input: JsonObject, instance_id: str) -> str: ...  # noqa: A002
 
-    async def raise_workflow_event(self, instance_id: str, event_name: str) -> None: ...
+    async def raise_workflow_event(self, instance_id: str, event_name: str, *, data: str | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,5 +45,8 @@ async def open_driving(resources: Resources) -> AsyncGenerator[Driving]:
         instance = f"{drive.run}-{drive.driver}"
         await client.schedule_new_workflow(DRIVE_RUN, input=drive.as_json(), instance_id=instance)
 
+    async def raise_event(instance: str, event: str, leave: bool) -> None:
+        await client.raise_workflow_event(instance, event, data=LEAVE if leave else None)
+
     # The SDK's client cannot be closed; its channel ends with the process.
-    yield Driving(schedule, client.raise_workflow_event)
+    yield Driving(schedule, raise_event)

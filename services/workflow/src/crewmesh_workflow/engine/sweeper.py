@@ -48,8 +48,8 @@ _SCHEDULING_SECONDS = 10.0
 log = get_logger(__name__)
 
 Schedule = Callable[[DriveInput], Awaitable[None]]
-# Given a driver's instance and the event it waits for.
-Raise = Callable[[str, str], Awaitable[None]]
+# Given a driver's instance, the event it waits for, and whether it is to leave instead of driving the run.
+Raise = Callable[[str, str, bool], Awaitable[None]]
 
 
 class Sweeper:
@@ -82,6 +82,10 @@ class Sweeper:
     def also(self, look: Callable[[], Awaitable[None]]) -> None:
         """Look after this as well, whenever due runs are looked for."""
         self._after.append(look)
+
+    def drive_here(self, drive: DriveInput) -> bool:
+        """Have it driven in a slot of this replica; false when none is free."""
+        return self._drive_here(drive)
 
     def nudge(self) -> None:
         """Something is due now."""
@@ -121,10 +125,10 @@ class Sweeper:
         return len(drives)
 
     async def _dismiss(self, run: str, driver: int, epoch: int) -> None:
-        """Wake the driver that slept on behalf of a run that is taken from it, so that it finds so and leaves."""
+        """The run that a driver slept on behalf of is taken from it."""
         try:
             async with asyncio.timeout(_SCHEDULING_SECONDS):
-                await self._raise(f"{run}-{driver}", wake_event(epoch))
+                await self._raise(f"{run}-{driver}", wake_event(epoch), True)
         except Exception as error:
             log.info("the driver that slept was not there", run=run, driver=driver, error=repr(error))
 
