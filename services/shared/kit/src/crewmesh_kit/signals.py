@@ -21,6 +21,8 @@ from crewmesh_kit.logs import get_logger
 
 _RECONNECT_SECONDS = 1.0
 _CONNECT_SECONDS = 2.0
+# Other replicas hear of what comes in quick succession at once.
+_GATHER_SECONDS = 0.01
 
 log = get_logger(__name__)
 
@@ -108,6 +110,7 @@ class Signals:
     async def _send(self) -> None:
         while True:
             await self._outgoing_filled.wait()
+            await asyncio.sleep(_GATHER_SECONDS)
             self._outgoing_filled.clear()
             channels, self._outgoing = self._outgoing, set()
             try:

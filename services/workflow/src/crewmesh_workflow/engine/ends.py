@@ -110,7 +110,7 @@ def count(end: End) -> None:
     if isinstance(end, Failed):
         log.info("run failed", path=end.path, error=end.error.detail)
     else:
-        log.info(f"run {status}")
+        log.debug(f"run {status}")
 
 
 _STATUS: dict[type[Finished | Failed | Cancelled], str] = {

@@ -25,6 +25,8 @@ from crewmesh_kit.logs import get_logger
 
 _BATCH = 100
 _POLL_SECONDS = 1.0
+# Events that are committed shortly after each other leave together, and not in the way of what is being done.
+_GATHER_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 60
 
 log = get_logger(__name__)
@@ -91,6 +93,7 @@ class Outbox:
                 # Not wait_for(): before Python 3.12 it may swallow a cancellation that comes together with the event.
                 async with asyncio.timeout(_POLL_SECONDS):
                     await filled.wait()
+                    await asyncio.sleep(_GATHER_SECONDS)
             except TimeoutError:
                 continue
 
