@@ -182,11 +182,10 @@ async def open_desk(url: str) -> AsyncGenerator[Desk]:
     service.lifetime(open_approvals)
     service.lifetime(open_links)
     service.routes(endpoints.router, link_endpoints.router)
+    # Before the service starts, or it would publish what a test before has left.
+    async with Database.open(url, app_id="workflow") as before, before.system() as conn:
+        await conn.execute("TRUNCATE runs, steps, waits, arrivals, decisions, used_links, outbox, idempotency CASCADE")
     async with running(service.app) as client:
         client.headers["dapr-api-token"] = APP_API_TOKEN
         database = service.resources.get(Database)
-        async with database.system() as conn:
-            await conn.execute(
-                "TRUNCATE runs, steps, waits, arrivals, decisions, used_links, outbox, idempotency CASCADE"
-            )
         yield Desk(client, database, sidecar, Reminders(database), clock)

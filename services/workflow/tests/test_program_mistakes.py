@@ -214,7 +214,7 @@ WRONG: dict[str, tuple[JsonObject, str, str]] = {
     "a schema from somewhere else": (
         line(transform("a"), settings={"input_schema": {"$ref": "https://example.com/schema.json"}}),
         "settings.input_schema",
-        "nothing outside of itself",
+        "own parts only",
     ),
     "a handler's node with a step's id": (
         line(transform("a"), on_failure=line(transform("a"))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crewmesh_workflow.approvals import forms
+from crewmesh_workflow import json_schemas
 from crewmesh_workflow.approvals.errors import WrongDecision
 from crewmesh_workflow.approvals.repository import Question
 from crewmesh_workflow.approvals.rules import Said
@@ -50,7 +50,7 @@ def _yes_or_no(question: Question, decision: ApprovalDecision) -> Said:
 def _answer(question: Question, decision: ApprovalDecision) -> Said:
     if "data" not in decision.model_fields_set:
         raise WrongDecision([("data", _WANTED["input"])])
-    mistakes = forms.mistakes(question.form or {}, decision.data)
+    mistakes = json_schemas.mistakes(question.form or {}, decision.data)
     if mistakes:
         raise WrongDecision(mistakes)
     return Said(True, decision.comment, decision.data)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
-import jsonschema_rs
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow import Definition, Graph
 from crewmesh_contracts.workflow.nodes.base import EffectNode, NodeBase
 from crewmesh_contracts.workflow.triggers.cron import CronTrigger
 
+from crewmesh_workflow import json_schemas
 from crewmesh_workflow.program.errors import Mistakes
 from crewmesh_workflow.schedules.times import ScheduleError, check_schedule
 
@@ -66,14 +66,9 @@ def check_schemas(node: NodeBase, place: str, mistakes: Mistakes) -> None:
 def check_schema(path: str, schema: JsonObject, mistakes: Mistakes) -> None:
     """A schema must be one, and complete in itself: nothing is fetched for it, neither now nor later."""
     try:
-        jsonschema_rs.validator_for(schema, pattern_options=jsonschema_rs.RegexOptions(), retriever=_nothing_else)
-    except (ValueError, jsonschema_rs.ReferencingError) as error:
-        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-        mistakes.add(path, f"this is no JSON Schema that can be checked with: {reason}; correct it")
-
-
-def _nothing_else(uri: str) -> JsonValue:
-    raise ValueError(f"a schema refers to nothing outside of itself, and {uri} is outside")
+        json_schemas.check_schema(schema)
+    except json_schemas.SchemaError as error:
+        mistakes.add(path, f"this is no JSON Schema that can be checked with: {error}; correct it")
 
 
 def _check_triggers(definition: Definition, mistakes: Mistakes) -> None:

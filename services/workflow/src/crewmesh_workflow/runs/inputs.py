@@ -6,8 +6,8 @@ from typing import cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 
-from crewmesh_workflow.approvals.forms import mistakes
 from crewmesh_workflow.engine.payloads import storable
+from crewmesh_workflow.json_schemas import mistakes
 from crewmesh_workflow.runs.errors import InvalidInput
 
 
