@@ -15,6 +15,7 @@ from crewmesh_contracts.events import CloudEvent
 from crewmesh_kit.app import Service
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
+from crewmesh_kit.db.migrations import migrate
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.resources import Resources
@@ -183,6 +184,7 @@ async def open_desk(url: str) -> AsyncGenerator[Desk]:
     service.lifetime(open_links)
     service.routes(endpoints.router, link_endpoints.router)
     # Before the service starts, or it would publish what a test before has left.
+    await migrate(url, app_id="workflow", migrations=MIGRATIONS)
     async with Database.open(url, app_id="workflow") as before, before.system() as conn:
         await conn.execute("TRUNCATE runs, steps, waits, arrivals, decisions, used_links, outbox, idempotency CASCADE")
     async with running(service.app) as client:
