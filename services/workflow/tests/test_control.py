@@ -12,6 +12,8 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import SEARCH, SearchHit, SearchRequest, SearchResult
 from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION
 from crewmesh_workflow.engine.admission import QueueFull, WorkflowBusy
+from crewmesh_workflow.engine.children import Children
+from crewmesh_workflow.engine.commits import Run
 from crewmesh_workflow.engine.outcome import Done, DriveInput, Superseded
 from crewmesh_workflow.engine.slots import Slots
 from crewmesh_workflow.settings import EngineSettings
@@ -215,6 +217,17 @@ class TestChildren:
         run = await bench.start(await bench.save([{"id": "call", "kind": "workflow", "workflow": "nobody"}]))
         await bench.settle()
         assert (await bench.row(run))["error"]["type"] == "no-such-workflow"
+
+    async def test_a_fault_of_ours_fails_the_step_and_does_not_hold_the_run_for_ever(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def buggy(self: Children, run: Run, path: str, workflow: str, inputs: JsonObject) -> str:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(Children, "start", buggy)
+        run = await bench.start(await bench.save([{"id": "call", "kind": "workflow", "workflow": "any"}]))
+        await bench.settle()
+        assert (await bench.row(run))["error"]["type"] == "internal-error"
 
     async def test_cancelling_the_parent_cancels_the_child(self, bench: Bench) -> None:
         child = await bench.save(*ASKING)

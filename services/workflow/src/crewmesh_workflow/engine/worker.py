@@ -188,8 +188,14 @@ class Worker:
         try:
             result = await (self._effect(ready) if isinstance(ready.does, CompiledEffect) else self._begin_wait(ready))
         except LeaseLostError:
-            self._results.put_nowait(None)
-            return
+            result = None
+        except Exception as error:
+            # A fault of ours. Whoever waits for this step must hear of it, or the run would never go on.
+            log.exception("a step raised", path=path)
+            told = StepError(
+                "internal-error", f"The step failed in a way that nobody foresaw ({type(error).__name__})."
+            )
+            result = ready.step.failed(told) if isinstance(ready.does, CompiledEffect) else _Refused(path, told)
         finally:
             if self._tasks.get(path) is asyncio.current_task():
                 del self._tasks[path]
