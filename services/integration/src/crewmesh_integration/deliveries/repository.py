@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crewmesh_kit.db.database import Database
-from psycopg import sql
-from psycopg.rows import class_row
+from psycopg import AsyncConnection, sql
+from psycopg.rows import DictRow, class_row
 
 from crewmesh_integration.deliveries.schemas import Delivery, Outcome
 
@@ -41,6 +41,14 @@ class Filters:
     idempotency_key: str | None = None
     host: str | None = None
     outcome: Outcome | None = None
+
+
+async def complete(connection: AsyncConnection[DictRow], id_: str, result: Result) -> None:
+    """Write the outcome in the caller's transaction."""
+    await connection.execute(
+        "UPDATE deliveries SET outcome = %s, status = %s, duration_ms = %s, error = %s WHERE id = %s",
+        (result.outcome, result.status, result.duration_ms, result.error, id_),
+    )
 
 
 class DeliveryRepository:
@@ -82,10 +90,7 @@ class DeliveryRepository:
     async def complete(self, organization: str, id_: str, result: Result) -> None:
         """Write the outcome; doing it twice changes nothing."""
         async with self._database.tenant(organization) as connection:
-            await connection.execute(
-                "UPDATE deliveries SET outcome = %s, status = %s, duration_ms = %s, error = %s WHERE id = %s",
-                (result.outcome, result.status, result.duration_ms, result.error, id_),
-            )
+            await complete(connection, id_, result)
 
     async def get(self, organization: str, id_: str) -> Delivery | None:
         async with (

@@ -55,6 +55,7 @@ class Deliveries:
         return attempt
 
     async def finish(self, attempt: Attempt, result: Result) -> None:
+        """Of an attempt after which there may be another."""
         await persistently(lambda: self._repository.complete(attempt.organization, attempt.id, result))
 
     async def that_may_have_happened(self, identity: Identity, key: str) -> Delivery | None:

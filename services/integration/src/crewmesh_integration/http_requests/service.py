@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 
 from crewmesh_contracts.invocations import HttpReply, HttpSend
@@ -10,8 +11,10 @@ from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.logs import get_logger
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
-from crewmesh_integration.deliveries.repository import Result
+from crewmesh_integration.deliveries.repository import Attempt, Result, complete
 from crewmesh_integration.deliveries.schemas import Outcome
 from crewmesh_integration.deliveries.service import Deliveries
 from crewmesh_integration.guard.client import GuardedClient, OutboundRequest
@@ -30,6 +33,19 @@ _LONGEST_ERROR = 300
 log = get_logger(__name__)
 
 
+@dataclass(slots=True)
+class _Told:
+    """The outcome of the last attempt. It is on record if and only if the answer is kept: a record that says answered
+    while the answer is lost would be followed by a second request."""
+
+    attempt: Attempt | None = None
+    result: Result | None = None
+
+    async def write(self, connection: AsyncConnection[DictRow]) -> None:
+        if self.attempt is not None and self.result is not None:
+            await complete(connection, self.attempt.id, self.result)
+
+
 class HttpRequests:
     def __init__(
         self, *, client: GuardedClient, signer: WebhookSigner, deliveries: Deliveries, idempotency: Idempotency
@@ -45,18 +61,19 @@ class HttpRequests:
         A refusal is an answer. A failure that may pass is not: the next call with the key sends again, unless the
         request is not repeatable and the failure leaves open whether it took effect.
         """
-        checked = outgoing(request)
+        checked, told = outgoing(request), _Told()
         return await self._idempotency.once(
             identity=identity,
             scope=IDEMPOTENCY_SCOPE,
             key=key,
             request=request,
             result=HttpReply,
-            work=partial(self._attempt, identity, key, checked),
+            work=partial(self._attempt, identity, key, checked, told),
             wait=request.timeout_seconds + _MARGIN_SECONDS,
+            with_it=told.write,
         )
 
-    async def _attempt(self, identity: Identity, key: str, request: Outgoing) -> HttpReply:
+    async def _attempt(self, identity: Identity, key: str, request: Outgoing, told: _Told) -> HttpReply:
         if not request.repeatable:
             await self._refuse_a_second(identity, key)
         attempt = await self._deliveries.begin(
@@ -67,7 +84,10 @@ class HttpRequests:
         result = _result(outcome, time.monotonic() - started)
         OUTBOUND_REQUESTS.labels(result.outcome).inc()
         OUTBOUND_SECONDS.observe(result.duration_ms / 1000)
-        await self._deliveries.finish(attempt, result)
+        if isinstance(outcome, Problem) and outcome.retryable:
+            await self._deliveries.finish(attempt, result)
+        else:
+            told.attempt, told.result = attempt, result
         log.info(
             "sent a request",
             delivery=attempt.id,

@@ -62,6 +62,10 @@ async def _idempotency_key(
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
 
 
+# Writes in the transaction that keeps a result.
+WithIt = Callable[[AsyncConnection[DictRow]], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Running:
     fingerprint: str
@@ -123,8 +127,11 @@ class Idempotency:
         result: type[ResultT],
         work: Callable[[], Awaitable[ResultT]],
         wait: float,
+        with_it: WithIt | None = None,
     ) -> ResultT:
         """Do ``work`` unless it was done, or is being done, under this key; everybody gets the same result.
+
+        ``with_it`` writes what must be true if and only if the result (or the refusal) is kept, in its transaction.
 
         A caller that goes away does not stop the work. A caller that waited ``wait`` seconds for work that somebody
         else began is told to come again (``OperationInProgress``).
@@ -134,7 +141,7 @@ class Idempotency:
         claim = Claim(identity.organization, scope, key, fingerprint_of(request))
         running = self._running.get((claim.organization, scope, key))
         if running is None:
-            task = asyncio.create_task(self._claim_and_work(claim, result, work, wait), name=f"once {scope}")
+            task = asyncio.create_task(self._claim_and_work(claim, result, work, wait, with_it), name=f"once {scope}")
             running = _Running(claim.fingerprint, cast("asyncio.Task[BaseModel]", task))
             self._remember(claim, running)
             return cast(ResultT, await asyncio.shield(running.task))
@@ -166,18 +173,25 @@ class Idempotency:
         running.task.add_done_callback(forget)
 
     async def _claim_and_work(
-        self, claim: Claim, result: type[ResultT], work: Callable[[], Awaitable[ResultT]], wait: float
+        self,
+        claim: Claim,
+        result: type[ResultT],
+        work: Callable[[], Awaitable[ResultT]],
+        wait: float,
+        with_it: WithIt | None,
     ) -> ResultT:
         holder = uuid7_hex()
         stored = await self._claim_or_wait(claim, holder, result, wait)
         if stored is not None:
             return stored
         with self._hold():
-            answer = await self._work(claim, holder, work)
+            answer = await self._work(claim, holder, work, with_it)
             # From here on the effect has happened: whatever fails now, the key is not freed.
-            return await self._keep(claim, result, answer)
+            return await self._keep(claim, result, answer, with_it)
 
-    async def _work(self, claim: Claim, holder: str, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    async def _work(
+        self, claim: Claim, holder: str, work: Callable[[], Awaitable[ResultT]], with_it: WithIt | None
+    ) -> ResultT:
         try:
             async with self._heartbeat(claim, holder):
                 return await work()
@@ -185,7 +199,7 @@ class Idempotency:
             if problem.retryable:
                 await self._release(claim, holder)
             else:
-                await self._keep_refusal(claim, problem)
+                await self._keep_refusal(claim, problem, with_it)
             raise
         except BaseException:
             await self._release(claim, holder)
@@ -221,22 +235,24 @@ class Idempotency:
             )
             return None if cursor.rowcount == 1 else await read_row(conn, claim)
 
-    async def _keep(self, claim: Claim, result: type[ResultT], answer: ResultT) -> ResultT:
+    async def _keep(self, claim: Claim, result: type[ResultT], answer: ResultT, with_it: WithIt | None) -> ResultT:
         """Store the result. Should the lease have passed to another that was faster, its result is the one."""
 
         async def store() -> DictRow | None:
-            return await self._finish(claim, "done", None, answer_json(answer))
+            return await self._finish(claim, "done", None, answer_json(answer), with_it)
 
         stored_before = await persistently(store, seconds=_RESULT_WRITTEN_WITHIN_SECONDS)
         return answer if stored_before is None else stored_answer(stored_before, result)
 
-    async def _keep_refusal(self, claim: Claim, problem: Problem) -> None:
+    async def _keep_refusal(self, claim: Claim, problem: Problem, with_it: WithIt | None) -> None:
         async def store() -> DictRow | None:
-            return await self._finish(claim, "failed", problem.status, problem_json(problem))
+            return await self._finish(claim, "failed", problem.status, problem_json(problem), with_it)
 
         await persistently(store, seconds=_RESULT_WRITTEN_WITHIN_SECONDS)
 
-    async def _finish(self, claim: Claim, state: str, status: int | None, body: Jsonb) -> DictRow | None:
+    async def _finish(
+        self, claim: Claim, state: str, status: int | None, body: Jsonb, with_it: WithIt | None
+    ) -> DictRow | None:
         async with self._database.tenant(claim.organization) as conn:
             cursor = await conn.execute(
                 "UPDATE idempotency"
@@ -244,6 +260,8 @@ class Idempotency:
                 " WHERE org_id = %s AND scope = %s AND key = %s AND state = 'running'",
                 [state, status, body, *claim.place],
             )
+            if with_it is not None:
+                await with_it(conn)
             return None if cursor.rowcount == 1 else await read_row(conn, claim)
 
     async def _release(self, claim: Claim, holder: str) -> None:
