@@ -23,6 +23,8 @@ from crewmesh_kit.errors import (
 from crewmesh_testkit import OTHER_ORGANIZATION, identity
 from crewmesh_testkit.polling import until
 from crewmesh_testkit.servers import running_postgres
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
 WHO = identity("things:write")
 
@@ -293,3 +295,56 @@ class TestOnceIn:
                 await replicas[0].once_in(
                     conn, identity=WHO, scope="s", key="k", request=Order(item="tea"), work=lambda: Shop().sell()
                 )
+
+
+class TestWithIt:
+    """What is written together with the kept result, or not at all."""
+
+    @staticmethod
+    async def ask(replica: Idempotency, shop: Shop, notes: list[str], *, note_fails: bool = False) -> Receipt:
+        async def note(conn: AsyncConnection[DictRow]) -> None:
+            cursor = await conn.execute("SELECT state FROM idempotency WHERE key = 'k'")
+            row = await cursor.fetchone()
+            notes.append("" if row is None else row["state"])
+            if note_fails:
+                raise ValueError("the note cannot be written")
+
+        return await replica.once(
+            identity=WHO,
+            scope="sales",
+            key="k",
+            request=Order(item="tea"),
+            result=Receipt,
+            work=shop.sell,
+            wait=1,
+            with_it=note,
+        )
+
+    async def test_it_is_written_in_the_transaction_that_keeps_the_result_once(
+        self, replicas: list[Idempotency]
+    ) -> None:
+        shop, notes = Shop(), list[str]()
+        for replica in replicas:
+            assert (await self.ask(replica, shop, notes)).number == 1
+        assert notes == ["done"]
+
+    async def test_a_refusal_that_is_kept_has_it_too_and_a_failure_that_may_pass_has_not(
+        self, replicas: list[Idempotency]
+    ) -> None:
+        shop, notes = Shop(), list[str]()
+        shop.broken_by = Unavailable("later")
+        with pytest.raises(Unavailable):
+            await self.ask(replicas[0], shop, notes)
+        assert notes == []
+        shop.broken_by = NotFound("never")
+        with pytest.raises(NotFound):
+            await self.ask(replicas[0], shop, notes)
+        assert notes == ["failed"]
+
+    async def test_when_it_cannot_be_written_the_result_is_not_kept_either(self, replicas: list[Idempotency]) -> None:
+        shop, notes = Shop(), list[str]()
+        with pytest.raises(ValueError, match="note"):
+            await self.ask(replicas[0], shop, notes, note_fails=True)
+        with pytest.raises(OperationInProgress):
+            await self.ask(replicas[1], shop, notes)
+        assert shop.sold == 1, "the effect happened: the key is not freed"
