@@ -119,7 +119,9 @@ class Database:
             async with self._statements.connection() as connection:
                 cursor = await connection.execute(query, parameters)
                 return await cursor.fetchall() if cursor.description else []
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
+            if not _is_ill(error):
+                raise
             log.warning("database statement failed", error=str(error).strip(), sqlstate=error.sqlstate)
             raise DatabaseUnavailable from error
 
@@ -144,7 +146,9 @@ class Database:
             finally:
                 committed, connection.after_commit = connection.after_commit, []
                 await self._pool.putconn(connection)
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
+            if not _is_ill(error):
+                raise
             log.warning("database transaction failed", error=str(error).strip(), sqlstate=error.sqlstate)
             raise DatabaseUnavailable from error
         for tell in committed:
@@ -166,6 +170,14 @@ class Database:
             else:
                 return connection
         raise psycopg.OperationalError("every pooled connection was lost")
+
+
+def _is_ill(error: psycopg.Error) -> bool:
+    """Whether it is the server that is in trouble, and not the statement.
+
+    Class XX is what PostgreSQL says of trouble that it has no name for, such as a file that may not grow any more.
+    """
+    return isinstance(error, psycopg.OperationalError) or (error.sqlstate or "").startswith("XX")
 
 
 async def _commit(connection: Connection) -> None:
