@@ -75,6 +75,23 @@ class TestTenant:
         assert await texts(database, "x'; RESET ROLE; --") == []
 
 
+class TestIllness:
+    """A server in trouble is to be asked again later; a statement that is wrong is not."""
+
+    @pytest.mark.parametrize("code", ["XX000", "53100", "58030", "57P03"])
+    async def test_trouble_of_the_server_is_unavailability(self, database: Database, code: str) -> None:
+        trouble = f"DO $$ BEGIN RAISE EXCEPTION 'trouble' USING ERRCODE = '{code}'; END $$"
+        with pytest.raises(DatabaseUnavailable):
+            async with database.tenant(ORGANIZATION) as conn:
+                await conn.execute(trouble.encode())
+        with pytest.raises(DatabaseUnavailable):
+            await database.statement(trouble.encode())
+
+    async def test_a_wrong_statement_is_an_error_of_its_own(self, database: Database) -> None:
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            await database.statement("SELECT * FROM nowhere")
+
+
 class TestTransaction:
     async def test_rolls_back_on_an_exception(self, database: Database) -> None:
         async def fail() -> None:
