@@ -23,13 +23,6 @@ class UnstorableEvent(ValidationFailed):
         super().__init__("The event holds text with a NUL character, or NaN; leave it out and send the event again.")
 
 
-class NoWorkflowHere(NotFound):
-    """There is no such workflow in the organization, so it has no triggers."""
-
-    def __init__(self, workflow: str) -> None:
-        super().__init__(f"There is no workflow {workflow[:80]}; GET /v1/workflows lists those there are.")
-
-
 class NothingToRotate(NotFound):
     """The trigger is no webhook of this workflow, or it has no secret."""
 

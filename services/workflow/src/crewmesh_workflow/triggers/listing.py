@@ -12,6 +12,7 @@ from crewmesh_kit.identity import Identity
 from crewmesh_kit.resources import Resources
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.definitions.lookup import existing
 from crewmesh_workflow.hooks.authentication import SECRET_HEADERS, USER, shown_secret
 from crewmesh_workflow.hooks.keys import Address
 from crewmesh_workflow.hooks.repository import Hook, hook_of
@@ -19,7 +20,7 @@ from crewmesh_workflow.hooks.service import Hooks
 from crewmesh_workflow.schedules.views import view_of
 from crewmesh_workflow.settings import WorkflowSettings
 from crewmesh_workflow.triggers import listing_repository as repository
-from crewmesh_workflow.triggers.errors import NothingToRotate, NoWorkflowHere
+from crewmesh_workflow.triggers.errors import NothingToRotate
 from crewmesh_workflow.triggers.schemas import Rotation, TriggerList, TriggerView, WebhookView
 
 WRITE = "workflows:write"
@@ -40,9 +41,8 @@ class TriggerListing:
 
     async def of_workflow(self, identity: Identity, workflow: str) -> TriggerList:
         async with self._database.tenant(identity.organization) as conn:
-            rows = await repository.of_workflow(conn, identity.organization, workflow)
-            if not rows and not await repository.exists(conn, identity.organization, workflow):
-                raise NoWorkflowHere(workflow)
+            found = await existing(conn, identity.organization, workflow)
+            rows = await repository.of_workflow(conn, identity.organization, found.id)
         with_secrets = identity.allows(WRITE)
         return TriggerList(items=tuple(self._view(row, with_secrets=with_secrets) for row in rows))
 
@@ -50,7 +50,8 @@ class TriggerListing:
         self, identity: Identity, workflow: str, trigger: str, rotation: Rotation, *, key: str | None
     ) -> WebhookView:
         async with self._database.tenant(identity.organization) as conn:
-            hook = await repository.locked_hook(conn, identity.organization, workflow, trigger)
+            found = await existing(conn, identity.organization, workflow)
+            hook = await repository.locked_hook(conn, identity.organization, found.id, trigger)
             if hook is None:
                 raise NothingToRotate(f"The workflow has no webhook {trigger[:80]!r}.")
             if rotation.part == "secret" and hook.config.auth == "none":

@@ -28,11 +28,6 @@ UPDATE triggers SET secret_generation = secret_generation + 1, secret_rotated_at
 _NEW_ADDRESS = "UPDATE triggers SET address_generation = address_generation + 1 WHERE id = %s RETURNING *"
 
 
-async def exists(conn: AsyncConnection[DictRow], organization: str, workflow: str) -> bool:
-    row = await (await conn.execute(_EXISTS, [organization, workflow])).fetchone()
-    return row is not None and row["there"]
-
-
 async def of_workflow(conn: AsyncConnection[DictRow], organization: str, workflow: str) -> list[DictRow]:
     return await (await conn.execute(_OF_WORKFLOW, [organization, workflow])).fetchall()
 
