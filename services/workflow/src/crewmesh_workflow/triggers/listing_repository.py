@@ -7,8 +7,6 @@ from psycopg.rows import DictRow
 
 from crewmesh_workflow.hooks.repository import Hook, hook_of
 
-_EXISTS = "SELECT EXISTS (SELECT FROM workflows WHERE org_id = %s AND id = %s) AS there"
-# Kind wait is ours. The last run is looked for among the newest ones, so that a trigger that never fired costs little.
 _OF_WORKFLOW = """
 SELECT t.*, last.id AS last_run, last.created_at AS last_run_at
 FROM triggers t LEFT JOIN LATERAL (
