@@ -75,11 +75,12 @@ class Office:
         return answer.json()
 
     async def go_on(self, run: str) -> None:
-        """Have the engine look at the run, as its driver does when it is woken."""
+        """Have the engine look at the run, as its driver does when it is woken. One that is at work is left alone."""
         async with self.service.database.system() as conn:
-            row = await (await conn.execute("SELECT driver, epoch FROM runs WHERE id = %s", [run])).fetchone()
-        assert row is not None
-        await self.engine.advance(DriveInput(run=run, driver=row["driver"], epoch=row["epoch"]))
+            found = await conn.execute("SELECT driver, epoch FROM runs WHERE id = %s AND status = 'waiting'", [run])
+            row = await found.fetchone()
+        if row is not None:
+            await self.engine.advance(DriveInput(run=run, driver=row["driver"], epoch=row["epoch"]))
 
     async def execute(self, statement: str, run: str) -> None:
         async with self.service.database.system() as conn:
