@@ -30,8 +30,8 @@ async def upstream() -> AsyncGenerator[Upstream]:
 
 
 @pytest.fixture
-def sidecar(upstream: Upstream) -> FakeSidecar:
-    sidecar = FakeSidecar("gateway", secrets={"first-run-api-key": KEY.text})
+def sidecar(upstream: Upstream, valkey: str) -> FakeSidecar:
+    sidecar = FakeSidecar("gateway", secrets={"first-run-api-key": KEY.text, "redis-url": valkey})
     for app in SERVICES:
         sidecar.forward_to(app, f"{upstream.url}/{app}")
     return sidecar

@@ -1,4 +1,4 @@
-"""What a caller without a good key is told: what is wrong, and where a key is found."""
+"""What a caller without a good key or access token is told: what is wrong, and where one is found."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ import math
 from crewmesh_kit.errors import TooManyRequests, Unauthenticated
 
 _WHERE = (
-    "Send it as Authorization: Bearer cm_… (or X-API-Key: cm_…). The first key of an installation is in "
+    "Send an API key as Authorization: Bearer cm_… (or X-API-Key: cm_…), or the access token that POST /v1/auth/login "
+    "gives you. The first key of an installation is in "
     ".crewmesh/credentials.json of the local mesh, or in the secret first-run-api-key of the secret store."
 )
 _CHALLENGE = 'Bearer realm="crewmesh"'
 
 
-class ApiKeyMissing(Unauthenticated):
-    """No API key was sent with a request that needs one."""
-
-    def __init__(self) -> None:
-        super().__init__(f"This needs an API key. {_WHERE}", headers={"WWW-Authenticate": _CHALLENGE})
-
-
-class ApiKeyInvalid(Unauthenticated):
-    """The API key that was sent is unknown, expired or revoked. Which of them is not told to strangers."""
+class CredentialMissing(Unauthenticated):
+    """No API key or access token was sent with a request that needs one."""
 
     def __init__(self) -> None:
         super().__init__(
-            f"This API key is unknown, expired or revoked; use another one. {_WHERE}",
+            f"This needs an API key or an access token. {_WHERE}", headers={"WWW-Authenticate": _CHALLENGE}
+        )
+
+
+class CredentialInvalid(Unauthenticated):
+    """The API key or access token is unknown, expired or revoked. Which of them is not told to strangers."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"This API key or access token is unknown, expired or revoked; use another one. {_WHERE}",
             headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
         )
 
 
 class TooManyWrongKeys(TooManyRequests):
-    """This address tried many wrong API keys and has to wait."""
+    """This address tried many wrong keys and tokens and has to wait."""
 
     def __init__(self, wait_seconds: float) -> None:
         seconds = max(1, math.ceil(wait_seconds))

@@ -13,10 +13,7 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
-
-from crewmesh_kit.identity import Identity
+from datetime import UTC, datetime
 
 _TEXT = re.compile(r"cm_([A-Za-z0-9]{6,32})_([A-Za-z0-9_-]{32,128})", re.ASCII)
 
@@ -49,25 +46,20 @@ class PresentedKey:
         return f"PresentedKey(cm_{self.prefix}_…)"  # the secret must not reach a log by way of a traceback
 
 
-@dataclass(frozen=True)
-class ApiKey:
-    """A key as it is stored."""
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """What is kept of a key's secret, and for how long the key holds."""
 
-    id: str
-    organization: str
-    user: str
-    name: str
-    prefix: str
     secret_sha256: bytes
-    permissions: frozenset[str]
     expires_at: datetime | None
     revoked_at: datetime | None
 
-    def admits(self, shown: PresentedKey, *, now: datetime) -> bool:
+    def admits(self, shown: PresentedKey, *, now: datetime | None = None) -> bool:
         """Whether the secret is this key's (compared in constant time) and the key still holds."""
+        now = now or datetime.now(UTC)
         same = hmac.compare_digest(self.secret_sha256, shown.digest())
-        return same and self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
-
-    @cached_property
-    def identity(self) -> Identity:
-        return Identity(organization=self.organization, subject=self.id, permissions=self.permissions)
+        return (
+            same
+            and (self.revoked_at is None or self.revoked_at > now)
+            and (self.expires_at is None or self.expires_at > now)
+        )

@@ -7,13 +7,13 @@ from typing import Annotated
 from crewmesh_kit.app import provided
 from fastapi import APIRouter
 
-from crewmesh_gateway.api_keys.authenticator import AnyKey
 from crewmesh_gateway.me.repository import MeRepository
 from crewmesh_gateway.me.schemas import Me
+from crewmesh_gateway.principals.access import SignedIn
 
 router = APIRouter(prefix="/v1", tags=["me"])
 
 
-@router.get("/me", summary="Who this API key speaks for")
-async def me(key: AnyKey, repository: Annotated[MeRepository, provided(MeRepository)]) -> Me:
-    return await repository.of(key)
+@router.get("/me", summary="Who you are: the organization, the person and the key that a request acts as")
+async def me(principal: SignedIn, repository: Annotated[MeRepository, provided(MeRepository)]) -> Me:
+    return await repository.of(principal)

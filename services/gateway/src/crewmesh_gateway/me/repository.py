@@ -1,45 +1,64 @@
-"""Reading who a key speaks for, with the eyes of its own organization."""
+"""Reading who a principal is, with the eyes of its own organization."""
 
 from __future__ import annotations
 
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import NotFound
+from psycopg.rows import DictRow
 
-from crewmesh_gateway.api_keys.models import ApiKey
 from crewmesh_gateway.me.schemas import KeyView, Me, OrganizationView, UserView
+from crewmesh_gateway.principals.models import Principal
+
+_ME = """
+SELECT o.name AS organization, u.id AS user_id, u.name AS person, u.email, u.email_verified_at IS NOT NULL AS verified,
+       k.id AS key_id, k.name AS key, k.prefix, k.created_at, k.last_used_at, k.expires_at
+FROM organizations o
+LEFT JOIN users u ON u.id = %(user)s
+LEFT JOIN api_keys k ON k.id = %(credential)s
+WHERE o.id = %(organization)s
+"""
 
 
 class MeRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of(self, key: ApiKey) -> Me:
-        async with self._database.tenant(key.organization) as connection:
-            cursor = await connection.execute(
-                """
-                SELECT organizations.name AS organization, users.name AS person, memberships.role,
-                       api_keys.created_at, api_keys.last_used_at
-                FROM api_keys
-                JOIN organizations ON organizations.id = api_keys.org_id
-                JOIN users ON users.id = api_keys.user_id
-                JOIN memberships USING (org_id, user_id)
-                WHERE api_keys.id = %s
-                """,
-                (key.id,),
-            )
-            row = await cursor.fetchone()
+    async def of(self, principal: Principal) -> Me:
+        asked = {
+            "user": principal.user,
+            "credential": principal.credential,
+            "organization": principal.organization,
+        }
+        async with self._database.tenant(principal.organization) as connection:
+            row = await (await connection.execute(_ME, asked)).fetchone()
         if row is None:
-            raise NotFound("This key was deleted a moment ago; use another one.")
+            raise NotFound("The organization was deleted a moment ago.")
         return Me(
-            organization=OrganizationView(id=key.organization, name=row["organization"]),
-            user=UserView(id=key.user, name=row["person"], role=row["role"]),
-            key=KeyView(
-                id=key.id,
-                name=key.name,
-                prefix=key.prefix,
-                permissions=sorted(key.permissions),
-                created_at=row["created_at"],
-                last_used_at=row["last_used_at"],
-                expires_at=key.expires_at,
+            organization=OrganizationView(id=principal.organization, name=row["organization"]),
+            user=_user(row),
+            key=_key(row),
+            role=principal.role,
+            permissions=sorted(principal.identity.permissions),
+            teams=sorted(
+                group.removeprefix("team:") for group in principal.identity.groups if group.startswith("team:")
             ),
         )
+
+
+def _user(row: DictRow) -> UserView | None:
+    if row["user_id"] is None:
+        return None
+    return UserView(id=row["user_id"], name=row["person"], email=row["email"], email_verified=row["verified"])
+
+
+def _key(row: DictRow) -> KeyView | None:
+    if row["key_id"] is None:
+        return None
+    return KeyView(
+        id=row["key_id"],
+        name=row["key"],
+        prefix=row["prefix"],
+        created_at=row["created_at"],
+        last_used_at=row["last_used_at"],
+        expires_at=row["expires_at"],
+    )

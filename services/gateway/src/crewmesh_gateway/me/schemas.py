@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
 from crewmesh_contracts.base import Reply
+from pydantic import Field
 
 
 class OrganizationView(Reply):
@@ -16,22 +16,25 @@ class OrganizationView(Reply):
 class UserView(Reply):
     id: str
     name: str
-    role: Literal["owner", "admin", "editor", "viewer"]
+    email: str | None
+    email_verified: bool
 
 
 class KeyView(Reply):
     id: str
     name: str
     prefix: str
-    permissions: list[str]
     created_at: datetime
     last_used_at: datetime | None
     expires_at: datetime | None
 
 
 class Me(Reply):
-    """The organization, the person and the key that a request acts as."""
+    """What a request acts as: the organization, the person, and the key where it came with one."""
 
     organization: OrganizationView
-    user: UserView
-    key: KeyView
+    user: UserView | None = Field(description="Nobody when the key belongs to a service account.")
+    key: KeyView | None = Field(description="None when the request came with an access token.")
+    role: str = Field(description="owner, admin, editor, viewer, or the id of a custom role.")
+    permissions: list[str]
+    teams: list[str]

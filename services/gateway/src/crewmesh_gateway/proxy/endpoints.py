@@ -9,13 +9,15 @@ from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.errors import MethodNotAllowed, Unavailable
 from crewmesh_kit.identity import Public, TokenSigner
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.origin import ADDRESS_HEADER
 from crewmesh_kit.resources import Resources
 from crewmesh_kit.telemetry import trace_headers
 from fastapi.dependencies.models import Dependant
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from crewmesh_gateway.api_keys.authenticator import ApiKeyAuthenticator, WithKey
+from crewmesh_gateway.principals.access import AnySignedIn
+from crewmesh_gateway.principals.doorkeeper import Doorkeeper
 from crewmesh_gateway.proxy.answers import AnswerCutOff, pass_back, refusal
 from crewmesh_gateway.proxy.body import ClientGone, RequestBody
 from crewmesh_gateway.proxy.errors import ServiceTooSlow, ServiceUnavailable, SlowBody
@@ -35,13 +37,13 @@ class Proxy:
 
     def __init__(
         self,
-        authenticator: ApiKeyAuthenticator,
+        doorkeeper: Doorkeeper,
         guesses: Guesses,
         signer: TokenSigner,
         sidecar: Sidecar,
         settings: ProxySettings,
     ) -> None:
-        self._authenticator = authenticator
+        self._doorkeeper = doorkeeper
         self._guesses = guesses
         self._signer = signer
         self._sidecar = sidecar
@@ -57,10 +59,11 @@ class Proxy:
         peer = client[0] if client else "unknown"
         if target.resource in PUBLIC_RESOURCES:
             inwards = passed_in_publicly(headers)
-            send = self._guesses.counted(send, self._authenticator.address(headers, peer), scope["path"])
+            send = self._guesses.counted(send, self._doorkeeper.address(headers, peer), scope["path"])
         else:
-            key = await self._authenticator.key(headers, peer=peer)
-            inwards = passed_in(scope["method"], headers, token=self._signer.sign(key.identity, audience=app))
+            principal = await self._doorkeeper.admit(headers, peer=peer)
+            inwards = passed_in(scope["method"], headers, token=self._signer.sign(principal.identity, audience=app))
+            inwards[ADDRESS_HEADER] = self._doorkeeper.address(headers, peer)
         try:
             async with RequestBody(receive, headers) as body:
                 await self._exchange(app, scope["method"], target, inwards | trace_headers(), body, send)
@@ -106,7 +109,7 @@ class ProxyRoute(BaseRoute):
         self._resource = resource
         self._resources = resources
         # Read at start-up, where every route has to say who may use it.
-        access = Public() if resource in PUBLIC_RESOURCES else WithKey()
+        access = Public() if resource in PUBLIC_RESOURCES else AnySignedIn()
         self.dependant = Dependant(dependencies=[Dependant(call=access)])
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

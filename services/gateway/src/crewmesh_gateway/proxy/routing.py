@@ -22,7 +22,24 @@ OWNERS: Mapping[str, str] = MappingProxyType(
         "deliveries": "integration",
     }
 )
-OWN_RESOURCES = ("me",)
+# Of the gateway itself.
+OWN_RESOURCES = (
+    "api-keys",
+    "audit-events",
+    "auth",
+    "exports",
+    "invitations",
+    "limits",
+    "me",
+    "members",
+    "organization",
+    "organizations",
+    "permissions",
+    "retention",
+    "roles",
+    "service-accounts",
+    "teams",
+)
 # Whoever knows the address may use it: these need no key, and go in without an identity.
 PUBLIC_RESOURCES = frozenset({"hooks", "approval-links"})
 SERVICES: tuple[str, ...] = tuple(dict.fromkeys(OWNERS.values()))

@@ -70,6 +70,40 @@ class OrganizationCreated(Event):
     name: str
 
 
+class OrganizationDeleted(Event):
+    """The grace period of a deleted organization is over; services forget everything they hold of it."""
+
+    topic: ClassVar[str] = "organizations"
+
+
+class RetentionChanged(Event):
+    """How long an organization's data of one kind is kept from now on. Nothing: as long as the service says."""
+
+    topic: ClassVar[str] = "organizations"
+
+    kind: str
+    days: Annotated[int, Field(ge=1)] | None
+
+
+class AuditRecorded(Event):
+    """Somebody changed something, or tried to and was not let. It becomes a line of the audit log."""
+
+    topic: ClassVar[str] = "audit"
+
+    id: str
+    at: datetime
+    actor: str = Field(description="Who did it: a user, a key, a service account, a run; or anonymous.")
+    acting_for: str | None = Field(description="On whose behalf, where that is somebody else.")
+    action: str = Field(description="<resource>.<past tense>, such as workflow.published.")
+    resource: str = Field(description="What it was done to, by its id.")
+    outcome: Literal["done", "denied"]
+    before: JsonValue = None
+    after: JsonValue = None
+    address: str | None = None
+    agent: str | None = None
+    trace: str | None = None
+
+
 class RunEvent(Event):
     """Base of what is told about a run on the topic ``runs``."""
 
@@ -132,6 +166,9 @@ class ApprovalDecided(ApprovalEvent):
 
 PUBLISHED_EVENTS: tuple[type[Event], ...] = (
     OrganizationCreated,
+    OrganizationDeleted,
+    RetentionChanged,
+    AuditRecorded,
     RunStarted,
     RunCompleted,
     RunFailed,

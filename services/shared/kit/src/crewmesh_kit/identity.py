@@ -22,6 +22,7 @@ from joserfc.jwk import KeySet, OKPKey
 
 from crewmesh_kit.errors import PermissionDenied, Unauthenticated
 from crewmesh_kit.logs import bind
+from crewmesh_kit.origin import note_origin
 from crewmesh_kit.resources import Resources
 
 ALL_PERMISSIONS = "*"
@@ -37,12 +38,14 @@ class Identity:
     """On whose behalf something happens, and what that one may do.
 
     ``groups`` are what the subject belongs to, as they are asked for elsewhere: ``role:owner``, ``team:ops``.
+    ``acting_for`` is the person behind a subject that is none, such as the maker of a key.
     """
 
     organization: str
     subject: str
     permissions: frozenset[str]
     groups: frozenset[str] = frozenset()
+    acting_for: str | None = None
 
     def allows(self, permission: str) -> bool:
         return permission in self.permissions or ALL_PERMISSIONS in self.permissions
@@ -75,6 +78,7 @@ class TokenSigner:
             "org": identity.organization,
             "permissions": sorted(identity.permissions),
             "groups": sorted(identity.groups),
+            "for": identity.acting_for,
             "iat": now,
             "exp": now + TOKEN_SECONDS,
         }
@@ -113,6 +117,7 @@ class TokenVerifier:
                 permissions=frozenset(cast("list[str]", claims["permissions"])),
                 # A service that was not updated yet signs without them.
                 groups=frozenset(cast("list[str]", claims.get("groups", []))),
+                acting_for=cast("str | None", claims.get("for")),
             )
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise Unauthenticated("The identity token is not one that Crewmesh signed; send a fresh one.") from error
@@ -165,12 +170,16 @@ class Requires(Access):
         resources = cast(Resources, request.app.state.resources)
         identity = await resources.get(Authenticator).authenticate(request)
         bind(organization=identity.organization)
+        note_origin(request.headers)
+        self.check(identity)
+        return identity
+
+    def check(self, identity: Identity) -> None:
         if not identity.allows(self.permission):
             raise PermissionDenied(
                 f"This needs the permission {self.permission}; ask an owner of the organization to grant it.",
                 permission=self.permission,
             )
-        return identity
 
 
 class Public(Access):

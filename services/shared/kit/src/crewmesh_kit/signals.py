@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol, Self, cast
 
@@ -69,6 +69,7 @@ class Signals:
         self._topic = f"crewmesh:{app_id}:signals"
         self._replica = uuid7_hex()
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
+        self._watchers: list[tuple[str, Callable[[str | None], None]]] = []
         self._outgoing: set[str] = set()
         self._outgoing_filled = asyncio.Event()
 
@@ -88,6 +89,10 @@ class Signals:
 
     async def notify(self, channel: str) -> None:
         """Wake whoever listens to ``channel``. Never fails and never waits."""
+        self.tell(channel)
+
+    def tell(self, channel: str) -> None:
+        """The same, for where nothing can be awaited."""
         self._wake(channel)
         self._outgoing.add(channel)
         self._outgoing_filled.set()
@@ -103,7 +108,17 @@ class Signals:
             if not self._listeners[channel]:
                 del self._listeners[channel]
 
+    def watch(self, prefix: str, told: Callable[[str | None], None]) -> None:
+        """Tell of every signal on a channel that begins so, by what follows; by nothing when some may have been missed.
+
+        For caches: what is named is forgotten, and everything when nobody knows.
+        """
+        self._watchers.append((prefix, told))
+
     def _wake(self, channel: str) -> None:
+        for prefix, told in self._watchers:
+            if channel.startswith(prefix):
+                told(channel.removeprefix(prefix))
         for listener in self._listeners.get(channel, ()):
             listener.wake()
 
@@ -131,6 +146,8 @@ class Signals:
         async with self._client.pubsub() as subscription:
             await subscription.subscribe(self._topic)
             # Whatever was missed while there was no connection: everybody looks once.
+            for _, told in self._watchers:
+                told(None)
             for channel in list(self._listeners):
                 self._wake(channel)
             async for message in subscription.listen():

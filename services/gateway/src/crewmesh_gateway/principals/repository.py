@@ -1,0 +1,88 @@
+"""Everything about who is asking, in one statement. It comes before any organization: the system's view."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import cast
+
+from crewmesh_contracts import permissions
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.identity import Identity
+from psycopg.rows import DictRow
+
+from crewmesh_gateway.api_keys.models import PresentedKey, StoredSecret
+from crewmesh_gateway.principals.models import AccessClaims, Principal
+
+_ABOUT = """
+    o.id AS organization, o.plan, o.status = 'deleting' AS deleting, o.allowlist::text[] AS allowlist,
+    r.permissions AS custom,
+    ARRAY(SELECT team_id FROM team_members t WHERE t.org_id = o.id AND t.user_id = m.user_id ORDER BY team_id) AS teams
+"""
+_BY_KEY = f"""
+SELECT k.id AS credential, k.user_id, k.service_account_id, k.secret_sha256, k.permissions AS scopes, k.expires_at,
+       k.revoked_at, COALESCE(m.role, a.role) AS role, {_ABOUT}
+FROM api_keys k
+JOIN organizations o ON o.id = k.org_id
+LEFT JOIN memberships m ON m.org_id = k.org_id AND m.user_id = k.user_id
+LEFT JOIN service_accounts a ON a.org_id = k.org_id AND a.id = k.service_account_id
+LEFT JOIN roles r ON r.org_id = k.org_id AND r.id = COALESCE(m.role, a.role)
+WHERE k.prefix = %(prefix)s
+"""
+_BY_SESSION = f"""
+SELECT s.id AS credential, s.user_id, NULL AS service_account_id, NULL AS scopes, s.expires_at, m.role, {_ABOUT}
+FROM sessions s
+JOIN memberships m ON m.user_id = s.user_id AND m.org_id = %(organization)s
+JOIN organizations o ON o.id = m.org_id
+LEFT JOIN roles r ON r.org_id = m.org_id AND r.id = m.role
+WHERE s.id = %(session)s AND s.user_id = %(user)s AND s.revoked_at IS NULL AND s.expires_at > now()
+"""
+
+
+class PrincipalRepository:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def by_key(self, shown: PresentedKey) -> Principal | None:
+        """Whose key it is, when the secret is right and the key still holds."""
+        rows = await self._database.statement(_BY_KEY.encode(), {"prefix": shown.prefix})
+        if not rows:
+            return None
+        stored = StoredSecret(bytes(rows[0]["secret_sha256"]), rows[0]["expires_at"], rows[0]["revoked_at"])
+        return _principal(rows[0]) if stored.admits(shown) else None
+
+    async def by_session(self, claims: AccessClaims) -> Principal | None:
+        """The person, while the session lasts and the membership does."""
+        parameters = {"session": claims.session, "user": claims.user, "organization": claims.organization}
+        rows = await self._database.statement(_BY_SESSION.encode(), parameters)
+        return _principal(rows[0]) if rows else None
+
+
+def _principal(row: DictRow) -> Principal:
+    credential, user = cast(str, row["credential"]), cast("str | None", row["user_id"])
+    behind = user or cast("str | None", row["service_account_id"])
+    is_person = row["scopes"] is None
+    identity = Identity(
+        organization=row["organization"],
+        subject=credential if behind is None or not is_person else behind,
+        permissions=_permissions(row),
+        groups=frozenset({f"role:{row['role']}", *(f"team:{team}" for team in row["teams"])}),
+        acting_for=None if is_person else behind,
+    )
+    return Principal(
+        identity=identity,
+        credential=credential,
+        user=user,
+        role=row["role"],
+        plan=row["plan"],
+        deleting=row["deleting"],
+        allowlist=tuple(ip_network(each) for each in row["allowlist"]),
+        expires_at=row["expires_at"],
+    )
+
+
+def _permissions(row: DictRow) -> frozenset[str]:
+    """What the role allows; of that, what the key was made for."""
+    custom = cast("list[str] | None", row["custom"])
+    allowed = permissions.of_role(row["role"]) if custom is None else frozenset(custom)
+    scopes = cast("list[str] | None", row["scopes"])
+    return allowed if scopes is None else permissions.both(frozenset(scopes), allowed)

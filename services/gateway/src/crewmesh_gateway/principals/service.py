@@ -1,0 +1,144 @@
+"""Knowing who is asking without asking the database every time, and forgetting at once what has changed.
+
+Whoever was let in is remembered for some seconds under a hash of what was shown, so that a hot caller costs one
+dictionary look-up. Whatever changes what somebody may do calls ``forget_with`` in its transaction: after the commit
+every replica forgets. Should the news be lost on the way, the seconds are the limit. Many requests that arrive with the
+same unknown credential share one query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+
+from crewmesh_kit.db.database import Connection
+from crewmesh_kit.signals import Signals
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from crewmesh_gateway.api_keys.errors import CredentialInvalid
+from crewmesh_gateway.api_keys.last_use import LastUse
+from crewmesh_gateway.api_keys.models import PresentedKey
+from crewmesh_gateway.api_keys.throttle import WrongKeyThrottle
+from crewmesh_gateway.principals.models import AccessClaims, Principal
+from crewmesh_gateway.principals.repository import PrincipalRepository
+from crewmesh_gateway.settings import KeySettings
+
+_CHANNEL = "principals:"
+KEY_BEGINNING = "cm_"
+
+# What an access token says, or nothing when it is not (any more) a good one.
+ReadToken = Callable[[str], AccessClaims | None]
+
+
+class Principals:
+    def __init__(
+        self,
+        repository: PrincipalRepository,
+        read_token: ReadToken,
+        throttle: WrongKeyThrottle,
+        last_use: LastUse,
+        settings: KeySettings,
+        signals: Signals,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._repository = repository
+        self._read_token = read_token
+        self._throttle = throttle
+        self._last_use = last_use
+        self._settings = settings
+        self._signals = signals
+        self._now = now
+        self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        self._by_tag: defaultdict[str, set[bytes]] = defaultdict(set)
+        self._asking: dict[bytes, asyncio.Task[Principal | None]] = {}
+        # Counts what was forgotten, so that an answer that was on its way meanwhile is not remembered.
+        self._generation = 0
+        signals.watch(_CHANNEL, self._forget)
+
+    async def whose(self, text: str, *, address: str) -> Principal:
+        """Whoever shows this API key or access token, or the reason why there is nobody."""
+        # Looked up by a hash: how long that takes tells nothing about a text that hashes to something else.
+        mark = hashlib.sha256(text.encode()).digest()
+        known = self._known.get(mark)
+        if known is not None and known[0] > self._now():
+            principal = known[1]
+        else:
+            if known is None:  # who was good before is never held up by what neighbours behind one address do
+                self._throttle.admit(address)
+            found = await self._ask(mark, text)
+            if found is None:
+                self._throttle.failed(address)
+                raise CredentialInvalid
+            principal = found
+        if not principal.is_person:
+            self._last_use.note(principal.credential)
+        return principal
+
+    def forget_with(self, conn: AsyncConnection[DictRow], *tags: str) -> None:
+        """After this transaction's commit nobody remembers whoever has one of the ``tags``.
+
+        A tag is the id of an organization, a user, a service account, a session or a key.
+        """
+        if not isinstance(conn, Connection):
+            raise TypeError("forget_with() needs a connection that Database.tenant() or Database.system() gave out")
+        conn.after_commit.append(lambda: self._tell(tags))
+
+    def _tell(self, tags: tuple[str, ...]) -> None:
+        for tag in tags:
+            self._signals.tell(f"{_CHANNEL}{tag}")  # this process is told with all the others
+
+    def _forget(self, tag: str | None) -> None:
+        self._generation += 1
+        if tag is None:
+            self._known.clear()
+            self._by_tag.clear()
+            return
+        for mark in list(self._by_tag.get(tag, ())):
+            self._drop(mark)
+
+    async def _ask(self, mark: bytes, text: str) -> Principal | None:
+        asking = self._asking.get(mark)
+        if asking is None:
+            asking = self._asking[mark] = asyncio.create_task(self._look_up(mark, text))
+            asking.add_done_callback(lambda _: self._asking.pop(mark, None))
+        return await asyncio.shield(asking)  # who waits may leave; the others still get their answer
+
+    async def _look_up(self, mark: bytes, text: str) -> Principal | None:
+        generation, lasts = self._generation, self._settings.cache_seconds
+        if text.startswith(KEY_BEGINNING):
+            shown = PresentedKey.parse(text)
+            found = await self._repository.by_key(shown) if shown else None
+        else:
+            claims = self._read_token(text)
+            found = await self._repository.by_session(claims) if claims else None
+            lasts = min(lasts, claims.expires_at - time.time()) if claims else lasts
+        self._drop(mark)
+        if found is not None and generation == self._generation:
+            self._remember(mark, found, self._now() + lasts)
+        return found
+
+    def _remember(self, mark: bytes, principal: Principal, until: float) -> None:
+        self._known[mark] = (until, principal)
+        for tag in _tags(principal):
+            self._by_tag[tag].add(mark)
+        if len(self._known) > self._settings.remembered:
+            self._drop(next(iter(self._known)))
+
+    def _drop(self, mark: bytes) -> None:
+        known = self._known.pop(mark, None)
+        if known is None:
+            return
+        for tag in _tags(known[1]):
+            self._by_tag[tag].discard(mark)
+            if not self._by_tag[tag]:
+                del self._by_tag[tag]
+
+
+def _tags(principal: Principal) -> set[str]:
+    behind = principal.user or principal.identity.acting_for
+    return {principal.organization, principal.credential, *([behind] if behind else [])}
