@@ -65,7 +65,7 @@ BY_NAME: Mapping[str, Permission] = MappingProxyType({each.name: each for each i
 
 
 def of_role(role: str) -> frozenset[str]:
-    """What this built-in role may do; nothing, if there is none of the name. The owner may do what is yet to come, too."""
+    """What this built-in role may do; nothing if there is none of the name. The owner may do everything there is."""
     if role == "owner":
         return frozenset({EVERYTHING})
     if role not in BUILT_IN_ROLES:
