@@ -14,8 +14,10 @@ from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION
 from crewmesh_workflow.engine.admission import QueueFull, WorkflowBusy
 from crewmesh_workflow.engine.children import Children
 from crewmesh_workflow.engine.commits import Run
+from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.outcome import Done, DriveInput, Superseded
 from crewmesh_workflow.engine.slots import Slots
+from crewmesh_workflow.engine.turn import Turn
 from crewmesh_workflow.settings import EngineSettings
 
 from services.workflow.tests.conftest import Bench, empty, replica
@@ -327,3 +329,25 @@ async def test_a_driver_of_a_run_that_ended_has_nothing_to_do(bench: Bench) -> N
     (driver,) = bench.scheduled
     assert await bench.parts.engine.advance(driver) == Done()
     assert await bench.parts.engine.advance(driver) == Done()
+
+
+async def test_a_run_over_which_the_engine_breaks_down_is_tried_again_but_not_for_ever(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Execution) -> Turn:
+        raise ZeroDivisionError("a mistake of ours")
+
+    run = await bench.start(await bench.save(*ASKING))
+    await bench.settle()
+    monkeypatch.setattr(Execution, "begin", broken)
+    for _ in range(4):
+        row = await bench.row(run)
+        with pytest.raises(ZeroDivisionError):
+            await bench.parts.engine.advance(DriveInput(run=run, driver=row["driver"], epoch=row["epoch"]))
+    row = await bench.row(run)
+    assert row["status"] == "running"
+    assert row["due_in"] > 0, "it is tried again when its lease is over"
+    await bench.parts.engine.advance(DriveInput(run=run, driver=row["driver"], epoch=row["epoch"]))
+    row = await bench.row(run)
+    assert (row["status"], row["error"]["type"]) == ("failed", "internal-error")
+    assert "broke down 5 times" in row["error"]["detail"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from crewmesh_contracts.base import JsonObject
+from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import bound, get_logger
 from crewmesh_kit.telemetry import continued, span
 
@@ -27,6 +28,8 @@ from crewmesh_workflow.program.errors import InvalidDefinitionError
 from crewmesh_workflow.program.model import Program
 
 log = get_logger(__name__)
+
+_MOST_FAULTS = 5
 
 # Asks for a driver that begins asleep.
 HandOver = Callable[[DriveInput], Awaitable[None]]
@@ -73,7 +76,7 @@ class Engine:
         try:
             program = await self._programs.get(run.workflow, run.version)
         except InvalidDefinitionError as error:
-            return await self._refuse(run, error)
+            return await self._give_up(run, StepError("invalid-definition", str(error)[:1000]))
 
         async def go(lease: Lease) -> tuple[Worker, Done | Sleep]:
             execution = Execution(program, facts_of(run, program), taken.steps, run.failing)
@@ -93,6 +96,10 @@ class Engine:
                 metrics.LEASES_LOST.inc()
                 log.warning("the run was taken over; this worker stops", epoch=run.epoch)
                 return Superseded()
+            except Problem:
+                raise  # something that we need is away; the run goes on when it is back
+            except Exception as error:
+                return await self._broke_down(run, error)
         if inline and isinstance(outcome, Sleep):
             drive = DriveInput(
                 run=run.id, driver=worker.driver, epoch=run.epoch, traceparent=run.traceparent, sleep=outcome
@@ -100,9 +107,20 @@ class Engine:
             await self._hand_over(drive)
         return outcome
 
-    async def _refuse(self, run: Run, error: InvalidDefinitionError) -> Done | Superseded:
-        """A definition that this version of the engine cannot read (any more): the run fails, and says so."""
-        failed = Failed(None, StepError("invalid-definition", str(error)[:1000]))
+    async def _broke_down(self, run: Run, error: Exception) -> Done | Superseded:
+        """A mistake of the engine's own. The run is tried again when its lease is over, but not for ever."""
+        fault = await self._desk.journal.broke_down(run)
+        if fault is None:
+            return Superseded()
+        if fault.count < _MOST_FAULTS:
+            raise error
+        log.error("the run is given up", faults=fault.count, exc_info=error)
+        told = f"The engine broke down {fault.count} times over this run ({type(error).__name__}); see its log."
+        return await self._give_up(fault.run, StepError("internal-error", told))
+
+    async def _give_up(self, run: Run, error: StepError) -> Done | Superseded:
+        """Nobody can bring this run further, as when its definition cannot be read any more: it fails, and says so."""
+        failed = Failed(None, error)
         data: JsonObject = {"node": None, "error": failed.error.as_json()}
         commit = Commit(events=[JournalEvent("run.failed", data)], end=failed)
         try:

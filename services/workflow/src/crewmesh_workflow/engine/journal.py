@@ -22,6 +22,7 @@ from crewmesh_workflow.engine.commits import Ack, Commit, EventKey, LeaseLostErr
 from crewmesh_workflow.engine.journal_sql import (
     ACQUIRE,
     ARRIVED,
+    BROKE_DOWN,
     COMMIT,
     COMMIT_ALL,
     START,
@@ -45,6 +46,14 @@ class Taken:
     steps: dict[str, Step]
     arrivals: int
     asked: Literal["pause", "cancel"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """How often the engine broke down over a run, and the run as far as its journal goes."""
+
+    count: int
+    run: Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +201,11 @@ class Journal:
                 return None
             steps = await (await conn.execute(STEPS, [drive.run])).fetchall()
         return Taken(_run(row), await self._steps(steps), row["arrivals"], row["asked"])
+
+    async def broke_down(self, run: Run) -> Fault | None:
+        """Count a breakdown of the engine over this run; nothing when the run is not ours any more."""
+        rows = await self._database.statement(BROKE_DOWN, {"run": run.id, "epoch": run.epoch})
+        return Fault(rows[0]["faults"], replace(run, seq=rows[0]["seq"])) if rows else None
 
     async def arrived(self, run: str) -> dict[str, JsonObject]:
         """What has arrived for steps that wait."""

@@ -137,6 +137,7 @@ WHERE id = %(run)s AND (driver = %(driver)s OR epoch = %(epoch)s) AND status IN 
 RETURNING id, org_id, workflow_id, workflow_version, trigger, traceparent, epoch, seq, created_at, test, samples,
     arrivals, failure, asked, parent_run, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left
 """
+BROKE_DOWN = "UPDATE runs SET faults = faults + 1 WHERE id = %(run)s AND epoch = %(epoch)s RETURNING faults, seq"
 STEPS = """
 SELECT s.path, s.position, s.status, s.attempt, s.input, s.output, s.port, s.error, s.rounds, s.finished,
     extract(epoch FROM s.retry_at - clock_timestamp())::float8 AS retry_in,
