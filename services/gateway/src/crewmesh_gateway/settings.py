@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crewmesh_kit.settings import ServiceSettings, SettingsGroup
+from crewmesh_kit.settings import CommaSeparated, ServiceSettings, SettingsGroup
 from pydantic import Field
 
 
@@ -41,6 +41,32 @@ class ProxySettings(SettingsGroup):
     )
 
 
+class TokenSettings(SettingsGroup):
+    access_seconds: int = Field(
+        default=600,
+        ge=10,
+        le=600,
+        description="How long an access token is good; then the login's next one is fetched.",
+    )
+    refresh_days: float = Field(default=30.0, gt=0, le=365, description="A login that nobody uses for so long ends.")
+    longest_days: float = Field(
+        default=90.0, gt=0, le=365, description="A login ends so long after it began, however much it is used."
+    )
+    grace_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        le=60,
+        description="How long a refresh token that was used may be used again, by requests that were sent together.",
+    )
+    rotate_days: float = Field(
+        default=30.0, ge=1, le=365, description="How old the key that signs access tokens grows before a new one."
+    )
+    origins: CommaSeparated = Field(
+        default=(),
+        description="Web pages that may use the login's cookies beside those of the public URL: https://a.example,…",
+    )
+
+
 class FirstRunSettings(SettingsGroup):
     organization: str = Field(
         default="My organization", min_length=1, max_length=200, description="Name of the first organization."
@@ -63,8 +89,16 @@ class OpenApiSettings(SettingsGroup):
 class Settings(ServiceSettings):
     """Settings of the gateway."""
 
+    public_url: str = Field(
+        default="",
+        max_length=500,
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Where people reach Crewmesh, such as https://crewmesh.example.org: links in mails begin with it, and "
+        "its pages may use logins. Empty: pages of this machine (localhost) may.",
+    )
     keys: KeySettings = KeySettings()
     throttle: ThrottleSettings = ThrottleSettings()
+    tokens: TokenSettings = TokenSettings()
     proxy: ProxySettings = ProxySettings()
     first_run: FirstRunSettings = FirstRunSettings()
     openapi: OpenApiSettings = OpenApiSettings()

@@ -57,6 +57,7 @@ def load_or_make(path: Path, apps: Sequence[str], servers: Servers) -> Secrets:
     kept.once("first-run-api-key", lambda: f"cm_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}")
     kept.once("webhook-signing-secret", lambda: "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode())
     kept.once("hook-master-key", lambda: secrets.token_urlsafe(32))
+    kept.once("session-master-key", lambda: secrets.token_urlsafe(32))
     kept.once("model-api-key", str)
     _addresses(kept, apps, servers)
     write_private(path, kept.values)
