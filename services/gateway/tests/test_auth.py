@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import cast
 
 import psycopg
 import pytest
-from crewmesh_gateway.api_keys.errors import ApiKeyInvalid
-from crewmesh_gateway.api_keys.last_use import LastUse
 from crewmesh_gateway.api_keys.models import PresentedKey
-from crewmesh_gateway.api_keys.repository import ApiKeyRepository
-from crewmesh_gateway.api_keys.service import ApiKeys
-from crewmesh_gateway.api_keys.throttle import WrongKeyThrottle
 from crewmesh_gateway.main import create_app
+from crewmesh_gateway.principals.service import Principals
 from crewmesh_gateway.settings import KeySettings, Settings, ThrottleSettings
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.resources import Resources
 from crewmesh_testkit import APP_API_TOKEN, FakeSidecar, running
 from fastapi import FastAPI
+from psycopg.abc import QueryNoTemplate
 from pydantic import SecretStr
 
 from .gateway import BEARER, KEY, Upstream, until
@@ -84,12 +83,12 @@ async def test_me_says_who_the_key_speaks_for(app: FastAPI, headers: dict[str, s
     async with running(app) as client:
         me = (await client.get("/v1/me", headers=headers)).json()
     assert me["organization"]["name"] == "My organization"
-    assert me["user"]["role"] == "owner"
+    assert me["user"] | {"id": ""} == {"id": "", "name": "Owner", "email": None, "email_verified": False}
+    assert (me["role"], me["permissions"], me["teams"]) == ("owner", ["*"], [])
     assert me["key"] | {"id": "", "created_at": ""} == {
         "id": "",
         "name": "First key",
         "prefix": KEY.prefix,
-        "permissions": ["*"],
         "created_at": "",
         "last_used_at": None,
         "expires_at": None,
@@ -114,23 +113,7 @@ async def test_a_key_speaks_for_its_own_organization_only(app: FastAPI) -> None:
                 await connection.execute("UPDATE memberships SET org_id = 'org_1'")
             await connection.rollback()
     assert me["organization"] == {"id": "org_2", "name": "Other"}
-    assert me["key"]["permissions"] == ["runs:read"]
-
-
-async def test_hot_requests_touch_no_database_and_a_revoked_key_ends_with_the_cache(app: FastAPI) -> None:
-    now = 0.0
-    async with running(app):
-        repository = ApiKeyRepository(database(app))
-        throttle, last_use = WrongKeyThrottle(ThrottleSettings()), LastUse(repository, every_seconds=60)
-        keys = ApiKeys(repository, throttle, last_use, KeySettings(), now=lambda: now)
-        key = await keys.verify(KEY.text, address="a")
-        async with database(app).system() as connection:
-            await connection.execute("UPDATE api_keys SET revoked_at = now()")
-        now = 9.9
-        assert await keys.verify(KEY.text, address="a") is key, "still trusted, without a question"
-        now = 10.0
-        with pytest.raises(ApiKeyInvalid):
-            await keys.verify(KEY.text, address="a")
+    assert (me["role"], me["permissions"]) == ("viewer", ["runs:read"])
 
 
 async def test_the_last_use_is_written_down_later(settings: Settings, sidecar: FakeSidecar) -> None:
@@ -180,16 +163,16 @@ async def test_only_the_sidecar_may_name_the_client(settings: Settings, sidecar:
 async def test_many_requests_with_one_cold_key_share_one_query(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(app):
         resources: Resources = app.state.resources
-        keys = resources.get(ApiKeys)
+        principals = resources.get(Principals)
         asked = 0
-        system = Database.system
+        statement = Database.statement
 
-        def counted(self: Database):
+        def counted(self: Database, query: QueryNoTemplate, parameters: Mapping[str, object] | None = None):
             nonlocal asked
-            asked += 1
-            return system(self)
+            asked += b"k.prefix = %(prefix)s" in cast(bytes, query)
+            return statement(self, query, parameters)
 
-        monkeypatch.setattr(Database, "system", counted)
-        found = await asyncio.gather(*(keys.verify(KEY.text, address="a") for _ in range(50)))
-        assert {key.prefix for key in found} == {KEY.prefix}
-        assert asked <= 2, "one for the key, one perhaps for a background task"
+        monkeypatch.setattr(Database, "statement", counted)
+        found = await asyncio.gather(*(principals.whose(KEY.text, address="a") for _ in range(50)))
+        assert len(set(map(id, found))) == 1
+        assert asked == 1

@@ -21,9 +21,12 @@ async def rows(url: str, statement: str) -> list[TupleRow]:
         return await (await connection.execute(statement.encode())).fetchall()
 
 
-async def test_two_replicas_that_start_together_found_one_organization(database_url: Callable[[str], str]) -> None:
+async def test_two_replicas_that_start_together_found_one_organization(
+    database_url: Callable[[str], str], valkey: str
+) -> None:
     url = database_url("gateway")
-    sidecars = [FakeSidecar("gateway", secrets={"first-run-api-key": KEY.text}) for _ in range(2)]
+    secrets = {"first-run-api-key": KEY.text, "redis-url": valkey}
+    sidecars = [FakeSidecar("gateway", secrets=secrets) for _ in range(2)]
 
     async def start(sidecar: FakeSidecar) -> str:
         async with running(create_app(settings_for(url), sidecar)) as client:
@@ -57,8 +60,8 @@ async def test_a_secret_that_is_no_key_stops_the_first_start_without_showing_it(
     assert "hunter2" not in str(refused.value)
 
 
-async def test_later_starts_do_not_need_the_secret(settings: Settings, sidecar: FakeSidecar) -> None:
+async def test_later_starts_do_not_need_the_secret(settings: Settings, sidecar: FakeSidecar, valkey: str) -> None:
     async with running(create_app(settings, sidecar)):
         pass
-    async with running(create_app(settings, FakeSidecar("gateway"))) as client:
+    async with running(create_app(settings, FakeSidecar("gateway", secrets={"redis-url": valkey}))) as client:
         assert (await client.get("/v1/me", headers=BEARER)).status_code == 200

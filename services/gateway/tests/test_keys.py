@@ -7,27 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from crewmesh_gateway.api_keys.errors import TooManyWrongKeys
-from crewmesh_gateway.api_keys.models import ApiKey, PresentedKey
+from crewmesh_gateway.api_keys.models import PresentedKey, StoredSecret
 from crewmesh_gateway.api_keys.throttle import WrongKeyThrottle
 from crewmesh_gateway.settings import ThrottleSettings
 from hypothesis import given
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def stored(shown: PresentedKey) -> ApiKey:
-    return ApiKey(
-        id="key_1",
-        organization="org_1",
-        user="usr_1",
-        name="k",
-        prefix=shown.prefix,
-        secret_sha256=shown.digest(),
-        permissions=frozenset({"runs:read"}),
-        expires_at=None,
-        revoked_at=None,
-    )
 
 
 def test_a_generated_key_reads_back_and_hides_its_secret() -> None:
@@ -53,7 +39,7 @@ def test_any_text_is_read_without_an_accident(text: str) -> None:
 
 def test_a_key_admits_its_secret_only_and_only_while_it_holds() -> None:
     shown = PresentedKey.generate()
-    key = stored(shown)
+    key = StoredSecret(shown.digest(), expires_at=None, revoked_at=None)
     assert key.admits(shown, now=NOW)
     assert not key.admits(PresentedKey(shown.prefix, "y" * 43), now=NOW)
     assert not replace(key, revoked_at=NOW).admits(shown, now=NOW)

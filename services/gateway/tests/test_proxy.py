@@ -8,7 +8,7 @@ import json
 import pytest
 from aiohttp import web
 from crewmesh_gateway.main import create_app
-from crewmesh_gateway.proxy.routing import OWNERS, PUBLIC_RESOURCES
+from crewmesh_gateway.proxy.routing import OWN_RESOURCES, OWNERS, PUBLIC_RESOURCES
 from crewmesh_gateway.settings import ProxySettings, Settings
 from crewmesh_kit.identity import TokenVerifier
 from crewmesh_testkit import FakeSidecar, running
@@ -180,7 +180,7 @@ async def test_an_unknown_resource_lists_what_there_is(app: FastAPI, upstream: U
     async with running(app) as client:
         answer = await client.get("/v1/nothing", headers=BEARER)
     assert answer.status_code == 404
-    assert answer.json()["resources"] == sorted(f"/v1/{resource}" for resource in [*OWNERS, "me"])
+    assert answer.json()["resources"] == sorted(f"/v1/{resource}" for resource in [*OWNERS, *OWN_RESOURCES])
     assert upstream.seen == []
 
 

@@ -39,6 +39,7 @@ class Principal:
     # The organization is deleted and may still be restored.
     deleting: bool
     allowlist: tuple[Network, ...]
+    # When the credential ends by itself.
     expires_at: datetime | None
 
     @property

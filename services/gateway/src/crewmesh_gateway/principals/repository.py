@@ -19,8 +19,9 @@ _ABOUT = """
     ARRAY(SELECT team_id FROM team_members t WHERE t.org_id = o.id AND t.user_id = m.user_id ORDER BY team_id) AS teams
 """
 _BY_KEY = f"""
-SELECT k.id AS credential, k.user_id, k.service_account_id, k.secret_sha256, k.permissions AS scopes, k.expires_at,
-       k.revoked_at, COALESCE(m.role, a.role) AS role, {_ABOUT}
+SELECT k.id AS credential, k.user_id, k.service_account_id, k.secret_sha256, k.permissions AS scopes,
+       k.expires_at, k.revoked_at, LEAST(k.expires_at, k.revoked_at) AS ends_at,
+       COALESCE(m.role, a.role) AS role, {_ABOUT}
 FROM api_keys k
 JOIN organizations o ON o.id = k.org_id
 LEFT JOIN memberships m ON m.org_id = k.org_id AND m.user_id = k.user_id
@@ -29,7 +30,8 @@ LEFT JOIN roles r ON r.org_id = k.org_id AND r.id = COALESCE(m.role, a.role)
 WHERE k.prefix = %(prefix)s
 """
 _BY_SESSION = f"""
-SELECT s.id AS credential, s.user_id, NULL AS service_account_id, NULL AS scopes, s.expires_at, m.role, {_ABOUT}
+SELECT s.id AS credential, s.user_id, NULL AS service_account_id, NULL AS scopes, s.expires_at AS ends_at, m.role,
+       {_ABOUT}
 FROM sessions s
 JOIN memberships m ON m.user_id = s.user_id AND m.org_id = %(organization)s
 JOIN organizations o ON o.id = m.org_id
@@ -59,11 +61,11 @@ class PrincipalRepository:
 
 def _principal(row: DictRow) -> Principal:
     credential, user = cast(str, row["credential"]), cast("str | None", row["user_id"])
-    behind = user or cast("str | None", row["service_account_id"])
+    behind = user or cast(str, row["service_account_id"])
     is_person = row["scopes"] is None
     identity = Identity(
         organization=row["organization"],
-        subject=credential if behind is None or not is_person else behind,
+        subject=behind if is_person else credential,
         permissions=_permissions(row),
         groups=frozenset({f"role:{row['role']}", *(f"team:{team}" for team in row["teams"])}),
         acting_for=None if is_person else behind,
@@ -76,7 +78,7 @@ def _principal(row: DictRow) -> Principal:
         plan=row["plan"],
         deleting=row["deleting"],
         allowlist=tuple(ip_network(each) for each in row["allowlist"]),
-        expires_at=row["expires_at"],
+        expires_at=row["ends_at"],
     )
 
 

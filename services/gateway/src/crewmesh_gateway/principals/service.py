@@ -2,17 +2,21 @@
 
 Whoever was let in is remembered for some seconds under a hash of what was shown, so that a hot caller costs one
 dictionary look-up. Whatever changes what somebody may do calls ``forget_with`` in its transaction: after the commit
-every replica forgets. Should the news be lost on the way, the seconds are the limit. Many requests that arrive with the
-same unknown credential share one query.
+every replica forgets. Should the news be lost on the way, the seconds are the limit. Forgetting ends the trust, not the
+acquaintance: who was good before is asked for again, and is not held up by strangers' guesses from the same address.
+Many requests that arrive with the same unknown credential share one query; those that come after something was
+forgotten do not share one that began before.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from crewmesh_kit.db.database import Connection
 from crewmesh_kit.signals import Signals
@@ -34,6 +38,12 @@ KEY_BEGINNING = "cm_"
 ReadToken = Callable[[str], AccessClaims | None]
 
 
+@dataclass(slots=True)
+class _Known:
+    principal: Principal
+    until: float
+
+
 class Principals:
     def __init__(
         self,
@@ -53,7 +63,7 @@ class Principals:
         self._settings = settings
         self._signals = signals
         self._now = now
-        self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._by_tag: defaultdict[str, set[bytes]] = defaultdict(set)
         self._asking: dict[bytes, asyncio.Task[Principal | None]] = {}
         # Counts what was forgotten, so that an answer that was on its way meanwhile is not remembered.
@@ -65,8 +75,8 @@ class Principals:
         # Looked up by a hash: how long that takes tells nothing about a text that hashes to something else.
         mark = hashlib.sha256(text.encode()).digest()
         known = self._known.get(mark)
-        if known is not None and known[0] > self._now():
-            principal = known[1]
+        if known is not None and known.until > self._now():
+            principal = known.principal
         else:
             if known is None:  # who was good before is never held up by what neighbours behind one address do
                 self._throttle.admit(address)
@@ -93,20 +103,24 @@ class Principals:
             self._signals.tell(f"{_CHANNEL}{tag}")  # this process is told with all the others
 
     def _forget(self, tag: str | None) -> None:
+        """End the trust in whoever has this tag, or in everybody when nobody knows what was missed."""
         self._generation += 1
-        if tag is None:
-            self._known.clear()
-            self._by_tag.clear()
-            return
-        for mark in list(self._by_tag.get(tag, ())):
-            self._drop(mark)
+        self._asking.clear()
+        for mark in self._known if tag is None else self._by_tag.get(tag, ()):
+            self._known[mark].until = -math.inf
 
     async def _ask(self, mark: bytes, text: str) -> Principal | None:
         asking = self._asking.get(mark)
         if asking is None:
             asking = self._asking[mark] = asyncio.create_task(self._look_up(mark, text))
-            asking.add_done_callback(lambda _: self._asking.pop(mark, None))
+            asking.add_done_callback(lambda task: self._asked(mark, task))
         return await asyncio.shield(asking)  # who waits may leave; the others still get their answer
+
+    def _asked(self, mark: bytes, task: asyncio.Task[Principal | None]) -> None:
+        if self._asking.get(mark) is task:
+            del self._asking[mark]
+        if not task.cancelled():
+            task.exception()  # every caller may have left; then nobody else looks at it
 
     async def _look_up(self, mark: bytes, text: str) -> Principal | None:
         generation, lasts = self._generation, self._settings.cache_seconds
@@ -117,13 +131,19 @@ class Principals:
             claims = self._read_token(text)
             found = await self._repository.by_session(claims) if claims else None
             lasts = min(lasts, claims.expires_at - time.time()) if claims else lasts
-        self._drop(mark)
-        if found is not None and generation == self._generation:
+        if found is not None and found.expires_at is not None:
+            lasts = min(lasts, found.expires_at.timestamp() - time.time())
+        if found is None:
+            self._drop(mark)
+        elif generation == self._generation:
             self._remember(mark, found, self._now() + lasts)
+        elif mark not in self._known:
+            self._remember(mark, found, -math.inf)  # no stranger, and to be asked for again
         return found
 
     def _remember(self, mark: bytes, principal: Principal, until: float) -> None:
-        self._known[mark] = (until, principal)
+        self._drop(mark)
+        self._known[mark] = _Known(principal, until)
         for tag in _tags(principal):
             self._by_tag[tag].add(mark)
         if len(self._known) > self._settings.remembered:
@@ -133,7 +153,7 @@ class Principals:
         known = self._known.pop(mark, None)
         if known is None:
             return
-        for tag in _tags(known[1]):
+        for tag in _tags(known.principal):
             self._by_tag[tag].discard(mark)
             if not self._by_tag[tag]:
                 del self._by_tag[tag]
