@@ -167,11 +167,15 @@ class Requires(Access):
         self.permission = permission
 
     async def __call__(self, request: Request) -> Identity:
+        identity = await self.who(request)
+        self.check(identity)
+        return identity
+
+    async def who(self, request: Request) -> Identity:
         resources = cast(Resources, request.app.state.resources)
         identity = await resources.get(Authenticator).authenticate(request)
         bind(organization=identity.organization)
         note_origin(request.headers)
-        self.check(identity)
         return identity
 
     def check(self, identity: Identity) -> None:
