@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from crewmesh_gateway.api_keys.last_use import LastUse
 from crewmesh_gateway.first_run.service import FirstRun
+from crewmesh_gateway.mail.lifetime import keep_delivering, open_mailer
 from crewmesh_gateway.me import endpoints as me
 from crewmesh_gateway.me.repository import MeRepository
 from crewmesh_gateway.openapi import endpoints as openapi
@@ -54,7 +55,9 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_signals)
     service.lifetime(open_door)
     service.lifetime(open_doors)
+    service.lifetime(open_mailer)
     service.background("last use of keys", lambda resources: resources.get(LastUse).keep_flushing())
+    service.background("mails", keep_delivering)
     service.routes(me.router, openapi.router)
     service.app.router.routes[:0] = proxy_routes(service.resources)  # first: they are asked for by far the most
     return service.app

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from crewmesh_kit.settings import CommaSeparated, ServiceSettings, SettingsGroup
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 
 class KeySettings(SettingsGroup):
@@ -43,10 +46,7 @@ class ProxySettings(SettingsGroup):
 
 class TokenSettings(SettingsGroup):
     access_seconds: int = Field(
-        default=600,
-        ge=10,
-        le=600,
-        description="How long an access token is good; then the login's next one is fetched.",
+        default=600, ge=10, le=600, description="How long an access token is good; then the next one is fetched."
     )
     refresh_days: float = Field(default=30.0, gt=0, le=365, description="A login that nobody uses for so long ends.")
     longest_days: float = Field(
@@ -64,6 +64,73 @@ class TokenSettings(SettingsGroup):
     origins: CommaSeparated = Field(
         default=(),
         description="Web pages that may use the login's cookies beside those of the public URL: https://a.example,…",
+    )
+
+
+class MailSettings(SettingsGroup):
+    host: str | None = Field(
+        default=None, max_length=255, description="SMTP server that mails are handed to. Unset: the outbox is used."
+    )
+    port: int = Field(default=587, ge=1, le=65_535, description="Port of the SMTP server.")
+    tls: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the way to the SMTP server is encrypted: tls from the first byte on."
+    )
+    user: str | None = Field(default=None, max_length=255, description="Name to log in to the SMTP server with.")
+    password: SecretStr | None = Field(default=None, description="Password to log in to the SMTP server with.")
+    sender: str = Field(
+        default="Crewmesh <no-reply@localhost>",
+        max_length=300,
+        pattern=r"^[^\x00-\x1f<>@]*<?[^\s<>@]+@[^\s<>@]+>?$",
+        description="Whom mails come from, as Name <address>.",
+    )
+    outbox: Path | None = Field(
+        default=None, description="Folder for mails, one .eml file each, where there is no SMTP server."
+    )
+    timeout_seconds: float = Field(
+        default=20.0, gt=0, le=300, description="How long each step of talking to the SMTP server may take."
+    )
+    attempts: int = Field(default=60, ge=1, le=1000, description="How often a mail is tried before it is given up.")
+    first_pause_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        le=600,
+        description="Pause after a first failed attempt; it doubles with each, up to half an hour.",
+    )
+
+
+class PasswordSettings(SettingsGroup):
+    memory_kib: int = Field(
+        default=19_456, ge=64, le=1_048_576, description="Memory that hashing a password takes (argon2id)."
+    )
+    passes: int = Field(default=2, ge=1, le=20, description="How often hashing a password goes over its memory.")
+    at_once: int = Field(default=2, ge=1, le=64, description="Most passwords hashed at once by one replica.")
+    waiting: int = Field(
+        default=100, ge=0, le=10_000, description="Most requests that wait for a password to be hashed; others get 503."
+    )
+
+
+class AccountSettings(SettingsGroup):
+    signup: Literal["open", "invited", "closed"] | None = Field(
+        default=None,
+        description="Who may sign up: everybody, who was invited, nobody. Unset: open in development, else invited.",
+    )
+    verify_hours: float = Field(
+        default=48.0, gt=0, le=720, description="How long the link that proves a new address is good."
+    )
+    reset_minutes: float = Field(
+        default=60.0, gt=0, le=1440, description="How long the link that lets set a new password is good."
+    )
+    second_factor_minutes: float = Field(
+        default=10.0, gt=0, le=60, description="How long the second factor may be shown after the password was."
+    )
+    failures: int = Field(
+        default=10, ge=2, le=10_000, description="Wrong passwords that an address, or one for an account, may try."
+    )
+    failures_per_hour: float = Field(
+        default=60.0, gt=0, le=100_000, description="Further wrong passwords that it may try each hour."
+    )
+    mails_per_hour: float = Field(
+        default=4.0, gt=0, le=1000, description="Mails an hour that strangers can have sent to one address."
     )
 
 
@@ -93,12 +160,15 @@ class Settings(ServiceSettings):
         default="",
         max_length=500,
         pattern=r"^(https?://[^\s?#]+)?$",
-        description="Where people reach Crewmesh, such as https://crewmesh.example.org: links in mails begin with it, and "
-        "its pages may use logins. Empty: pages of this machine (localhost) may.",
+        description="Where people reach Crewmesh, such as https://crewmesh.example.org: links in mails begin with it, "
+        "and its pages may use logins. Empty: pages of this machine (localhost) may.",
     )
     keys: KeySettings = KeySettings()
     throttle: ThrottleSettings = ThrottleSettings()
     tokens: TokenSettings = TokenSettings()
+    mail: MailSettings = MailSettings()
+    passwords: PasswordSettings = PasswordSettings()
+    accounts: AccountSettings = AccountSettings()
     proxy: ProxySettings = ProxySettings()
     first_run: FirstRunSettings = FirstRunSettings()
     openapi: OpenApiSettings = OpenApiSettings()

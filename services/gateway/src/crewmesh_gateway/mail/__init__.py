@@ -1,0 +1,1 @@
+"""Mails: written down with what they tell, sent afterwards."""
