@@ -8,6 +8,7 @@ from pathlib import Path
 from crewmesh_contracts.events import OrganizationCreated
 from crewmesh_kit.app import Service
 from crewmesh_kit.dapr.sidecar import Sidecar
+from crewmesh_kit.owned_data.forgetting import by_age
 from fastapi import FastAPI
 
 from crewmesh_agent_crew.agents import endpoints as agents
@@ -49,5 +50,6 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.background("stops", watch_stops)
     service.ready_check("crews", why_not_ready)
     service.subscribe(topic=OrganizationCreated.topic, handler=give_starter_crews)
+    service.owned_data(by_age("kickoffs", table="kickoffs", column="ended_at"))
     service.routes(crews.router, kickoffs.router, agents.router, models.router, stopping.router)
     return service.app

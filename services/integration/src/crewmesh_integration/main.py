@@ -10,6 +10,7 @@ from crewmesh_kit.app import Resources, Service
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
+from crewmesh_kit.owned_data.forgetting import by_age
 from fastapi import FastAPI
 
 from crewmesh_integration.actions.connections import built_in
@@ -40,6 +41,7 @@ def create_app(settings: IntegrationSettings | None = None, sidecar: Sidecar | N
     service.lifetime(_delivery_records)
     service.lifetime(_http_requests)
     service.lifetime(_actions)
+    service.owned_data(by_age("deliveries", table="deliveries", column="at"))
     service.background("delivery retention", _forget_old_deliveries)
     service.routes(http_requests_router, actions_router, deliveries_router)
     return service.app

@@ -37,5 +37,6 @@ def create_app(settings: KnowledgeSettings | None = None, sidecar: Sidecar | Non
     service.background("indexing", lambda resources: resources.get(Indexer).run())
 
     service.subscribe(topic=OrganizationCreated.topic, handler=on_organization_event)
+    service.owned_data()
     service.routes(bases.router, documents.router, search.router)
     return service.app

@@ -24,7 +24,7 @@ from crewmesh_workflow.hooks.service import open_hooks
 from crewmesh_workflow.runs import endpoints as runs
 from crewmesh_workflow.runs.again import open_again
 from crewmesh_workflow.runs.control import open_control
-from crewmesh_workflow.runs.retention import Retention, open_retention
+from crewmesh_workflow.runs.retention import RUNS_BY_AGE, Retention, open_retention
 from crewmesh_workflow.runs.service import open_runs
 from crewmesh_workflow.runs.starts import open_starts
 from crewmesh_workflow.runs.stream import open_streams
@@ -54,6 +54,7 @@ def create_app(
     _features(service, settings)
     service.subscribe(topic=EVENTS_TOPIC, handler=on_event)
     service.subscribe(topic=OrganizationCreated.topic, handler=on_organization_event)
+    service.owned_data(RUNS_BY_AGE)
     service.routes(triggers.router, triggers.of_workflow, hooks.router, schedules.router, definitions.router)
     service.routes(runs.router, approvals.router, approval_links.router, dead_letters.router)
     return service.app

@@ -8,12 +8,13 @@ the other way round, after work in hand is finished.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.events import CloudEvent, OrganizationDeleted
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
@@ -22,6 +23,7 @@ from crewmesh_kit.assembly import open_database, open_sidecar, provide_identity
 from crewmesh_kit.background import Background
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.dapr.subscriptions import HandleEvent, Subscriptions
+from crewmesh_kit.db.database import Database
 from crewmesh_kit.health import Lifecycle, Readiness, health_router
 from crewmesh_kit.http import problems
 from crewmesh_kit.http.access import check_access_is_declared
@@ -30,6 +32,8 @@ from crewmesh_kit.http.openapi import public_openapi
 from crewmesh_kit.identity import public
 from crewmesh_kit.logs import get_logger
 from crewmesh_kit.metrics import RequestMetrics, route_templates
+from crewmesh_kit.owned_data.endpoints import owned_data_router
+from crewmesh_kit.owned_data.forgetting import Forgettable, Forgetting
 from crewmesh_kit.resources import Resources, provided
 from crewmesh_kit.settings import ServiceSettings
 
@@ -66,6 +70,7 @@ class Service:
         self._lifetimes: list[OpenLifetime] = []
         self._background: list[tuple[str, RunInBackground]] = []
         self._subscriptions: Subscriptions | None = None
+        self._handlers: dict[str, list[HandleEvent]] = {}
         self._templates: dict[int, str] = {}
         self.app = FastAPI(
             title=title,
@@ -97,13 +102,35 @@ class Service:
         self._background.append((name, run))
 
     def subscribe(self, *, topic: str, handler: HandleEvent) -> None:
-        """Give every event on ``topic`` to ``handler``; what fails for good is kept among the dead letters."""
+        """Give every event on ``topic`` to ``handler``; what fails for good is kept among the dead letters.
+
+        A topic may have several handlers. Each gets every event, and all of them again when one of them failed.
+        """
+        handlers = self._handlers.setdefault(topic, [])
+        handlers.append(handler)
+        if len(handlers) > 1:
+            return
         if self._subscriptions is None:
             self._subscriptions = Subscriptions(self.app, self.resources)
             # Not described: the service that owns the public path describes it by naming the router itself.
             self.app.include_router(dead_letters.router, include_in_schema=False)
-        self._subscriptions.add(topic, handler)
+        self._subscriptions.add(topic, partial(_to_all, handlers))
         dead_letters.keep_dead_letters(self._subscriptions, self.resources, topic)
+
+    def owned_data(self, *forgettable: Forgettable) -> None:
+        """Export what organizations own here, keep it for as long as they say, forget it when they are deleted."""
+
+        @asynccontextmanager
+        async def forgetting(resources: Resources) -> AsyncGenerator[Forgetting]:
+            yield Forgetting(resources.get(Database), forgettable)
+
+        async def on_organization_event(resources: Resources, event: CloudEvent) -> None:
+            await resources.get(Forgetting).on_organization_event(event)
+
+        self.lifetime(forgetting)
+        self.background("forgetting by policy", lambda resources: resources.get(Forgetting).keep_forgetting())
+        self.subscribe(topic=OrganizationDeleted.topic, handler=on_organization_event)
+        self.routes(owned_data_router(self.app_id))
 
     def ready_check(self, name: str, check: CheckReady) -> None:
         """Ask ``check`` whenever readiness is asked; a text says why the service is not ready."""
@@ -165,6 +192,11 @@ class Service:
             self._lifecycle.stop()
             log.info("service is stopping")
             await background.drain(self._lifecycle.seconds_left(self.settings.http.shutdown_seconds))
+
+
+async def _to_all(handlers: Sequence[HandleEvent], resources: Resources, event: CloudEvent) -> None:
+    for handle in handlers:
+        await handle(resources, event)
 
 
 def serve(create_app: Callable[[], FastAPI]) -> None:

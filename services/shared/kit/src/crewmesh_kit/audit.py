@@ -101,15 +101,16 @@ def masked(value: JsonValue, *, depth: int = 0) -> JsonValue:
         return "…"
     if isinstance(value, Mapping):
         members = cast(JsonObject, value)
-        names_a_secret = any(_tells_of_a_secret(members.get(name)) for name in _NAMED_BY)
+        names_a_secret = any(tells_of_a_secret(members.get(name)) for name in _NAMED_BY)
         kept: JsonObject = {}
         for name in list(members)[:_MOST_ITEMS]:
-            secret = _tells_of_a_secret(name) or (names_a_secret and name == _NAMED_VALUE)
+            secret = tells_of_a_secret(name) or (names_a_secret and name == _NAMED_VALUE)
             hidden = secret and members[name] not in (None, "", [], {})
             kept[name] = MASK if hidden else masked(members[name], depth=depth + 1)
         return kept
     return [masked(each, depth=depth + 1) for each in list(value)[:_MOST_ITEMS]]
 
 
-def _tells_of_a_secret(name: JsonValue) -> bool:
+def tells_of_a_secret(name: JsonValue) -> bool:
+    """Whether what is kept under this name is told to nobody."""
     return isinstance(name, str) and _SECRET_NAME.search(name) is not None

@@ -17,6 +17,7 @@ from typing import LiteralString
 
 from crewmesh_kit.db.database import Database, DatabaseUnavailable
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.owned_data.forgetting import Forgettable
 from crewmesh_kit.resources import Resources
 from prometheus_client import Counter
 from psycopg import AsyncConnection
@@ -90,6 +91,26 @@ async def forget(conn: AsyncConnection[DictRow], runs: Sequence[str]) -> None:
     """Delete these runs and all that belongs to them."""
     for statement in _FORGET:
         await conn.execute(statement, [[*runs]])
+
+
+_OLD: LiteralString = "finished_at < now() - %s * interval '1 day' AND " + _TOLD
+_COUNT_OLD = "SELECT count(*) AS n FROM runs WHERE " + _OLD
+_FIND_OLD = "SELECT id FROM runs WHERE " + _OLD + " ORDER BY finished_at LIMIT %s FOR UPDATE SKIP LOCKED"
+
+
+async def _count_old(conn: AsyncConnection[DictRow], days: int) -> int:
+    row = await (await conn.execute(_COUNT_OLD, [days])).fetchone()
+    return 0 if row is None else int(row["n"])
+
+
+async def _forget_old(conn: AsyncConnection[DictRow], days: int) -> int:
+    rows = await (await conn.execute(_FIND_OLD, [days, _MOST_RUNS])).fetchall()
+    await forget(conn, [row["id"] for row in rows])
+    return len(rows)
+
+
+# An organization may want its runs forgotten sooner than its workflows say.
+RUNS_BY_AGE = Forgettable("runs", _count_old, _forget_old)
 
 
 class Retention:

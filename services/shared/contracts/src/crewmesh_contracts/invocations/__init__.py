@@ -1,5 +1,7 @@
 """Calls between services, each declared once: who answers, on which path, with which shapes."""
 
+from typing import Any
+
 from crewmesh_contracts.invocations.actions import RUN_ACTION, ActionRequest, ActionResult
 from crewmesh_contracts.invocations.agents import (
     ASK_AGENT,
@@ -14,18 +16,31 @@ from crewmesh_contracts.invocations.crews import KICKOFF, CrewMessage, KickoffRe
 from crewmesh_contracts.invocations.http import SEND_HTTP, HttpReply, HttpSend
 from crewmesh_contracts.invocations.knowledge import SEARCH, SearchHit, SearchRequest, SearchResult
 from crewmesh_contracts.invocations.models import ASK_MODEL, ModelAnswer, ModelMessage, ModelRequest
+from crewmesh_contracts.invocations.owned_data import EXPORT, WOULD_FORGET
 
-INVOCATIONS = (SEARCH, KICKOFF, ASK_AGENT, ASK_MODEL, STOP_THINKING, SEND_HTTP, RUN_ACTION)
+INVOCATIONS: tuple[Invocation[Any, Any], ...] = (
+    SEARCH,
+    KICKOFF,
+    ASK_AGENT,
+    ASK_MODEL,
+    STOP_THINKING,
+    SEND_HTTP,
+    RUN_ACTION,
+    *EXPORT.values(),
+    *WOULD_FORGET.values(),
+)
 
 __all__ = [
     "ASK_AGENT",
     "ASK_MODEL",
+    "EXPORT",
     "INVOCATIONS",
     "KICKOFF",
     "RUN_ACTION",
     "SEARCH",
     "SEND_HTTP",
     "STOP_THINKING",
+    "WOULD_FORGET",
     "ActionRequest",
     "ActionResult",
     "AgentRequest",
