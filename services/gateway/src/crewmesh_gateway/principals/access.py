@@ -17,8 +17,11 @@ from crewmesh_kit.logs import bind
 from crewmesh_kit.resources import Resources
 from fastapi import Depends, Request, params
 
+from crewmesh_gateway.organizations.errors import OrganizationDeleting
 from crewmesh_gateway.principals.doorkeeper import Doorkeeper
 from crewmesh_gateway.principals.models import Principal
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class NotAPerson(PermissionDenied):
@@ -30,17 +33,33 @@ class NotAPerson(PermissionDenied):
         super().__init__("This is done by somebody who is logged in, not with an API key: POST /v1/auth/login.")
 
 
+def check_organization_stands(principal: Principal, method: str) -> None:
+    """An organization that is deleted is read, and nothing else."""
+    if principal.deleting and method not in _READING:
+        raise OrganizationDeleting(principal.delete_after)
+
+
 class AnySignedIn(Access):
     """Any valid credential will do: what is shown belongs to itself."""
+
+    def __init__(self, *, while_deleting: bool = False) -> None:
+        self._while_deleting = while_deleting
 
     async def __call__(self, request: Request) -> Principal:
         resources = cast(Resources, request.app.state.resources)
         principal = await resources.get(Doorkeeper).admitted(request)
         bind(organization=principal.organization)
+        if not self._while_deleting:
+            check_organization_stands(principal, request.method)
         return principal
 
 
 class AnyPerson(AnySignedIn):
+    """Somebody who is logged in. What is theirs does not stand still because the organization they are in does."""
+
+    def __init__(self) -> None:
+        super().__init__(while_deleting=True)
+
     async def __call__(self, request: Request) -> Principal:
         principal = await super().__call__(request)
         if not principal.is_person:
@@ -51,14 +70,19 @@ class AnyPerson(AnySignedIn):
 class Needs(Requires):
     """A permission; the handler gets the whole principal."""
 
+    def __init__(self, permission: str, *, while_deleting: bool) -> None:
+        super().__init__(permission)
+        self._signed_in = AnySignedIn(while_deleting=while_deleting)
+
     async def __call__(self, request: Request) -> Principal:  # pyright: ignore[reportIncompatibleMethodOverride]
-        principal = await AnySignedIn()(request)
+        principal = await self._signed_in(request)
         self.check(principal.identity)
         return principal
 
 
-def needs(permission: str) -> params.Depends:
-    return params.Depends(Needs(permission))
+def needs(permission: str, *, while_deleting: bool = False) -> params.Depends:
+    """``while_deleting``: also for changes in an organization that is deleted, such as to restore it."""
+    return params.Depends(Needs(permission, while_deleting=while_deleting))
 
 
 SignedIn: TypeAlias = Annotated[Principal, Depends(AnySignedIn())]

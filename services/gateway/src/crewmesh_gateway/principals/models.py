@@ -38,6 +38,7 @@ class Principal:
     plan: str
     # The organization is deleted and may still be restored.
     deleting: bool
+    delete_after: datetime | None = None
     allowlist: tuple[Network, ...]
     # When the credential ends by itself.
     expires_at: datetime | None

@@ -14,7 +14,7 @@ from crewmesh_gateway.api_keys.models import PresentedKey, StoredSecret
 from crewmesh_gateway.principals.models import AccessClaims, Principal
 
 _ABOUT = """
-    o.id AS organization, o.plan, o.status = 'deleting' AS deleting, o.allowlist::text[] AS allowlist,
+    o.id AS organization, o.plan, o.status = 'deleting' AS deleting, o.delete_after, o.allowlist::text[] AS allowlist,
     r.permissions AS custom,
     ARRAY(SELECT team_id FROM team_members t WHERE t.org_id = o.id AND t.user_id = m.user_id ORDER BY team_id) AS teams
 """
@@ -77,6 +77,7 @@ def _principal(row: DictRow) -> Principal:
         role=row["role"],
         plan=row["plan"],
         deleting=row["deleting"],
+        delete_after=row["delete_after"],
         allowlist=tuple(ip_network(each) for each in row["allowlist"]),
         expires_at=row["ends_at"],
     )

@@ -16,7 +16,7 @@ from fastapi.dependencies.models import Dependant
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from crewmesh_gateway.principals.access import AnySignedIn
+from crewmesh_gateway.principals.access import AnySignedIn, check_organization_stands
 from crewmesh_gateway.principals.doorkeeper import Doorkeeper
 from crewmesh_gateway.proxy.answers import AnswerCutOff, pass_back, refusal
 from crewmesh_gateway.proxy.body import ClientGone, RequestBody
@@ -62,6 +62,7 @@ class Proxy:
             send = self._guesses.counted(send, self._doorkeeper.address(headers, peer), scope["path"])
         else:
             principal = await self._doorkeeper.admit(headers, peer=peer)
+            check_organization_stands(principal, scope["method"])
             inwards = passed_in(scope["method"], headers, token=self._signer.sign(principal.identity, audience=app))
             inwards[ADDRESS_HEADER] = self._doorkeeper.address(headers, peer)
         try:
