@@ -8,6 +8,8 @@ from typing import Literal
 from crewmesh_kit.settings import CommaSeparated, ServiceSettings, SettingsGroup
 from pydantic import Field, SecretStr
 
+from crewmesh_gateway.limits.plans import PlanName
+
 
 class KeySettings(SettingsGroup):
     cache_seconds: float = Field(
@@ -134,6 +136,54 @@ class AccountSettings(SettingsGroup):
     )
 
 
+class LimitSettings(SettingsGroup):
+    default_plan: PlanName = Field(
+        default="enterprise",
+        description="Plan of organizations that were given none: free, pro, team or enterprise (see docs/guides/limits.md).",
+    )
+    address_per_minute: int = Field(
+        default=60_000,
+        ge=1,
+        le=10_000_000,
+        description="Requests a minute that an address may send without being signed in: logins, webhooks, links.",
+    )
+    address_per_second: int = Field(
+        default=2_000, ge=1, le=1_000_000, description="The same within a second of that minute."
+    )
+    exchange_seconds: float = Field(
+        default=0.1, ge=0.01, le=10, description="How often replicas tell each other what they counted."
+    )
+    remembered: int = Field(
+        default=20_000,
+        ge=10,
+        le=1_000_000,
+        description="Most organizations, most credentials and most addresses whose requests are kept count of.",
+    )
+    answer_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="How long the gateway itself may take until its answer begins, the arrival of the body included.",
+    )
+
+
+class OrganizationSettings(SettingsGroup):
+    grace_days: float = Field(
+        default=14.0, gt=0, le=365, description="How long a deleted organization can be restored before it is gone."
+    )
+    erase_every_seconds: float = Field(
+        default=300.0, ge=0.05, le=86_400, description="How often organizations whose time of grace is over are erased."
+    )
+    most_owned: int = Field(default=50, ge=1, le=10_000, description="Most organizations that one person may own.")
+
+
+class InvitationSettings(SettingsGroup):
+    days: float = Field(default=7.0, gt=0, le=90, description="How long an invitation can be accepted.")
+    resend_seconds: float = Field(
+        default=60.0, ge=0, le=86_400, description="Pause between two invitation mails to the same address."
+    )
+
+
 class FirstRunSettings(SettingsGroup):
     organization: str = Field(
         default="My organization", min_length=1, max_length=200, description="Name of the first organization."
@@ -170,5 +220,8 @@ class Settings(ServiceSettings):
     passwords: PasswordSettings = PasswordSettings()
     accounts: AccountSettings = AccountSettings()
     proxy: ProxySettings = ProxySettings()
+    limits: LimitSettings = LimitSettings()
+    organizations: OrganizationSettings = OrganizationSettings()
+    invitations: InvitationSettings = InvitationSettings()
     first_run: FirstRunSettings = FirstRunSettings()
     openapi: OpenApiSettings = OpenApiSettings()
