@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import uvicorn
 from aiohttp import web
+from crewmesh_contracts import api_keys
 from crewmesh_gateway.api_keys.models import PresentedKey
 from crewmesh_gateway.settings import Settings
 from fastapi import FastAPI
@@ -16,7 +17,14 @@ from pydantic import SecretStr
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-KEY = PresentedKey(prefix="firstkey", secret="s" * 43)
+
+def key_of(prefix: str, secret: str) -> PresentedKey:
+    key = PresentedKey.parse(api_keys.text_of(prefix, secret))
+    assert key is not None
+    return key
+
+
+KEY = key_of("firstkey", "s" * 43)
 BEARER = {"authorization": f"Bearer {KEY.text}"}
 
 

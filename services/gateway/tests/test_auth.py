@@ -8,7 +8,6 @@ from typing import cast
 
 import psycopg
 import pytest
-from crewmesh_gateway.api_keys.models import PresentedKey
 from crewmesh_gateway.main import create_app
 from crewmesh_gateway.principals.service import Principals
 from crewmesh_gateway.settings import KeySettings, Settings, ThrottleSettings
@@ -19,9 +18,9 @@ from fastapi import FastAPI
 from psycopg.abc import QueryNoTemplate
 from pydantic import SecretStr
 
-from .gateway import BEARER, KEY, Upstream, until
+from .gateway import BEARER, KEY, Upstream, key_of, until
 
-OTHER = PresentedKey(prefix="otherkey", secret="o" * 43)
+OTHER = key_of("otherkey", "o" * 43)
 
 
 def database(app: FastAPI) -> Database:
@@ -57,7 +56,8 @@ async def test_without_a_key_nothing_opens_and_the_answer_says_where_one_is(app:
     [
         {"authorization": "Bearer nonsense"},
         {"authorization": f"Bearer {OTHER.text}"},
-        {"authorization": f"Bearer cm_{KEY.prefix}_{'x' * 43}"},
+        {"authorization": f"Bearer {key_of(KEY.prefix, 'x' * 43).text}"},
+        {"authorization": f"Bearer cm_{KEY.prefix}_{'s' * 43}"},
         {"authorization": f"Basic {KEY.text}"},
         {"authorization": KEY.text},
         {"x-api-key": "nonsense"},
@@ -93,7 +93,7 @@ async def test_me_says_who_the_key_speaks_for(app: FastAPI, headers: dict[str, s
         "last_used_at": None,
         "expires_at": None,
     }
-    assert KEY.secret not in str(me)
+    assert "s" * 43 not in str(me)
 
 
 async def test_a_key_speaks_for_its_own_organization_only(app: FastAPI) -> None:
@@ -114,6 +114,20 @@ async def test_a_key_speaks_for_its_own_organization_only(app: FastAPI) -> None:
             await connection.rollback()
     assert me["organization"] == {"id": "org_2", "name": "Other"}
     assert (me["role"], me["permissions"]) == ("viewer", ["runs:read"])
+
+
+@pytest.mark.parametrize(
+    "text", [KEY.text[:-1], KEY.text + "x", KEY.text.replace("sss", "sst", 1), "cm_live_", "cm_x_y"]
+)
+async def test_a_mistyped_key_is_told_apart_without_a_query_or_a_lost_try(
+    settings: Settings, sidecar: FakeSidecar, text: str
+) -> None:
+    throttled = settings.model_copy(update={"throttle": ThrottleSettings(burst=1, per_second=0.001)})
+    async with running(create_app(throttled, sidecar)) as client:
+        for _ in range(3):
+            answer = await client.get("/v1/me", headers={"x-api-key": text})
+            assert (answer.status_code, answer.json()["type"].rsplit("/", 1)[-1]) == (401, "api-key-mistyped")
+            assert "copy it again" in answer.json()["detail"]
 
 
 async def test_the_last_use_is_written_down_later(settings: Settings, sidecar: FakeSidecar) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
+from crewmesh_contracts import api_keys
 from joserfc.jwk import KeySet, OKPKey
 
 from crewmesh_tools.mesh.errors import MeshError
@@ -54,7 +55,7 @@ def load_or_make(path: Path, apps: Sequence[str], servers: Servers) -> Secrets:
     kept = Secrets(_read(path))
     _passwords(kept, apps)
     _identity_keys(kept, apps)
-    kept.once("first-run-api-key", lambda: f"cm_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}")
+    kept.once("first-run-api-key", api_keys.new_text)
     kept.once("webhook-signing-secret", lambda: "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode())
     kept.once("hook-master-key", lambda: secrets.token_urlsafe(32))
     kept.once("session-master-key", lambda: secrets.token_urlsafe(32))

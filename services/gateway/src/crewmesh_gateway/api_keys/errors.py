@@ -7,9 +7,9 @@ import math
 from crewmesh_kit.errors import TooManyRequests, Unauthenticated
 
 _WHERE = (
-    "Send an API key as Authorization: Bearer cm_… (or X-API-Key: cm_…), or the access token that POST /v1/auth/login "
-    "gives you. The first key of an installation is in "
-    ".crewmesh/credentials.json of the local mesh, or in the secret first-run-api-key of the secret store."
+    "Send an API key as Authorization: Bearer cm_live_… (or X-API-Key: cm_live_…), or the access token that "
+    "POST /v1/auth/login gives you. The first key of an installation is in .crewmesh/credentials.json of the local "
+    "mesh, or in the secret first-run-api-key of the secret store."
 )
 _CHALLENGE = 'Bearer realm="crewmesh"'
 
@@ -29,6 +29,19 @@ class CredentialInvalid(Unauthenticated):
     def __init__(self) -> None:
         super().__init__(
             f"This API key or access token is unknown, expired or revoked; use another one. {_WHERE}",
+            headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
+        )
+
+
+class KeyMistyped(Unauthenticated):
+    """What was sent begins like an API key and is none: it is mistyped or was cut off. Copy it again, whole."""
+
+    slug, title = "api-key-mistyped", "API key mistyped"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This API key is mistyped or was cut off: its checksum is wrong. A key is cm_live_, twelve characters, "
+            "an underscore and 49 characters; copy it again, whole.",
             headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
         )
 

@@ -64,7 +64,7 @@ class FirstRun:
         key = PresentedKey.parse(await self._sidecar.secret(FIRST_KEY_SECRET))
         if key is None:
             raise ValueError(
-                f"the secret {FIRST_KEY_SECRET} is not an API key: it must be cm_<prefix>_<secret> with 6 to 32 "
-                "letters or digits and at least 32 random characters of A-Z a-z 0-9 _ -"
+                f"the secret {FIRST_KEY_SECRET} is not an API key, or was not copied whole; "
+                "crewmesh_contracts.api_keys.new_text() makes one"
             )
         return key

@@ -15,9 +15,9 @@ from crewmesh_gateway.api_keys.last_use import LastUse
 from crewmesh_gateway.api_keys.repository import ApiKeyRepository
 from crewmesh_gateway.api_keys.throttle import WrongKeyThrottle
 from crewmesh_gateway.principals.doorkeeper import Doorkeeper
-from crewmesh_gateway.principals.models import AccessClaims
 from crewmesh_gateway.principals.repository import PrincipalRepository
 from crewmesh_gateway.principals.service import Principals
+from crewmesh_gateway.sessions.access_tokens import AccessTokens
 from crewmesh_gateway.settings import Settings
 
 
@@ -34,7 +34,7 @@ async def open_door(resources: Resources) -> AsyncGenerator[Doorkeeper]:
     last_use = LastUse(ApiKeyRepository(database), every_seconds=settings.keys.last_use_seconds)
     principals = Principals(
         PrincipalRepository(database),
-        _no_tokens,
+        resources.get(AccessTokens).read,
         WrongKeyThrottle(settings.throttle),
         last_use,
         settings.keys,
@@ -46,7 +46,3 @@ async def open_door(resources: Resources) -> AsyncGenerator[Doorkeeper]:
     resources.add(doorkeeper, as_=Authenticator)
     async with last_use.flushed_at_the_end():
         yield doorkeeper
-
-
-def _no_tokens(_text: str) -> AccessClaims | None:
-    return None

@@ -10,7 +10,7 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.identity import Identity
 from psycopg.rows import DictRow
 
-from crewmesh_gateway.api_keys.models import PresentedKey, StoredSecret
+from crewmesh_gateway.api_keys.models import PresentedKey
 from crewmesh_gateway.principals.models import AccessClaims, Principal
 
 _ABOUT = """
@@ -20,14 +20,14 @@ _ABOUT = """
 """
 _BY_KEY = f"""
 SELECT k.id AS credential, k.user_id, k.service_account_id, k.secret_sha256, k.permissions AS scopes,
-       k.expires_at, k.revoked_at, LEAST(k.expires_at, k.revoked_at) AS ends_at,
-       COALESCE(m.role, a.role) AS role, {_ABOUT}
+       LEAST(k.expires_at, k.revoked_at) AS ends_at, COALESCE(m.role, a.role) AS role, {_ABOUT}
 FROM api_keys k
 JOIN organizations o ON o.id = k.org_id
 LEFT JOIN memberships m ON m.org_id = k.org_id AND m.user_id = k.user_id
 LEFT JOIN service_accounts a ON a.org_id = k.org_id AND a.id = k.service_account_id
 LEFT JOIN roles r ON r.org_id = k.org_id AND r.id = COALESCE(m.role, a.role)
-WHERE k.prefix = %(prefix)s
+WHERE k.prefix = %(prefix)s AND (k.revoked_at IS NULL OR k.revoked_at > now())
+      AND (k.expires_at IS NULL OR k.expires_at > now())
 """
 _BY_SESSION = f"""
 SELECT s.id AS credential, s.user_id, NULL AS service_account_id, NULL AS scopes, s.expires_at AS ends_at, m.role,
@@ -47,10 +47,7 @@ class PrincipalRepository:
     async def by_key(self, shown: PresentedKey) -> Principal | None:
         """Whose key it is, when the secret is right and the key still holds."""
         rows = await self._database.statement(_BY_KEY.encode(), {"prefix": shown.prefix})
-        if not rows:
-            return None
-        stored = StoredSecret(bytes(rows[0]["secret_sha256"]), rows[0]["expires_at"], rows[0]["revoked_at"])
-        return _principal(rows[0]) if stored.admits(shown) else None
+        return _principal(rows[0]) if rows and shown.proves(bytes(rows[0]["secret_sha256"])) else None
 
     async def by_session(self, claims: AccessClaims) -> Principal | None:
         """The person, while the session lasts and the membership does."""

@@ -15,7 +15,7 @@ import hashlib
 import math
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from crewmesh_kit.db.database import Connection
@@ -23,19 +23,18 @@ from crewmesh_kit.signals import Signals
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from crewmesh_gateway.api_keys.errors import CredentialInvalid
+from crewmesh_gateway.api_keys.errors import CredentialInvalid, KeyMistyped
 from crewmesh_gateway.api_keys.last_use import LastUse
-from crewmesh_gateway.api_keys.models import PresentedKey
+from crewmesh_gateway.api_keys.models import BEGINNING, PresentedKey
 from crewmesh_gateway.api_keys.throttle import WrongKeyThrottle
 from crewmesh_gateway.principals.models import AccessClaims, Principal
 from crewmesh_gateway.principals.repository import PrincipalRepository
 from crewmesh_gateway.settings import KeySettings
 
 _CHANNEL = "principals:"
-KEY_BEGINNING = "cm_"
 
 # What an access token says, or nothing when it is not (any more) a good one.
-ReadToken = Callable[[str], AccessClaims | None]
+ReadToken = Callable[[str], Awaitable[AccessClaims | None]]
 
 
 @dataclass(slots=True)
@@ -79,6 +78,7 @@ class Principals:
             principal = known.principal
         else:
             if known is None:  # who was good before is never held up by what neighbours behind one address do
+                _check_form(text)
                 self._throttle.admit(address)
             found = await self._ask(mark, text)
             if found is None:
@@ -124,11 +124,11 @@ class Principals:
 
     async def _look_up(self, mark: bytes, text: str) -> Principal | None:
         generation, lasts = self._generation, self._settings.cache_seconds
-        if text.startswith(KEY_BEGINNING):
+        if text.startswith(BEGINNING):
             shown = PresentedKey.parse(text)
             found = await self._repository.by_key(shown) if shown else None
         else:
-            claims = self._read_token(text)
+            claims = await self._read_token(text)
             found = await self._repository.by_session(claims) if claims else None
             lasts = min(lasts, claims.expires_at - time.time()) if claims else lasts
         if found is not None and found.expires_at is not None:
@@ -157,6 +157,12 @@ class Principals:
             self._by_tag[tag].discard(mark)
             if not self._by_tag[tag]:
                 del self._by_tag[tag]
+
+
+def _check_form(text: str) -> None:
+    """A key that was not copied whole costs neither a query nor one of the address's tries."""
+    if text.startswith(BEGINNING) and PresentedKey.parse(text) is None:
+        raise KeyMistyped
 
 
 def _tags(principal: Principal) -> set[str]:
