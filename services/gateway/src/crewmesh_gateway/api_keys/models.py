@@ -20,7 +20,8 @@ from crewmesh_contracts import api_keys
 BEGINNING = "cm_"
 _PREFIX, _SECRET = r"([A-Za-z0-9]{6,32})", r"([A-Za-z0-9_-]{32,128})"
 _TEXT = re.compile(rf"{api_keys.BEGINNING}{_PREFIX}_[A-Za-z0-9]{{38,134}}", re.ASCII)
-_FORMER_TEXT = re.compile(rf"{BEGINNING}{_PREFIX}_{_SECRET}", re.ASCII)
+# Not a key of today with a typo in its beginning.
+_FORMER_TEXT = re.compile(rf"{BEGINNING}(?!live){_PREFIX}_{_SECRET}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
