@@ -13,9 +13,18 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.http.openapi import public_openapi
 from crewmesh_kit.identity import TokenSigner
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from crewmesh_gateway.api_keys.last_use import LastUse
+from crewmesh_gateway.audit.lifetime import keep_an_audit_log
+from crewmesh_gateway.exports import endpoints as exports
+from crewmesh_gateway.exports.gatherer import Gatherer
+from crewmesh_gateway.exports.lifetime import open_owned_data
 from crewmesh_gateway.first_run.service import FirstRun
+from crewmesh_gateway.limits import endpoints as limits
+from crewmesh_gateway.limits.exchange import Exchange
+from crewmesh_gateway.limits.layer import AnswerInTime, RateLimitLayer
+from crewmesh_gateway.limits.lifetime import open_gate, open_limits
 from crewmesh_gateway.mail.lifetime import keep_delivering, open_mailer
 from crewmesh_gateway.me import endpoints as me
 from crewmesh_gateway.me.repository import MeRepository
@@ -25,7 +34,14 @@ from crewmesh_gateway.principals.doorkeeper import Doorkeeper
 from crewmesh_gateway.principals.lifetime import open_door, open_signals
 from crewmesh_gateway.proxy.endpoints import Proxy, proxy_routes
 from crewmesh_gateway.proxy.guesses import Guesses
+from crewmesh_gateway.retention import endpoints as retention
+from crewmesh_gateway.sessions import endpoints as sessions
+from crewmesh_gateway.sessions import mine as my_sessions
+from crewmesh_gateway.sessions.lifetime import keep_forgetting, open_access_tokens, open_sessions
 from crewmesh_gateway.settings import Settings
+from crewmesh_gateway.signing_keys import endpoints as signing_keys
+from crewmesh_gateway.signing_keys.lifetime import open_signing_keys
+from crewmesh_gateway.signing_keys.service import SigningKeys
 
 APP_ID = "gateway"
 VERSION = version("crewmesh-gateway")
@@ -53,11 +69,27 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.database(migrations=MIGRATIONS)
     service.lifetime(found)
     service.lifetime(open_signals)
+    service.lifetime(open_signing_keys)
+    service.lifetime(open_access_tokens)
+    service.lifetime(open_gate)
     service.lifetime(open_door)
+    service.lifetime(open_limits)
+    service.lifetime(open_sessions)
     service.lifetime(open_doors)
     service.lifetime(open_mailer)
+    service.lifetime(open_owned_data)
     service.background("last use of keys", lambda resources: resources.get(LastUse).keep_flushing())
     service.background("mails", keep_delivering)
-    service.routes(me.router, openapi.router)
+    service.background("counts of requests", lambda resources: resources.get(Exchange).keep_exchanging())
+    service.background("exports", lambda resources: resources.get(Gatherer).run())
+    service.background("signing keys", lambda resources: resources.get(SigningKeys).keep_tending())
+    service.background("old logins", keep_forgetting)
+    service.routes(exports.router, retention.router)
+    service.routes(limits.router)
+    service.routes(me.router, openapi.router, signing_keys.router, sessions.router, my_sessions.router)
+    # Innermost: whatever they say is counted, logged and traced like any other answer.
+    for layer in (RateLimitLayer, AnswerInTime):
+        service.app.user_middleware.append(Middleware(layer, resources=service.resources))
+    keep_an_audit_log(service)
     service.app.router.routes[:0] = proxy_routes(service.resources)  # first: they are asked for by far the most
     return service.app

@@ -14,6 +14,7 @@ from crewmesh_kit.signals import Signals
 from crewmesh_gateway.api_keys.last_use import LastUse
 from crewmesh_gateway.api_keys.repository import ApiKeyRepository
 from crewmesh_gateway.api_keys.throttle import WrongKeyThrottle
+from crewmesh_gateway.limits.gate import Gate
 from crewmesh_gateway.principals.doorkeeper import Doorkeeper
 from crewmesh_gateway.principals.repository import PrincipalRepository
 from crewmesh_gateway.principals.service import Principals
@@ -40,7 +41,8 @@ async def open_door(resources: Resources) -> AsyncGenerator[Doorkeeper]:
         settings.keys,
         resources.get(Signals),
     )
-    doorkeeper = Doorkeeper(principals, app_api_token=settings.dapr.app_api_token.get_secret_value())
+    app_api_token = settings.dapr.app_api_token.get_secret_value()
+    doorkeeper = Doorkeeper(principals, resources.get(Gate), app_api_token=app_api_token)
     resources.add(principals)
     resources.add(last_use)
     resources.add(doorkeeper, as_=Authenticator)

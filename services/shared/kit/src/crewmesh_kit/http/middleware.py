@@ -14,7 +14,7 @@ from crewmesh_kit.http.problems import ProblemResponse, translated
 from crewmesh_kit.logs import get_logger
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/version", "/metrics"})
-EDGE_PATHS = frozenset({"/", "/openapi.json", "/docs"})
+EDGE_PATHS = frozenset({"/", "/openapi.json", "/docs", "/.well-known/jwks.json"})
 EDGE_PREFIX = "/v1/"
 TOPICS_PREFIX = "/subscriptions/"
 # Sidecars pass no Content-Length on. They end an answer that was cut off as if it were whole, and make an empty 200 of
