@@ -139,7 +139,7 @@ class AccountSettings(SettingsGroup):
 class LimitSettings(SettingsGroup):
     default_plan: PlanName = Field(
         default="enterprise",
-        description="Plan of organizations that were given none: free, pro, team or enterprise (see docs/guides/limits.md).",
+        description="Plan of organizations that have none: free, pro, team or enterprise (docs/guides/limits.md).",
     )
     address_per_minute: int = Field(
         default=60_000,
@@ -184,11 +184,32 @@ class InvitationSettings(SettingsGroup):
     )
 
 
+class AuditSettings(SettingsGroup):
+    keep_days: int = Field(
+        default=730, ge=1, le=36_500, description="How long a line of the audit log is kept; the rest stays verifiable."
+    )
+    denied_window_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description="After a refusal is told, equal ones are counted for as long, and then told by one line.",
+    )
+
+
 class FirstRunSettings(SettingsGroup):
     organization: str = Field(
         default="My organization", min_length=1, max_length=200, description="Name of the first organization."
     )
     owner: str = Field(default="Owner", min_length=1, max_length=200, description="Name of the first user, its owner.")
+
+
+class ExportSettings(SettingsGroup):
+    keep_days: float = Field(
+        default=7.0, gt=0, le=365, description="How long the file of an export is kept after it is done."
+    )
+    poll_seconds: float = Field(
+        default=15.0, gt=0, le=3600, description="How often exports are looked for that another replica left behind."
+    )
 
 
 class OpenApiSettings(SettingsGroup):
@@ -223,5 +244,7 @@ class Settings(ServiceSettings):
     limits: LimitSettings = LimitSettings()
     organizations: OrganizationSettings = OrganizationSettings()
     invitations: InvitationSettings = InvitationSettings()
+    exports: ExportSettings = ExportSettings()
+    audit: AuditSettings = AuditSettings()
     first_run: FirstRunSettings = FirstRunSettings()
     openapi: OpenApiSettings = OpenApiSettings()

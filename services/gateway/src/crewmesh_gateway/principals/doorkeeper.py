@@ -6,11 +6,17 @@ import hmac
 from collections.abc import Mapping
 from ipaddress import ip_address
 
+from crewmesh_kit.errors import Unauthenticated
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.origin import note_origin
 from fastapi import Request
+from starlette.types import Scope
 
 from crewmesh_gateway.api_keys.errors import CredentialInvalid, CredentialMissing
+from crewmesh_gateway.audit.attempts import note_principal
+from crewmesh_gateway.limits.allowlist import admits
+from crewmesh_gateway.limits.errors import AddressNotAdmitted
+from crewmesh_gateway.limits.gate import Gate
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.principals.service import Principals
 
@@ -18,8 +24,9 @@ from crewmesh_gateway.principals.service import Principals
 class Doorkeeper:
     """Reads ``Authorization: Bearer <API key or access token>`` or ``X-API-Key: cm_…``."""
 
-    def __init__(self, principals: Principals, *, app_api_token: str) -> None:
+    def __init__(self, principals: Principals, gate: Gate, *, app_api_token: str) -> None:
         self._principals = principals
+        self._gate = gate
         self._app_api_token = app_api_token.encode()
 
     async def authenticate(self, request: Request) -> Identity:
@@ -27,12 +34,25 @@ class Doorkeeper:
 
     async def admitted(self, request: Request) -> Principal:
         """Whoever sent the request; where it came from is remembered for what is written about it."""
-        peer = request.client.host if request.client else "unknown"
-        note_origin(request.headers, address=self.address(request.headers, peer))
-        return await self.admit(request.headers, peer=peer)
+        note_origin(request.headers, address=self.address_of(request))
+        return await self.admit(request.scope, request.headers, peer=_peer(request))
 
-    async def admit(self, headers: Mapping[str, str], *, peer: str) -> Principal:
-        return await self._principals.whose(_credential(headers), address=self.address(headers, peer))
+    async def admit(self, scope: Scope, headers: Mapping[str, str], *, peer: str) -> Principal:
+        """Somebody known, from where the organization admits, and not too often; who is not, counts by the address."""
+        address = self.address(headers, peer)
+        try:
+            principal = await self._principals.whose(_credential(headers), address=address)
+            note_principal(principal)
+            if principal.allowlist and not admits(principal.allowlist, address):
+                raise AddressNotAdmitted(address)
+        except (Unauthenticated, AddressNotAdmitted):
+            self._gate.stranger(scope, address)
+            raise
+        self._gate.enter(scope, principal)
+        return principal
+
+    def address_of(self, request: Request) -> str:
+        return self.address(request.headers, _peer(request))
 
     def address(self, headers: Mapping[str, str], peer: str) -> str:
         """Where a request came from. Only our own sidecar, which knows the app's token, may speak for somebody."""
@@ -41,6 +61,10 @@ class Doorkeeper:
             return peer
         from_sidecar = hmac.compare_digest(headers.get("dapr-api-token", "").encode(), self._app_api_token)
         return told if from_sidecar and _is_address(told) else peer
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 def _credential(headers: Mapping[str, str]) -> str:

@@ -61,7 +61,7 @@ class Proxy:
             inwards = passed_in_publicly(headers)
             send = self._guesses.counted(send, self._doorkeeper.address(headers, peer), scope["path"])
         else:
-            principal = await self._doorkeeper.admit(headers, peer=peer)
+            principal = await self._doorkeeper.admit(scope, headers, peer=peer)
             check_organization_stands(principal, scope["method"])
             inwards = passed_in(scope["method"], headers, token=self._signer.sign(principal.identity, audience=app))
             inwards[ADDRESS_HEADER] = self._doorkeeper.address(headers, peer)
