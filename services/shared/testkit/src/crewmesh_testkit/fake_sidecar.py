@@ -165,3 +165,7 @@ class FakeBlobStore(BlobStore):
         if reference not in self.payloads:
             raise NotFound(f"There is no blob {reference}.")
         return self.payloads[reference]
+
+    async def delete(self, reference: str) -> None:
+        if self.payloads.pop(reference, None) is None:
+            raise NotFound(f"There is no blob {reference}.")

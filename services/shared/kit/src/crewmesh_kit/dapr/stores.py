@@ -62,6 +62,11 @@ class BlobStore:
             raise BadGateway(f"The blob {reference} is damaged: its content has another hash.")
         return payload
 
+    async def delete(self, reference: str) -> None:
+        """Forget the blob; a missing one is a NotFound. Only for who knows that nobody else refers to it."""
+        with translated(f"delete the blob {reference}"):
+            await self._client().invoke_binding(BLOBS, "delete", b"", {"fileName": _file_name(reference)})
+
 
 def reference_of(payload: bytes) -> str:
     return f"sha256:{hashlib.sha256(payload).hexdigest()}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject
@@ -28,9 +28,13 @@ _PAGE_CHARACTERS = 1_000_000
 _DIGEST = re.compile(r"_sha256$|_hash$")
 
 
-async def export_page(database: Database, organization: str, cursor: str | None) -> ExportPage:
+async def export_page(
+    database: Database, organization: str, cursor: str | None, *, without: Container[str] = ()
+) -> ExportPage:
     async with database.tenant(organization) as conn:
-        tables = sorted(await owned_tables(conn), key=lambda table: table.name)
+        tables = sorted(
+            (table for table in await owned_tables(conn) if table.name not in without), key=lambda table: table.name
+        )
         name, after = _read(cursor)
         for table in tables:
             if name is not None and table.name < name:

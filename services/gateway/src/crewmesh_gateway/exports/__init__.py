@@ -1,0 +1,1 @@
+"""Everything an organization owns, gathered from every service into one file."""

@@ -1,0 +1,61 @@
+"""HTTP of exports."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from crewmesh_kit.app import provided
+from crewmesh_kit.http.pagination import Page, PageQuery
+from fastapi import APIRouter, Path, Response, status
+from fastapi.responses import StreamingResponse
+
+from crewmesh_gateway.exports.schemas import Export
+from crewmesh_gateway.exports.service import Exports
+from crewmesh_gateway.principals.access import needs
+from crewmesh_gateway.principals.models import Principal
+
+router = APIRouter(prefix="/v1/exports", tags=["data"])
+
+Reader = Annotated[Principal, needs("data:read")]
+Writer = Annotated[Principal, needs("data:write")]
+TheExports = Annotated[Exports, provided(Exports)]
+ExportId = Annotated[str, Path(max_length=60, examples=["exp_018f4b6ec1d27a3b9c5d8e7f60718293"])]
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, summary="Export everything the organization owns")
+async def request_export(principal: Writer, exports: TheExports, response: Response) -> Export:
+    """Gathered in the background: GET it for its progress, and its file when it is done."""
+    export = await exports.request(principal)
+    response.headers["Location"] = f"/v1/exports/{export.id}"
+    return export
+
+
+@router.get("", summary="The organization's exports, newest first")
+async def list_exports(principal: Reader, exports: TheExports, page: PageQuery) -> Page[Export]:
+    return await exports.all(principal, page)
+
+
+@router.get("/{export}", summary="How far an export has come")
+async def get_export(export: ExportId, principal: Reader, exports: TheExports) -> Export:
+    return await exports.one(principal, export)
+
+
+@router.get(
+    "/{export}/file",
+    summary="The file of an export",
+    response_class=StreamingResponse,
+    responses={200: {"description": "JSON lines, compressed.", "content": {"application/gzip": {}}}},
+)
+async def get_export_file(export: ExportId, principal: Writer, exports: TheExports) -> StreamingResponse:
+    """Each line is ``{"service", "table", "row"}``; secrets are masked."""
+    name = f'attachment; filename="{export}.jsonl.gz"'
+    return StreamingResponse(
+        await exports.file(principal, export),
+        media_type="application/gzip",
+        headers={"Content-Disposition": name, "Cache-Control": "no-store"},
+    )
+
+
+@router.delete("/{export}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete an export and its file")
+async def delete_export(export: ExportId, principal: Writer, exports: TheExports) -> None:
+    await exports.delete(principal, export)

@@ -1,0 +1,1 @@
+"""For how long an organization wants its data kept."""
