@@ -97,7 +97,6 @@ async def test_everything_is_in_one_file_and_no_secret(app: FastAPI, sidecar: Fa
     assert {str(line["table"]) for line in found if line["service"] == "gateway"} >= {
         "api_keys",
         "memberships",
-        "exports",
     }
     assert (done["rows"], done["bytes"], done["service"]) == (len(found), len(answer.content), None)
     assert KEY.text not in str(found)
