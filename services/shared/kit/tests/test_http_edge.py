@@ -306,7 +306,8 @@ class TestAbout:
         document = (await client.get("/internal/openapi.json", headers=SIDECAR)).json()
         assert all(path.startswith("/v1/") for path in document["paths"])
         read = document["paths"]["/v1/things/{thing}"]["get"]
-        assert set(read["responses"]) == {"200", "default"}
+        assert set(read["responses"]) == {"200", "400", "401", "403", "404", "429", "default"}
+        assert read["x-permission"] == "things:read"
         assert "things:read" in read["description"]
         assert "security" not in read
         assert document["security"] == [{"bearer": []}]

@@ -1,7 +1,8 @@
 """The OpenAPI document of a service's public part, true to how it really answers.
 
 FastAPI describes its own 422 body; ours are problem documents, so every operation gets those. Each operation also tells
-the permission it needs. The gateway merges the documents of all services into one.
+the permission it needs (``x-permission``) and which problems it may answer. The gateway merges the documents of all
+services into one.
 """
 
 from __future__ import annotations
@@ -45,9 +46,16 @@ _PROBLEM_SCHEMA: JsonObject = {
         },
     },
 }
-_PROBLEM_RESPONSE: JsonObject = {
-    "description": "A problem; type says which.",
-    "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+_PROBLEMS = {
+    "400": "The request cannot be understood: a parameter, a header, or a body that is not JSON.",
+    "401": "Nobody known is asking: no credential, or one that is unknown, expired or revoked.",
+    "403": "The caller is known and may not do this; permission says what is missing.",
+    "404": "There is no such thing, or it belongs to another organization.",
+    "413": "The body is too large.",
+    "415": "The body is not of a kind that is read here.",
+    "422": "The body is read, and something in it is not as it must be; errors lists what.",
+    "429": "Too much at once; Retry-After says when to come again.",
+    "default": "A problem; type says which.",
 }
 
 
@@ -80,14 +88,34 @@ def _describe(operation: JsonObject, route: RouteContext) -> None:
     responses = cast(JsonObject, operation.setdefault("responses", {}))
     if "HTTPValidationError" in json.dumps(responses.get("422", "")):
         del responses["422"]
-    responses["default"] = _PROBLEM_RESPONSE
     declared = list(declared_access(route))
+    guarded = not all(isinstance(access, Public) for access in declared)
+    for status in _problem_statuses(operation, guarded=guarded):
+        responses.setdefault(status, _problem_response(_PROBLEMS[status]))
     permissions = [access.permission for access in declared if isinstance(access, Requires)]
     if permissions:
         needed = f"Needs the permission `{'`, `'.join(permissions)}`."
         operation["description"] = "\n\n".join(filter(None, (str(operation.get("description", "")), needed)))
-    if all(isinstance(access, Public) for access in declared):
+        operation["x-permission"] = permissions[0]
+    if not guarded:
         operation["security"] = []
+
+
+def _problem_statuses(operation: JsonObject, *, guarded: bool) -> list[str]:
+    statuses = ["400"]
+    if guarded:
+        statuses += ["401", "403"]
+    parameters = cast("list[JsonObject]", operation.get("parameters", []))
+    if any(parameter.get("in") == "path" for parameter in parameters):
+        statuses.append("404")
+    if "requestBody" in operation:
+        statuses += ["413", "415", "422"]
+    return [*statuses, "429", "default"]
+
+
+def _problem_response(description: str) -> JsonObject:
+    schema: JsonObject = {"$ref": "#/components/schemas/Problem"}
+    return {"description": description, "content": {PROBLEM_MEDIA_TYPE: {"schema": schema}}}
 
 
 def _used_schemas(paths: dict[str, dict[str, JsonObject]], schemas: dict[str, JsonObject]) -> dict[str, JsonObject]:
