@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
 from crewmesh_kit.settings import CommaSeparated, ServiceSettings, SettingsGroup
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from crewmesh_gateway.limits.plans import PlanName
 
@@ -67,6 +68,16 @@ class TokenSettings(SettingsGroup):
         default=(),
         description="Web pages that may use the login's cookies beside those of the public URL: https://a.example,…",
     )
+
+    @field_validator("origins")
+    @classmethod
+    def _as_browsers_send_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"https?://[^\s/?#*]+", origin):
+                raise ValueError(
+                    f"{origin!r} is no origin; write it like https://console.example or http://localhost:5173"
+                )
+        return origins
 
 
 class MailSettings(SettingsGroup):
