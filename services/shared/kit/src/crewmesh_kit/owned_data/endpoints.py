@@ -1,6 +1,7 @@
-"""What the gateway asks a service about an organization's data."""
+"""What the gateway asks a service about an organization's data.
 
-from __future__ import annotations
+Annotations are not postponed here: they name what each router is made for.
+"""
 
 from typing import Annotated
 
