@@ -235,6 +235,14 @@ class OpenApiSettings(SettingsGroup):
     )
 
 
+class EdgeSettings(SettingsGroup):
+    token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Token with which the edge says where a request came from that passes no sidecar (streams). Empty: "
+        "such a request comes from the edge's own address.",
+    )
+
+
 class Settings(ServiceSettings):
     """Settings of the gateway."""
 
@@ -251,6 +259,7 @@ class Settings(ServiceSettings):
     mail: MailSettings = MailSettings()
     passwords: PasswordSettings = PasswordSettings()
     accounts: AccountSettings = AccountSettings()
+    edge: EdgeSettings = EdgeSettings()
     proxy: ProxySettings = ProxySettings()
     limits: LimitSettings = LimitSettings()
     organizations: OrganizationSettings = OrganizationSettings()

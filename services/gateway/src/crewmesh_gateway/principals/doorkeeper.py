@@ -20,14 +20,19 @@ from crewmesh_gateway.limits.gate import Gate
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.principals.service import Principals
 
+# The edge sends it with what does not pass the sidecars (streams).
+EDGE_TOKEN_HEADER = "crewmesh-edge-token"
+
 
 class Doorkeeper:
     """Reads ``Authorization: Bearer <API key or access token>`` or ``X-API-Key: cm_…``."""
 
-    def __init__(self, principals: Principals, gate: Gate, *, app_api_token: str) -> None:
+    def __init__(self, principals: Principals, gate: Gate, *, app_api_token: str, edge_token: str = "") -> None:
         self._principals = principals
         self._gate = gate
-        self._app_api_token = app_api_token.encode()
+        # By header: who may say where somebody else's request came from.
+        tokens = {"dapr-api-token": app_api_token, EDGE_TOKEN_HEADER: edge_token}
+        self._trusted = {header: token.encode() for header, token in tokens.items() if token}
 
     async def authenticate(self, request: Request) -> Identity:
         return (await self.admitted(request)).identity
@@ -55,12 +60,14 @@ class Doorkeeper:
         return self.address(request.headers, _peer(request))
 
     def address(self, headers: Mapping[str, str], peer: str) -> str:
-        """Where a request came from. Only our own sidecar, which knows the app's token, may speak for somebody."""
+        """Where a request came from. Only our own sidecar and the edge know the tokens to speak for somebody."""
         told = headers.get("x-real-ip")
-        if told is None or not self._app_api_token:
+        if told is None:
             return peer
-        from_sidecar = hmac.compare_digest(headers.get("dapr-api-token", "").encode(), self._app_api_token)
-        return told if from_sidecar and _is_address(told) else peer
+        trusted = any(
+            hmac.compare_digest(headers.get(header, "").encode(), token) for header, token in self._trusted.items()
+        )
+        return told if trusted and _is_address(told) else peer
 
 
 def _peer(request: Request) -> str:

@@ -41,8 +41,12 @@ async def open_door(resources: Resources) -> AsyncGenerator[Doorkeeper]:
         settings.keys,
         resources.get(Signals),
     )
-    app_api_token = settings.dapr.app_api_token.get_secret_value()
-    doorkeeper = Doorkeeper(principals, resources.get(Gate), app_api_token=app_api_token)
+    doorkeeper = Doorkeeper(
+        principals,
+        resources.get(Gate),
+        app_api_token=settings.dapr.app_api_token.get_secret_value(),
+        edge_token=settings.edge.token.get_secret_value(),
+    )
     resources.add(principals)
     resources.add(last_use)
     resources.add(doorkeeper, as_=Authenticator)
