@@ -1,0 +1,95 @@
+"""HTTP of invitations: those who send them, and those who got one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from crewmesh_kit.app import provided
+from crewmesh_kit.db.idempotency import IdempotencyKey
+from crewmesh_kit.http.pagination import Page, PageQuery
+from crewmesh_kit.origin import current_origin
+from fastapi import APIRouter, Query, Response
+
+from crewmesh_gateway.accounts.visitor import Visitor
+from crewmesh_gateway.invitations.accepting import Accepting
+from crewmesh_gateway.invitations.guesses import Guessing
+from crewmesh_gateway.invitations.schemas import (
+    Invitation,
+    InvitationShown,
+    InvitationStatus,
+    InvitationToken,
+    Joined,
+    NewInvitation,
+)
+from crewmesh_gateway.invitations.service import Invitations
+from crewmesh_gateway.principals.access import Person, needs
+from crewmesh_gateway.principals.models import Principal
+
+router = APIRouter(prefix="/v1/invitations", tags=["invitations"])
+
+Reader = Annotated[Principal, needs("members:read")]
+Writer = Annotated[Principal, needs("members:write")]
+TheInvitations = Annotated[Invitations, provided(Invitations)]
+TheAccepting = Annotated[Accepting, provided(Accepting)]
+TheGuessing = Annotated[Guessing, provided(Guessing)]
+
+
+@router.post("", status_code=201)
+async def create_invitation(
+    new: NewInvitation,
+    principal: Writer,
+    invitations: TheInvitations,
+    response: Response,
+    key: IdempotencyKey = None,
+) -> Invitation:
+    """Invite somebody by mail. The role may not hold more than one's own."""
+    created = await invitations.invite(principal, new, key=key)
+    response.headers["Location"] = f"/v1/invitations/{created.id}"
+    return created
+
+
+@router.get("")
+async def list_invitations(
+    principal: Reader,
+    invitations: TheInvitations,
+    page: PageQuery,
+    status: Annotated[InvitationStatus | None, Query(description="Only those of this status.")] = None,
+) -> Page[Invitation]:
+    """List invitations, the newest first."""
+    return await invitations.page(principal, status, page)
+
+
+@router.post("/look-up")
+async def look_up_invitation(
+    asked: InvitationToken, visitor: Visitor, accepting: TheAccepting, guessing: TheGuessing
+) -> InvitationShown:
+    """Show an invitation to whoever holds its link, before they log in."""
+    with guessing.by(visitor.address):
+        return await accepting.look_up(asked.token)
+
+
+@router.post("/accept")
+async def accept_invitation(
+    asked: InvitationToken, principal: Person, accepting: TheAccepting, guessing: TheGuessing
+) -> Joined:
+    """Become a member. One's verified mail address must be the invited one; doing it again changes nothing."""
+    with guessing.by(current_origin().address or "unknown"):
+        return await accepting.accept_now(asked.token, principal.identity.subject)
+
+
+@router.get("/{invitation}")
+async def get_invitation(invitation: str, principal: Reader, invitations: TheInvitations) -> Invitation:
+    """Get an invitation by its id."""
+    return await invitations.get(principal, invitation)
+
+
+@router.post("/{invitation}/resend")
+async def resend_invitation(invitation: str, principal: Writer, invitations: TheInvitations) -> Invitation:
+    """Send another mail with a new link. The link before is dead from now on."""
+    return await invitations.resend(principal, invitation)
+
+
+@router.delete("/{invitation}", status_code=204)
+async def revoke_invitation(invitation: str, principal: Writer, invitations: TheInvitations) -> None:
+    """Revoke an invitation that was not accepted. Its link is dead from now on."""
+    await invitations.revoke(principal, invitation)

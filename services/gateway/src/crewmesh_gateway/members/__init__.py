@@ -1,0 +1,1 @@
+"""Members: the people of an organization, what they may do in it, and their leaving."""

@@ -1,0 +1,36 @@
+"""Handing an organization over: another member becomes its owner, and who was it becomes an admin."""
+
+from __future__ import annotations
+
+from crewmesh_kit.db.database import Database
+
+from crewmesh_gateway.members import repository
+from crewmesh_gateway.members.errors import NotTheOwner, OwnerAlready
+from crewmesh_gateway.members.service import record_role, required
+from crewmesh_gateway.members.standing import as_of_now
+from crewmesh_gateway.organizations.guards import active
+from crewmesh_gateway.organizations.schemas import Transfer
+from crewmesh_gateway.principals.models import Principal
+from crewmesh_gateway.principals.service import Principals
+
+
+class Transfers:
+    def __init__(self, database: Database, principals: Principals) -> None:
+        self._database = database
+        self._principals = principals
+
+    async def transfer(self, principal: Principal, asked: Transfer) -> None:
+        organization, owner = principal.organization, principal.identity.subject
+        if asked.user == owner:
+            raise OwnerAlready
+        async with self._database.tenant(organization) as conn:
+            await active(conn, organization)
+            # Asked again with the organization held: whoever hands it over twice hands it over once.
+            actor = await as_of_now(conn, principal, "organization:transfer")
+            if actor.role != "owner":
+                raise NotTheOwner
+            heir, former = await required(conn, organization, asked.user), await required(conn, organization, owner)
+            for member, role in ((heir, "owner"), (former, "admin")):
+                await repository.set_role(conn, organization, member.id, role)
+                await record_role(conn, principal, member, role)
+            self._principals.forget_with(conn, heir.id, former.id)
