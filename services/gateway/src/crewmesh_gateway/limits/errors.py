@@ -15,8 +15,6 @@
 
 from __future__ import annotations
 
-import math
-
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.errors import Conflict, GatewayTimeout, PermissionDenied, TooManyRequests
 
@@ -35,14 +33,13 @@ class RateLimited(TooManyRequests):
 
     slug, title = "rate-limited", "Too many requests"
 
-    def __init__(self, limit: str, policy: str, *, quota: int, window: int, wait_seconds: float) -> None:
-        seconds = max(1, math.ceil(wait_seconds))
+    def __init__(self, limit: str, policy: str, *, quota: int, window: int, wait_seconds: int) -> None:
         per = "minute" if window == 60 else "second"
         # The draft of the RateLimit header fields names this member so.
         violated: JsonObject = {"violated-policies": [policy]}
         super().__init__(
-            f"The limit of {quota} requests per {per} of the {limit} is used up. Wait {seconds} s. {_RAISE[limit]}",
-            headers={"Retry-After": str(seconds)},
+            f"The {limit}'s {quota} requests per {per} are used up. Wait {wait_seconds} s. {_RAISE[limit]}",
+            headers={"Retry-After": str(wait_seconds)},
             limit=limit,
             quota=quota,
             window_seconds=window,

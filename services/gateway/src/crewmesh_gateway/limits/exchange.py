@@ -125,11 +125,10 @@ class Exchange:
         plan: _Plan = defaultdict(list)
         now = self._clock.now()
         for meter in meters:
-            for window in meter.windows():
+            for window in meter.windows_worth_telling():
                 shape = window.shape
                 shift = self._clock.shift(shape)
-                late = 1 + int(_LATE_SECONDS * shape.per_second)
-                new = dict.fromkeys(window.to_hear(shape.bucket_at(now), late=late), 0)
+                new = dict.fromkeys(window.to_hear(now, late=_LATE_SECONDS), 0)
                 new.update(window.collect())
                 for bucket, more in new.items():
                     plan[shape, bucket + shift].append((meter.who, window, bucket, more))

@@ -7,7 +7,6 @@ request, and an organization's room is not used by a request that its key had no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from math import ceil
 
@@ -25,20 +24,11 @@ from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.settings import LimitSettings
 
 REFUSED = Counter("crewmesh_limits_refused_total", "Requests refused by a rate limit.", ("limit",))
-_STATE = "crewmesh.limits"
-# A stranger is told to the other replicas only when it is worth it: from this part of the limit on.
-_WORTH_TELLING = 20
+# Where a request's scope names the meters that counted it, and the one that refused it.
+_METERS = "crewmesh.limits.meters"
+_REFUSED = "crewmesh.limits.refused"
 # Providers give a customer at least this much of IPv6, so its addresses are one caller's.
 _IPV6_PREFIX_BYTES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """One request under one limit: ``organization``, ``key``, ``session`` or ``address``."""
-
-    limit: str
-    meter: Meter
-    rate: Rate
 
 
 class Gate:
@@ -50,106 +40,93 @@ class Gate:
         self._organizations = Meters(settings.remembered)
         self._credentials = Meters(settings.remembered)
         self._addresses = Meters(settings.remembered)
-        # Few: the plans, by persons and by keys, and the addresses'.
-        self._policies: dict[tuple[str, Rate, Rate | None], bytes] = {}
+        # What is the same in the headers of many answers. Few: the plans, by persons and by keys, and the addresses'.
+        self._forms: dict[tuple[tuple[str, Rate], ...], tuple[bytes, bytes]] = {}
 
     def enter(self, scope: Scope, principal: Principal) -> None:
         """Count a request of somebody who is known; raises RateLimited when there is no room."""
-        if len(scope.get(_STATE, ())) > 1:
+        if len(scope.get(_METERS, ())) > 1:
             return
         plan = self._plans.named(principal.plan)
-        counts = (
-            Count("organization", self._organizations.of(principal.identity.organization), plan.organization),
-            Count(_own_limit(principal), self._credentials.of(principal.credential), plan.credential),
+        meters = (
+            self._organizations.of(principal.identity.organization, "organization", plan.organization),
+            self._credentials.of(principal.credential, _own_limit(principal), plan.credential),
         )
-        self._take(scope, counts)
-        for count in counts:
-            if not count.meter.untold:
-                self._exchange.tell(count.meter)
+        self._take(scope, meters)
+        for meter in meters:
+            if not meter.untold:
+                self._exchange.tell(meter)
 
     def stranger(self, scope: Scope, address: str) -> None:
         """Count a request of nobody in particular against where it came from; at most once."""
-        if _STATE in scope:
+        if _METERS in scope:
             return
-        rate = self._address_rate
-        count = Count("address", self._addresses.of(_neighbourhood(address)), rate)
-        self._take(scope, (count,))
-        minute, second = self._now()
-        if not count.meter.untold and (
-            count.meter.minute.total(minute) * _WORTH_TELLING >= rate.per_minute
-            or count.meter.second.total(second) * _WORTH_TELLING >= rate.per_second
-        ):
-            self._exchange.tell(count.meter)
+        meter = self._addresses.of(_neighbourhood(address), "address", self._address_rate)
+        self._take(scope, (meter,))
+        if not meter.untold and meter.is_worth_telling():
+            self._exchange.tell(meter)
 
     def headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
-        """``RateLimit-Policy`` and ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-11) of a counted request."""
-        counts: tuple[Count, ...] | None = scope.get(_STATE)
-        if counts is None:
+        """``RateLimit-Policy`` and ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-11) of a counted request.
+
+        Bursts are in the policy alone: what is left of a second is over before it is read.
+        """
+        meters: tuple[Meter, ...] | None = scope.get(_METERS)
+        if meters is None:
             return []
-        now = self._clock.now()
-        minute, second = MINUTE.bucket_at(now), SECOND.bucket_at(now)
-        told = ", ".join(_told(count, now, minute, second) for count in counts)
-        return [(b"ratelimit-policy", self._policy(counts)), (b"ratelimit", told.encode())]
+        policy, form = self._form(meters)
+        minute = MINUTE.bucket_at(self._clock.now())
+        figures = [figure for meter in meters for figure in meter.left(minute)]
+        told = form % tuple(figures)
+        return [(b"ratelimit-policy", policy), (b"ratelimit", told + scope.get(_REFUSED, b""))]
 
     def used(self, principal: Principal) -> dict[str, int]:
         """Requests of the last minute under each limit that holds for the principal."""
-        minute, _ = self._now()
-        organization = self._organizations.of(principal.organization)
-        credential = self._credentials.of(principal.credential)
-        return {
-            "organization": organization.minute.total(minute),
-            _own_limit(principal): credential.minute.total(minute),
+        minute = MINUTE.bucket_at(self._clock.now())
+        known = {
+            "organization": self._organizations.find(principal.organization),
+            _own_limit(principal): self._credentials.find(principal.credential),
         }
+        return {limit: meter.minute.total(minute) if meter else 0 for limit, meter in known.items()}
 
-    def _take(self, scope: Scope, counts: tuple[Count, ...]) -> None:
-        scope[_STATE] = counts
-        minute, second = self._now()
-        for count in counts:
-            if count.meter.is_full(count.rate, minute, second):
-                raise self._refusal(count, minute)
-        for count in counts:
-            count.meter.add(minute, second)
-
-    def _refusal(self, count: Count, minute: int) -> RateLimited:
-        REFUSED.labels(count.limit).inc()
-        now, meter, rate = self._clock.now(), count.meter, count.rate
-        if meter.minute.total(minute) >= rate.per_minute:
-            policy, quota, window, full = count.limit, rate.per_minute, MINUTE.seconds, meter.minute
-        else:
-            policy, quota, window, full = f"{count.limit}-burst", rate.per_second, SECOND.seconds, meter.second
-        wait = full.seconds_until_below(quota, now)
-        return RateLimited(count.limit, policy, quota=quota, window=window, wait_seconds=wait)
-
-    def _now(self) -> tuple[int, int]:
+    def _take(self, scope: Scope, meters: tuple[Meter, ...]) -> None:
+        scope[_METERS] = meters
         now = self._clock.now()
-        return MINUTE.bucket_at(now), SECOND.bucket_at(now)
+        minute, second = MINUTE.bucket_at(now), SECOND.bucket_at(now)
+        for meter in meters:
+            if meter.is_full(minute, second):
+                raise self._refusal(scope, meter, now)
+        for meter in meters:
+            meter.add(minute, second)
 
-    def _policy(self, counts: tuple[Count, ...]) -> bytes:
-        last = counts[-1]
-        known = last.limit, last.rate, counts[0].rate if len(counts) > 1 else None
-        policy = self._policies.get(known)
-        if policy is None:
-            policy = self._policies[known] = ", ".join(_policy_of(count) for count in counts).encode()
-        return policy
+    def _refusal(self, scope: Scope, meter: Meter, now: float) -> RateLimited:
+        REFUSED.labels(meter.limit).inc()
+        if meter.minute.total(MINUTE.bucket_at(now)) >= meter.rate.per_minute:
+            policy, quota, window = meter.limit, meter.rate.per_minute, meter.minute
+        else:
+            policy, quota, window = f"{meter.limit}-burst", meter.rate.per_second, meter.second
+        wait = max(1, ceil(window.seconds_until_below(quota, now)))
+        if window is meter.second:
+            scope[_REFUSED] = f', "{policy}";r=0;t={wait}'.encode()
+        return RateLimited(meter.limit, policy, quota=quota, window=window.shape.seconds, wait_seconds=wait)
+
+    def _form(self, meters: tuple[Meter, ...]) -> tuple[bytes, bytes]:
+        kinds = tuple((meter.limit, meter.rate) for meter in meters)
+        form = self._forms.get(kinds)
+        if form is None:
+            policy = ", ".join(_policy_of(limit, rate) for limit, rate in kinds)
+            told = ", ".join(f'"{limit}";r=%d;t=%d' for limit, _ in kinds)
+            form = self._forms[kinds] = policy.encode(), told.encode()
+        return form
 
 
 def _own_limit(principal: Principal) -> str:
     return "session" if principal.is_person else "key"
 
 
-def _policy_of(count: Count) -> str:
-    return (
-        f'"{count.limit}";q={count.rate.per_minute};w={MINUTE.seconds}, '
-        f'"{count.limit}-burst";q={count.rate.per_second};w={SECOND.seconds}'
-    )
-
-
-def _told(count: Count, now: float, minute: int, second: int) -> str:
-    meter, rate = count.meter, count.rate
-    left = max(0, rate.per_minute - meter.minute.total(minute))
-    burst = max(0, rate.per_second - meter.second.total(second))
-    again, soon = ceil(meter.minute.seconds_until_change(now)), ceil(meter.second.seconds_until_change(now))
-    return f'"{count.limit}";r={left};t={again}, "{count.limit}-burst";r={burst};t={soon}'
+def _policy_of(limit: str, rate: Rate) -> str:
+    minute, second = MINUTE.seconds, SECOND.seconds
+    return f'"{limit}";q={rate.per_minute};w={minute}, "{limit}-burst";q={rate.per_second};w={second}'
 
 
 def _neighbourhood(address: str) -> str:

@@ -11,8 +11,10 @@ others have not been told yet, ``learn`` takes in what all of them counted toget
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
+from math import ceil
 
 
 class Shape:
@@ -43,37 +45,51 @@ class _Bucket:
         self.untold = 0
 
 
+_NEVER = sys.maxsize
+_NOTHING_YET = _Bucket(-1, 0)
+
+
 class Window:
     """One caller's requests within one window. ``bucket`` is the present one in every method; time never goes back."""
 
-    __slots__ = ("_buckets", "_heard_until", "_total", "shape")
+    __slots__ = ("_buckets", "_heard_at", "_kept", "_last", "_oldest", "_total", "shape")
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
+        self._kept = shape.buckets
         self._buckets: deque[_Bucket] = deque()
+        # The last of them, or one of long ago; and the name of the first.
+        self._last = _NOTHING_YET
+        self._oldest = _NEVER
         self._total = 0
-        # The bucket up to which the others' counts are known.
-        self._heard_until = 0
+        # When the others' counts were heard last.
+        self._heard_at = 0.0
 
     def total(self, bucket: int) -> int:
-        buckets = self._buckets
-        oldest = bucket - self.shape.buckets
-        while buckets and buckets[0].index < oldest:
-            self._total -= buckets.popleft().count
+        if self._oldest < bucket - self._kept:
+            self._forget(bucket - self._kept)
         return self._total
 
     def add(self, bucket: int) -> None:
-        buckets = self._buckets
-        if not buckets or buckets[-1].index < bucket:
-            buckets.append(_Bucket(bucket, 0))
-        last = buckets[-1]
+        """Only after ``total`` was asked for the same bucket."""
+        last = self._last
+        if last.index < bucket:
+            last = self._last = _Bucket(bucket, 0)
+            if not self._buckets:
+                self._oldest = bucket
+            self._buckets.append(last)
         last.count += 1
         last.untold += 1
         self._total += 1
 
-    def seconds_until_change(self, now: float) -> float:
+    @property
+    def known(self) -> int:
+        """As counted last; what left the window since then is still in it."""
+        return self._total
+
+    def seconds_unchanged(self, bucket: int) -> int:
         """Until the oldest requests leave the window; before that, no more room comes."""
-        return self._leaves(self._buckets[0]) - now if self._buckets else 0.0
+        return ceil((self._oldest + self._kept + 1 - bucket) * self.shape.width) if self._buckets else 0
 
     def seconds_until_below(self, limit: int, now: float) -> float:
         """Until there is room for one more request, should none come until then."""
@@ -92,10 +108,11 @@ class Window:
                 told, bucket.untold = bucket.untold, 0
                 yield bucket.index, told
 
-    def to_hear(self, bucket: int, *, late: int) -> range:
-        """The buckets to ask the others about: the last few, for counts come ``late``, or all of the window."""
-        first = max(self._heard_until - late, bucket - self.shape.buckets)
-        self._heard_until = bucket
+    def to_hear(self, now: float, *, late: float) -> range:
+        """The buckets to ask the others about: since the last time (counts come ``late``), or the whole window."""
+        bucket = self.shape.bucket_at(now)
+        first = max(self.shape.bucket_at(self._heard_at - late), bucket - self._kept)
+        self._heard_at = now
         return range(first, bucket + 1)
 
     def learn(self, index: int, everybodys: int) -> None:
@@ -118,4 +135,11 @@ class Window:
         new = _Bucket(index, 0)
         place = sum(1 for bucket in self._buckets if bucket.index < index)
         self._buckets.insert(place, new)
+        self._oldest, self._last = self._buckets[0].index, self._buckets[-1]
         return new
+
+    def _forget(self, before: int) -> None:
+        buckets = self._buckets
+        while buckets and buckets[0].index < before:
+            self._total -= buckets.popleft().count
+        self._oldest = buckets[0].index if buckets else _NEVER
