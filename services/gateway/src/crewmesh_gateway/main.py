@@ -15,7 +15,10 @@ from crewmesh_kit.identity import TokenSigner
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from crewmesh_gateway.accounts import lifetime as accounts
+from crewmesh_gateway.api_keys import endpoints as api_keys
 from crewmesh_gateway.api_keys.last_use import LastUse
+from crewmesh_gateway.api_keys.lifetime import open_keys
 from crewmesh_gateway.audit.lifetime import keep_an_audit_log
 from crewmesh_gateway.exports import endpoints as exports
 from crewmesh_gateway.exports.gatherer import Gatherer
@@ -30,11 +33,14 @@ from crewmesh_gateway.me import endpoints as me
 from crewmesh_gateway.me.repository import MeRepository
 from crewmesh_gateway.openapi import endpoints as openapi
 from crewmesh_gateway.openapi.service import PublicApi
+from crewmesh_gateway.organizations.lifetime import ROUTERS as ORGANIZATION_ROUTERS
+from crewmesh_gateway.organizations.lifetime import keep_erasing, open_organizations
 from crewmesh_gateway.principals.doorkeeper import Doorkeeper
 from crewmesh_gateway.principals.lifetime import open_door, open_signals
 from crewmesh_gateway.proxy.endpoints import Proxy, proxy_routes
 from crewmesh_gateway.proxy.guesses import Guesses
 from crewmesh_gateway.retention import endpoints as retention
+from crewmesh_gateway.service_accounts import endpoints as service_accounts
 from crewmesh_gateway.sessions import endpoints as sessions
 from crewmesh_gateway.sessions import mine as my_sessions
 from crewmesh_gateway.sessions.lifetime import keep_forgetting, open_access_tokens, open_sessions
@@ -76,16 +82,25 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_limits)
     service.lifetime(open_sessions)
     service.lifetime(open_doors)
+    service.lifetime(open_keys)
     service.lifetime(open_mailer)
+    service.lifetime(open_organizations)
+    service.lifetime(accounts.open_accounts)
     service.lifetime(open_owned_data)
     service.background("last use of keys", lambda resources: resources.get(LastUse).keep_flushing())
     service.background("mails", keep_delivering)
+    service.background("requests about accounts", accounts.do_later)
+    service.background("old tokens of accounts", accounts.keep_forgetting)
     service.background("counts of requests", lambda resources: resources.get(Exchange).keep_exchanging())
     service.background("exports", lambda resources: resources.get(Gatherer).run())
     service.background("signing keys", lambda resources: resources.get(SigningKeys).keep_tending())
+    service.background("organizations that end", keep_erasing)
     service.background("old logins", keep_forgetting)
+    service.routes(*accounts.ROUTERS)
+    service.routes(*ORGANIZATION_ROUTERS)
     service.routes(exports.router, retention.router)
     service.routes(limits.router)
+    service.routes(api_keys.router, service_accounts.router)
     service.routes(me.router, openapi.router, signing_keys.router, sessions.router, my_sessions.router)
     # Innermost: whatever they say is counted, logged and traced like any other answer.
     for layer in (RateLimitLayer, AnswerInTime):

@@ -1,0 +1,22 @@
+"""Keys and service accounts inside the running gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.db.idempotency import Idempotency
+from crewmesh_kit.resources import Resources
+
+from crewmesh_gateway.api_keys.service import ApiKeys
+from crewmesh_gateway.principals.service import Principals
+from crewmesh_gateway.service_accounts.service import ServiceAccounts
+
+
+@asynccontextmanager
+async def open_keys(resources: Resources) -> AsyncGenerator[ApiKeys]:
+    database, idempotency = resources.get(Database), resources.get(Idempotency)
+    principals = resources.get(Principals)
+    resources.add(ServiceAccounts(database, idempotency, principals))
+    yield ApiKeys(database, idempotency, principals)
