@@ -20,7 +20,7 @@ CREATE POLICY anybody_writes ON mails FOR INSERT WITH CHECK (true);
 -- What is done after the answer was given, so that the answer cannot tell whether there is such an account.
 CREATE TABLE account_requests (
     id text PRIMARY KEY,
-    kind text NOT NULL CHECK (kind IN ('signup', 'resend', 'forgot')),
+    kind text NOT NULL CHECK (kind IN ('signup', 'resend', 'forgot', 'failed')),
     email text NOT NULL,
     detail jsonb NOT NULL DEFAULT '{}',
     address text,

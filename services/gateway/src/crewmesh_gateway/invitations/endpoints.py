@@ -7,10 +7,9 @@ from typing import Annotated
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.http.pagination import Page, PageQuery
-from crewmesh_kit.origin import current_origin
+from crewmesh_kit.identity import public
 from fastapi import APIRouter, Query, Response
 
-from crewmesh_gateway.accounts.visitor import Visitor
 from crewmesh_gateway.invitations.accepting import Accepting
 from crewmesh_gateway.invitations.guesses import Guessing
 from crewmesh_gateway.invitations.schemas import (
@@ -24,6 +23,7 @@ from crewmesh_gateway.invitations.schemas import (
 from crewmesh_gateway.invitations.service import Invitations
 from crewmesh_gateway.principals.access import Person, needs
 from crewmesh_gateway.principals.models import Principal
+from crewmesh_gateway.sessions.origins import CameFrom
 
 router = APIRouter(prefix="/v1/invitations", tags=["invitations"])
 
@@ -59,21 +59,21 @@ async def list_invitations(
     return await invitations.page(principal, status, page)
 
 
-@router.post("/look-up")
+@router.post("/look-up", dependencies=[public()])
 async def look_up_invitation(
-    asked: InvitationToken, visitor: Visitor, accepting: TheAccepting, guessing: TheGuessing
+    asked: InvitationToken, origin: CameFrom, accepting: TheAccepting, guessing: TheGuessing
 ) -> InvitationShown:
     """Show an invitation to whoever holds its link, before they log in."""
-    with guessing.by(visitor.address):
+    with guessing.by(origin.address or "unknown"):
         return await accepting.look_up(asked.token)
 
 
 @router.post("/accept")
 async def accept_invitation(
-    asked: InvitationToken, principal: Person, accepting: TheAccepting, guessing: TheGuessing
+    asked: InvitationToken, principal: Person, origin: CameFrom, accepting: TheAccepting, guessing: TheGuessing
 ) -> Joined:
     """Become a member. One's verified mail address must be the invited one; doing it again changes nothing."""
-    with guessing.by(current_origin().address or "unknown"):
+    with guessing.by(origin.address or "unknown"):
         return await accepting.accept_now(asked.token, principal.identity.subject)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.resources import Resources
 
@@ -14,14 +13,14 @@ from crewmesh_gateway.mail.repository import MailRepository
 from crewmesh_gateway.mail.service import Mailer
 from crewmesh_gateway.mail.transports import transport_of
 from crewmesh_gateway.settings import Settings
-from crewmesh_gateway.signing_keys.master import MASTER_KEY, MasterKey
+from crewmesh_gateway.signing_keys.master import MasterKey
 
 
 @asynccontextmanager
 async def open_mailer(resources: Resources) -> AsyncGenerator[Mailer]:
     settings = resources.get(Settings).mail
     repository = MailRepository(resources.get(Database))
-    mailer = Mailer(repository, MasterKey(await resources.get(Sidecar).secret(MASTER_KEY)))
+    mailer = Mailer(repository, resources.get(MasterKey))
     resources.add(Delivery(repository, mailer, transport_of(settings), settings))
     yield mailer
 
