@@ -6,15 +6,17 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import NotFound
 from psycopg.rows import DictRow
 
-from crewmesh_gateway.me.schemas import KeyView, Me, OrganizationView, UserView
+from crewmesh_gateway.me.schemas import KeyView, Me, OrganizationView, ServiceAccountView, UserView
 from crewmesh_gateway.principals.models import Principal
 
 _ME = """
 SELECT o.name AS organization, u.id AS user_id, u.name AS person, u.email, u.email_verified_at IS NOT NULL AS verified,
-       k.id AS key_id, k.name AS key, k.prefix, k.created_at, k.last_used_at, k.expires_at
+       a.id AS account_id, a.name AS account, k.id AS key_id, k.name AS key, k.prefix, k.created_at,
+       k.last_used_at, k.expires_at
 FROM organizations o
 LEFT JOIN users u ON u.id = %(user)s
 LEFT JOIN api_keys k ON k.id = %(credential)s
+LEFT JOIN service_accounts a ON a.id = k.service_account_id
 WHERE o.id = %(organization)s
 """
 
@@ -36,6 +38,7 @@ class MeRepository:
         return Me(
             organization=OrganizationView(id=principal.organization, name=row["organization"]),
             user=_user(row),
+            service_account=_account(row),
             key=_key(row),
             role=principal.role,
             permissions=sorted(principal.identity.permissions),
@@ -49,6 +52,10 @@ def _user(row: DictRow) -> UserView | None:
     if row["user_id"] is None:
         return None
     return UserView(id=row["user_id"], name=row["person"], email=row["email"], email_verified=row["verified"])
+
+
+def _account(row: DictRow) -> ServiceAccountView | None:
+    return ServiceAccountView(id=row["account_id"], name=row["account"]) if row["account_id"] else None
 
 
 def _key(row: DictRow) -> KeyView | None:

@@ -20,6 +20,11 @@ class UserView(Reply):
     email_verified: bool
 
 
+class ServiceAccountView(Reply):
+    id: str
+    name: str
+
+
 class KeyView(Reply):
     id: str
     name: str
@@ -30,10 +35,11 @@ class KeyView(Reply):
 
 
 class Me(Reply):
-    """What a request acts as: the organization, the person, and the key where it came with one."""
+    """What a request acts as: the organization, the person or service account, and the key where it came with one."""
 
     organization: OrganizationView
     user: UserView | None = Field(description="Nobody when the key belongs to a service account.")
+    service_account: ServiceAccountView | None = Field(description="The one that the key acts for, if it does for one.")
     key: KeyView | None = Field(description="None when the request came with an access token.")
     role: str = Field(description="owner, admin, editor, viewer, or the id of a custom role.")
     permissions: list[str]
