@@ -55,7 +55,7 @@ class Quotas:
         allowed = plan.quota(quota)
         if allowed is None or more < 1:
             return
-        await conn.execute("SELECT FROM organizations WHERE id = %s FOR UPDATE", (organization,))
+        await conn.execute("SELECT FROM organizations WHERE id = %s FOR NO KEY UPDATE", (organization,))
         used = await self._used(conn, organization, quota)
         if used + more > allowed:
             raise QuotaExceeded(quota, plan=plan.name, used=used, allowed=allowed)

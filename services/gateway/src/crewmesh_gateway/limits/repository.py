@@ -12,7 +12,7 @@ from psycopg.rows import DictRow
 
 async def networks_of(conn: AsyncConnection[DictRow], organization: str, *, to_change: bool = False) -> tuple[str, ...]:
     """``to_change``: nobody else changes it until the transaction ends."""
-    lock = " FOR UPDATE" if to_change else ""
+    lock = " FOR NO KEY UPDATE" if to_change else ""
     query = f"SELECT allowlist::text[] AS networks FROM organizations WHERE id = %s{lock}"
     row = await (await conn.execute(query.encode(), (organization,))).fetchone()
     if row is None:

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from crewmesh_kit import logs
 from crewmesh_kit.health import Lifecycle
+from crewmesh_kit.http.server import HeadLimits, protocol_with
 from crewmesh_kit.resources import Resources
-from crewmesh_kit.settings import LogSettings, ServiceSettings, variable_name
+from crewmesh_kit.settings import HttpServerSettings, LogSettings, ServiceSettings, variable_name
 
 # sysexits.h: the configuration is at fault, so that starting again will not help.
 EXIT_BAD_SETTINGS = 78
@@ -50,7 +51,7 @@ def _uvicorn_config(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
         host=settings.http.host,
         port=settings.http.port,
         loop="uvloop",
-        http="httptools",
+        http=protocol_with(_head_limits(settings.http)),
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -59,6 +60,10 @@ def _uvicorn_config(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(settings.http.shutdown_seconds),
     )
+
+
+def _head_limits(http: HttpServerSettings) -> HeadLimits:
+    return HeadLimits(http.head_seconds, most_bytes=http.max_head_bytes, most_headers=http.max_headers)
 
 
 class _Server(uvicorn.Server):

@@ -78,6 +78,13 @@ class HttpServerSettings(SettingsGroup):
     max_body_bytes: int = Field(
         default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest request body that is accepted."
     )
+    head_seconds: float = Field(
+        default=10.0, gt=0, le=600, description="How long the headers of a request may take to arrive."
+    )
+    max_head_bytes: int = Field(
+        default=64 * 1024, ge=1024, le=1024 * 1024, description="Largest request line and headers that are accepted."
+    )
+    max_headers: int = Field(default=200, ge=10, le=10_000, description="Most headers of a request.")
     shutdown_seconds: float = Field(
         default=20.0, ge=0, le=600, description="How long requests and work in hand may take to finish at shutdown."
     )
