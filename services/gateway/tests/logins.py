@@ -60,7 +60,8 @@ async def with_cookie(
     sent = {"cookie": f"theme=dark; {REFRESH_COOKIE}={refresh_token}; {CSRF_COOKIE}=whatever", **headers}
     if csrf is not None:
         sent["x-csrf-token"] = csrf
-    return await client.post(path, headers=sent)
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
+    return await client.post(path, headers=raw)
 
 
 async def refreshed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from crewmesh_contracts.base import JsonObject
 from crewmesh_gateway.main import create_app
 from crewmesh_gateway.sessions.repository import SessionRepository
 from crewmesh_gateway.sessions.service import Sessions
@@ -171,7 +172,13 @@ async def test_only_ones_own_organizations(app: FastAPI) -> None:
                 "/v1/auth/organization", json={"organization": organization}, headers=bearer(begun.access_token)
             )
             assert answer.status_code == 404
-        for body in ({}, {"organization": {}}, {"organization": "*"}, {"organization": HERE, "role": "owner"}):
+        bodies: list[JsonObject] = [
+            {},
+            {"organization": {}},
+            {"organization": "*"},
+            {"organization": HERE, "role": "owner"},
+        ]
+        for body in bodies:
             answer = await client.post("/v1/auth/organization", json=body, headers=bearer(begun.access_token))
             assert answer.status_code == 422, body
 
