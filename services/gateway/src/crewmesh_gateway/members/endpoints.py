@@ -8,6 +8,7 @@ from crewmesh_kit.app import provided
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Query
 
+from crewmesh_gateway.accounts.profile import Profile
 from crewmesh_gateway.members.repository import Filters
 from crewmesh_gateway.members.schemas import Member, MemberChange
 from crewmesh_gateway.members.service import Members
@@ -64,9 +65,11 @@ async def leave_organization(principal: Person, members: TheMembers) -> None:
 async def transfer_organization(
     asked: Transfer,
     principal: Annotated[Principal, needs("organization:transfer")],
+    profile: Annotated[Profile, provided(Profile)],
     transfers: Annotated[Transfers, provided(Transfers)],
 ) -> None:
     """Hand the organization over to another member, and be an admin of it from now on."""
     if not principal.is_person:
         raise NotAPerson
-    await transfers.transfer(principal, asked)
+    await profile.prove_password(principal, asked.password)
+    await transfers.transfer(principal, asked.user)

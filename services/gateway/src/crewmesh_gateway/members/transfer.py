@@ -9,7 +9,6 @@ from crewmesh_gateway.members.errors import NotTheOwner, OwnerAlready
 from crewmesh_gateway.members.service import record_role, required
 from crewmesh_gateway.members.standing import as_of_now
 from crewmesh_gateway.organizations.guards import active
-from crewmesh_gateway.organizations.schemas import Transfer
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.principals.service import Principals
 
@@ -19,9 +18,9 @@ class Transfers:
         self._database = database
         self._principals = principals
 
-    async def transfer(self, principal: Principal, asked: Transfer) -> None:
+    async def transfer(self, principal: Principal, to: str) -> None:
         organization, owner = principal.organization, principal.identity.subject
-        if asked.user == owner:
+        if to == owner:
             raise OwnerAlready
         async with self._database.tenant(organization) as conn:
             await active(conn, organization)
@@ -29,7 +28,7 @@ class Transfers:
             actor = await as_of_now(conn, principal, "organization:transfer")
             if actor.role != "owner":
                 raise NotTheOwner
-            heir, former = await required(conn, organization, asked.user), await required(conn, organization, owner)
+            heir, former = await required(conn, organization, to), await required(conn, organization, owner)
             for member, role in ((heir, "owner"), (former, "admin")):
                 await repository.set_role(conn, organization, member.id, role)
                 await record_role(conn, principal, member, role)

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Annotated, Literal, Self, TypeAlias
 
 from crewmesh_contracts.base import Contract, Reply
-from pydantic import ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
+from crewmesh_gateway.accounts.fields import Password
 from crewmesh_gateway.names import Name
 
 Status: TypeAlias = Literal["active", "deleting"]
@@ -60,7 +61,7 @@ class Transfer(Contract):
     )
 
     user: UserId
-    password: SecretStr = Field(max_length=1000, description="The present owner's password, once more.")
+    password: Password = Field(description="The present owner's password, once more.")
 
 
 class Organization(Reply):
