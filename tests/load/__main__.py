@@ -15,11 +15,12 @@ from pathlib import Path
 import psutil
 from crewmesh_testkit.mesh import MeshProcess
 
-from tests.load.calls import measure_calls
+from tests.load.calls import measure_authentication, measure_calls
 from tests.load.disk import measure_fsync
 from tests.load.figures import Figure, table, write
 from tests.load.processes import measure_idle_memory, measure_warm_start
 from tests.load.runs import measure_runs
+from tests.load.streams import measure_streams
 
 # Above every offset that tests take: between two starts nobody else may come by and take the ports.
 _OFFSET = 23_250
@@ -50,9 +51,13 @@ async def _measure(mesh: MeshProcess) -> list[Figure]:
     memory = await measure_idle_memory(mesh)
     _say("calls through the gateway and two sidecars, and direct, in turns")
     calls = await measure_calls(mesh)
+    _say("calls with a key and calls that need none, in turns")
+    calls += await measure_authentication(mesh)
+    _say("500 followers of one run, 50 of whom never read")
+    streams = await measure_streams(mesh)
     _say("runs: ours, bare Dapr workflows and DBOS, in turns")
     runs = await measure_runs(mesh)
-    return [fsync, *calls, *runs, memory, start]
+    return [fsync, *calls, *streams, *runs, memory, start]
 
 
 @contextmanager

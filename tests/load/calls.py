@@ -56,6 +56,31 @@ def _added(name: str, share: float, direct: list[list[float]], gateway: list[lis
     return Figure(name, added, "ms", baseline=median(plain), target=at_most(limit))
 
 
+async def measure_authentication(mesh: MeshProcess) -> list[Figure]:
+    """What it adds that the gateway knows who is asking, what they may do and how often they did.
+
+    Both answers are ready in the gateway's memory; one of them is for everybody.
+    """
+    url = mesh.credentials.api_url.replace("localhost", "127.0.0.1")
+    headers = {"authorization": f"Bearer {mesh.credentials.api_key}"}
+
+    def open_to_all(seconds: float) -> Phase:
+        return Phase(url=f"{url}/v1/auth/jwks", headers={}, per_second=PER_SECOND, seconds=seconds)
+
+    def guarded(seconds: float) -> Phase:
+        return Phase(url=f"{url}/v1/permissions", headers=headers, per_second=PER_SECOND, seconds=seconds)
+
+    plain: list[list[float]] = []
+    asked: list[list[float]] = []
+    async with running_generator() as generate:
+        for phase in (open_to_all, guarded):
+            await generate(phase(_WARM_UP_SECONDS))
+        for _ in range(REPEATS):
+            plain.append((await generate(open_to_all(SECONDS))).milliseconds)
+            asked.append((await generate(guarded(SECONDS))).milliseconds)
+    return [_added("authentication p50 added", 0.5, plain, asked, 1.0)]
+
+
 async def _finished_run(mesh: MeshProcess) -> str:
     event = {"specversion": "1.0", "id": "1", "source": "/bench", "type": _EVENT_TYPE, "data": {"number": 1}}
     async with mesh.client() as client:

@@ -200,6 +200,9 @@ async def _assemble(
     async def look() -> None:
         side.parts.leases.look()
 
+    async def may_start(_conn: object, _run: object, _workflow: str) -> bool:
+        return True
+
     outside = Outside(
         database=parts.database,
         caller=sidecar,
@@ -211,6 +214,7 @@ async def _assemble(
         spawn=background.start,
         moved=signals.notify,
         look=look,
+        may_start=may_start,
     )
     side.parts = assemble(EngineSettings(), RetentionSettings(), outside)
     side.triggers = Triggers(parts.database, side.parts.starter, Deliveries(side.parts.control), parts.idempotency)

@@ -1,0 +1,115 @@
+"""What happens in a run is read once for all who follow it, and nobody misses anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+
+import pytest
+from crewmesh_kit.errors import Unavailable
+from crewmesh_kit.signals import Signals
+from crewmesh_workflow.runs.feeds import Feeds
+from crewmesh_workflow.runs.schemas import StoredEvent
+
+BATCH = 10
+
+
+class World:
+    """The journal of one run."""
+
+    def __init__(self, signals: Signals) -> None:
+        self.signals = signals
+        self.written = 0
+        self.reads = 0
+        self.away = False
+        self.feeds = Feeds(self.read, signals, batch=BATCH, poll_seconds=0.05)
+
+    async def read(self, organization: str, run: str, after: int, limit: int) -> list[StoredEvent]:
+        self.reads += 1
+        if self.away:
+            raise Unavailable("The database is away.")
+        now = datetime.now(UTC)
+        upto = min(self.written, after + limit)
+        return [StoredEvent(seq=n, type="x", data={}, at=now) for n in range(after + 1, upto + 1)]
+
+    def write(self, count: int, *, tell: bool = True) -> None:
+        self.written += count
+        if tell:
+            self.signals.tell("run_1")
+
+    async def follow(self, after: int, until: int) -> list[int]:
+        seen: list[int] = []
+        async with self.feeds.joined("org_1", "run_1", after=after) as feed:
+            while not seen or seen[-1] < until:
+                events = await feed.after(seen[-1] if seen else after, timeout=5)
+                if events is None:  # as who follows does: reads for itself
+                    events = await self.read("org_1", "run_1", seen[-1] if seen else after, BATCH)
+                seen += [event.seq for event in events]
+        return seen
+
+
+@pytest.fixture
+async def world(valkey: str) -> AsyncGenerator[World]:
+    async with Signals.open(valkey, app_id="feeds") as signals:
+        yield World(signals)
+
+
+async def test_a_hundred_followers_cost_one_reader(world: World) -> None:
+    async with asyncio.timeout(10):
+        followers = [asyncio.create_task(world.follow(0, 30)) for _ in range(100)]
+        for _ in range(30):
+            world.write(1)
+            await asyncio.sleep(0.01)
+        seen = await asyncio.gather(*followers)
+    assert seen == [list(range(1, 31))] * 100
+    assert world.reads < 80, "about two for each event, and not two hundred"
+
+
+@pytest.mark.parametrize("late", [0, 5, 1_500])
+async def test_who_comes_late_or_from_far_back_misses_nothing(world: World, late: int) -> None:
+    world.write(late)
+    async with asyncio.timeout(10):
+        first = asyncio.create_task(world.follow(late, late + 20))
+        world.write(10)
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(world.follow(0, late + 20))
+        third = asyncio.create_task(world.follow(late + 3, late + 20))
+        world.write(10)
+        assert await first == list(range(late + 1, late + 21))
+        assert await second == list(range(1, late + 21))
+        assert await third == list(range(late + 4, late + 21))
+
+
+async def test_who_is_ahead_of_the_feed_waits_and_does_not_spin(world: World) -> None:
+    world.write(100)
+    async with asyncio.timeout(10):
+        behind = asyncio.create_task(world.follow(0, 101))
+        ahead = asyncio.create_task(world.follow(100, 101))
+        await asyncio.sleep(0.3)
+        world.write(1)
+        assert await ahead == [101]
+        assert await behind == list(range(1, 102))
+    assert world.reads < 60
+
+
+async def test_lost_signals_and_a_lost_database_only_delay(world: World) -> None:
+    async with asyncio.timeout(10):
+        follower = asyncio.create_task(world.follow(0, 3))
+        world.write(1, tell=False)
+        await asyncio.sleep(0.1)
+        world.away = True
+        world.write(2)
+        await asyncio.sleep(0.1)
+        world.away = False
+        assert await follower == [1, 2, 3]
+
+
+async def test_nobody_reads_for_nobody(world: World) -> None:
+    async with world.feeds.joined("org_1", "run_1", after=0):
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(0)
+    reads = world.reads
+    world.write(1)
+    await asyncio.sleep(0.15)
+    assert world.reads == reads
