@@ -10,6 +10,7 @@ from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.resources import Resources
 
 from crewmesh_gateway.api_keys.service import ApiKeys
+from crewmesh_gateway.limits.quotas import Quotas
 from crewmesh_gateway.principals.service import Principals
 from crewmesh_gateway.service_accounts.service import ServiceAccounts
 
@@ -17,6 +18,6 @@ from crewmesh_gateway.service_accounts.service import ServiceAccounts
 @asynccontextmanager
 async def open_keys(resources: Resources) -> AsyncGenerator[ApiKeys]:
     database, idempotency = resources.get(Database), resources.get(Idempotency)
-    principals = resources.get(Principals)
-    resources.add(ServiceAccounts(database, idempotency, principals))
-    yield ApiKeys(database, idempotency, principals)
+    principals, quotas = resources.get(Principals), resources.get(Quotas)
+    resources.add(ServiceAccounts(database, idempotency, principals, quotas))
+    yield ApiKeys(database, idempotency, principals, quotas)

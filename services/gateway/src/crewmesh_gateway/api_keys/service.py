@@ -31,6 +31,7 @@ from crewmesh_gateway.api_keys.errors import (
 )
 from crewmesh_gateway.api_keys.models import PresentedKey
 from crewmesh_gateway.api_keys.schemas import ApiKey, ApiKeyChange, NewApiKey, Rotation, ShownApiKey
+from crewmesh_gateway.limits.quotas import Quotas
 from crewmesh_gateway.organizations.guards import active
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.principals.service import Principals
@@ -42,10 +43,11 @@ Make = Callable[[AsyncConnection[DictRow], PresentedKey], Awaitable[ApiKey]]
 
 
 class ApiKeys:
-    def __init__(self, database: Database, idempotency: Idempotency, principals: Principals) -> None:
+    def __init__(self, database: Database, idempotency: Idempotency, principals: Principals, quotas: Quotas) -> None:
         self._database = database
         self._idempotency = idempotency
         self._principals = principals
+        self._quotas = quotas
 
     async def page(self, principal: Principal, request: PageRequest, service_account: str | None) -> Page[ApiKey]:
         after = request.after(str)
@@ -69,6 +71,7 @@ class ApiKeys:
             account = new.service_account or _own_account(principal)
             if account is not None:
                 await _check_account(conn, principal, account, new.scopes)
+            await self._quotas.check(conn, principal.organization, "api_keys")
             wanted = repository.NewKey(
                 name=new.name,
                 scopes=new.scopes,

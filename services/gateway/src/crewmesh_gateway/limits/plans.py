@@ -35,7 +35,7 @@ class Plan:
     # Members and open invitations together.
     members: int | None = None
     teams: int | None = None
-    # Those that were not revoked.
+    # Those that are good; one that ends because it was rotated does not count.
     api_keys: int | None = None
     service_accounts: int | None = None
     custom_roles: int | None = None

@@ -28,7 +28,7 @@ _COUNTS: Mapping[QuotaName, bytes] = MappingProxyType(
         "teams": b"SELECT count(*) AS used FROM teams WHERE org_id = %(organization)s",
         "api_keys": b"""
             SELECT count(*) AS used FROM api_keys
-            WHERE org_id = %(organization)s AND (revoked_at IS NULL OR revoked_at > now())
+            WHERE org_id = %(organization)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
         """,
         "service_accounts": b"SELECT count(*) AS used FROM service_accounts WHERE org_id = %(organization)s",
         "custom_roles": b"SELECT count(*) AS used FROM roles WHERE org_id = %(organization)s",

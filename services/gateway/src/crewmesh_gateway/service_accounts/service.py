@@ -11,6 +11,7 @@ from crewmesh_kit.http.pagination import Page, PageRequest
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_gateway.limits.quotas import Quotas
 from crewmesh_gateway.organizations.guards import active, held
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.principals.service import Principals
@@ -23,10 +24,11 @@ _TOLD = {"name", "role"}
 
 
 class ServiceAccounts:
-    def __init__(self, database: Database, idempotency: Idempotency, principals: Principals) -> None:
+    def __init__(self, database: Database, idempotency: Idempotency, principals: Principals, quotas: Quotas) -> None:
         self._database = database
         self._idempotency = idempotency
         self._principals = principals
+        self._quotas = quotas
 
     async def page(self, principal: Principal, request: PageRequest) -> Page[ServiceAccount]:
         after = request.after(str)
@@ -46,6 +48,7 @@ class ServiceAccounts:
             async def work() -> ServiceAccount:
                 await active(conn, principal.organization)
                 await require_to_give(conn, principal, new.role)
+                await self._quotas.check(conn, principal.organization, "service_accounts")
                 added = await repository.add(conn, principal.organization, new, created_by=principal.identity.subject)
                 if added is None:
                     raise ServiceAccountExists(new.name)
