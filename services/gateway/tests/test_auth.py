@@ -190,3 +190,5 @@ async def test_many_requests_with_one_cold_key_share_one_query(app: FastAPI, mon
         found = await asyncio.gather(*(principals.whose(KEY.text, address="a") for _ in range(50)))
         assert len(set(map(id, found))) == 1
         assert asked == 1
+        assert await principals.whose(KEY.text, address="a") is found[0]
+        assert asked == 1, "what is known costs no query"
