@@ -19,13 +19,13 @@ from pydantic import SecretStr
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app(database_url: Callable[[str], str]) -> AsyncGenerator[FastAPI]:
+async def app(database_url: Callable[[str], str], valkey: str) -> AsyncGenerator[FastAPI]:
     settings = KnowledgeSettings(
         database=DatabaseSettings(url=SecretStr(database_url("knowledge"))),
         dapr=DaprSettings(app_api_token=SecretStr(APP_API_TOKEN)),
         indexing=IndexingSettings(wait_seconds=20),  # on a busy machine two may not be enough
     )
-    app = create_app(settings, sidecar=FakeSidecar("knowledge"))
+    app = create_app(settings, sidecar=FakeSidecar("knowledge", secrets={"redis-url": valkey}))
     async with running(app):
         yield app
 

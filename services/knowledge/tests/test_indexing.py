@@ -23,6 +23,7 @@ from crewmesh_knowledge.main import MIGRATIONS
 from crewmesh_knowledge.search.service import Search
 from crewmesh_knowledge.settings import EmbeddingSettings, IndexingSettings, KnowledgeSettings
 from crewmesh_testkit.identities import identity
+from crewmesh_testkit.sharing import sharing_of
 
 TEXT = "\n\n".join(f"Rule {number} of the house says: {'be kind, ' * 40}and bring cake." for number in range(20))
 SETTINGS = KnowledgeSettings(indexing=IndexingSettings(poll_seconds=0.05, wait_seconds=0))
@@ -62,7 +63,7 @@ class House:
     def __init__(self, database: Database, embedder: Embedder) -> None:
         idempotency = Idempotency(database)
         self.me = identity("*", organization=new_id("org"))
-        self.bases = Bases(database, idempotency)
+        self.bases = Bases(database, idempotency, sharing_of(database, idempotency))
         self.documents = Documents(
             database=database,
             idempotency=idempotency,

@@ -20,9 +20,11 @@ from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.resources import Resources
 from crewmesh_kit.settings import DaprSettings, DatabaseSettings
+from crewmesh_kit.sharing.service import Sharing
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import APP_API_TOKEN, ORGANIZATION, auth_headers
 from crewmesh_testkit.services import running
+from crewmesh_testkit.sharing import sharing_alone
 from crewmesh_workflow.approvals import endpoints, link_endpoints
 from crewmesh_workflow.approvals.links import Links
 from crewmesh_workflow.approvals.reminders import Reminders
@@ -163,7 +165,12 @@ async def open_desk(url: str) -> AsyncGenerator[Desk]:
 
     @asynccontextmanager
     async def open_approvals(resources: Resources) -> AsyncGenerator[Approvals]:
-        yield Approvals(resources.get(Database), resources.get(Idempotency), control(resources.get(Database)))
+        yield Approvals(
+            resources.get(Database),
+            resources.get(Idempotency),
+            resources.get(Sharing),
+            control(resources.get(Database)),
+        )
 
     @asynccontextmanager
     async def open_links(resources: Resources) -> AsyncGenerator[Links]:
@@ -180,6 +187,7 @@ async def open_desk(url: str) -> AsyncGenerator[Desk]:
     )
     service = Service("workflow", settings, title="Approvals", version="0", sidecar=sidecar)
     service.database(migrations=MIGRATIONS)
+    service.lifetime(sharing_alone)
     service.lifetime(open_approvals)
     service.lifetime(open_links)
     service.routes(endpoints.router, link_endpoints.router)

@@ -184,6 +184,9 @@ def make_bench(
     async def look() -> None:
         parts.leases.look()
 
+    async def may_start(_conn: object, _run: object, _workflow: str) -> bool:
+        return True
+
     outside = Outside(
         database=database,
         caller=sidecar,
@@ -195,6 +198,7 @@ def make_bench(
         spawn=spawn,
         moved=moved,
         look=look,
+        may_start=may_start,
     )
     parts = assemble(settings or EngineSettings(inline_slots=slots), RetentionSettings(), outside)
     bench = Bench(database, sidecar, parts, [], [], tasks)

@@ -18,6 +18,7 @@ from crewmesh_kit.settings import DaprSettings, DatabaseSettings
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import APP_API_TOKEN, ORGANIZATION, auth_headers, identity
 from crewmesh_testkit.services import running
+from crewmesh_testkit.sharing import sharing_alone
 from crewmesh_workflow.definitions.endpoints import router
 from crewmesh_workflow.definitions.service import open_definitions
 from crewmesh_workflow.settings import WorkflowSettings
@@ -146,6 +147,7 @@ async def definitions_api(url: str) -> AsyncGenerator[Api]:
     )
     service = Service("workflow", settings, title="t", version="0", sidecar=FakeSidecar("workflow"))
     service.database(migrations=MIGRATIONS)
+    service.lifetime(sharing_alone)
     service.lifetime(open_definitions)
     service.routes(router)
     async with running(service.app) as client:

@@ -9,12 +9,16 @@ from crewmesh_contracts.events import OrganizationCreated
 from crewmesh_kit.app import Service
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.owned_data.forgetting import by_age
+from crewmesh_kit.sharing.endpoints import access_router
+from crewmesh_kit.sharing.service import open_sharing
+from crewmesh_kit.signals import open_signals
 from fastapi import FastAPI
 
+from crewmesh_agent_crew.access import CREW
 from crewmesh_agent_crew.agents import endpoints as agents
 from crewmesh_agent_crew.agents.service import open_agents
 from crewmesh_agent_crew.crews import endpoints as crews
-from crewmesh_agent_crew.crews.service import open_crews
+from crewmesh_agent_crew.crews.service import crew_id, open_crews
 from crewmesh_agent_crew.crews.subscriptions import give_starter_crews
 from crewmesh_agent_crew.kickoff import endpoints as kickoffs
 from crewmesh_agent_crew.kickoff.runner import open_runner, why_not_ready
@@ -39,7 +43,9 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
         sidecar=sidecar,
     )
     service.database(migrations=MIGRATIONS)
+    service.lifetime(open_signals)
     service.lifetime(open_stopping)
+    service.lifetime(open_sharing)
     service.lifetime(open_model_client)
     service.lifetime(open_json_schemas)
     service.lifetime(open_model_service)
@@ -52,4 +58,5 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.subscribe(topic=OrganizationCreated.topic, handler=give_starter_crews)
     service.owned_data(by_age("kickoffs", table="kickoffs", column="ended_at"))
     service.routes(crews.router, kickoffs.router, agents.router, models.router, stopping.router)
+    service.routes(access_router(CREW, crew_id))
     return service.app

@@ -8,10 +8,14 @@ from pathlib import Path
 from crewmesh_contracts.events import OrganizationCreated
 from crewmesh_kit.app import Service
 from crewmesh_kit.dapr.sidecar import Sidecar
+from crewmesh_kit.sharing.endpoints import access_router
+from crewmesh_kit.sharing.service import open_sharing
+from crewmesh_kit.signals import open_signals
 from fastapi import FastAPI
 
+from crewmesh_knowledge.access import KNOWLEDGE_BASE
 from crewmesh_knowledge.bases import endpoints as bases
-from crewmesh_knowledge.bases.service import open_bases
+from crewmesh_knowledge.bases.service import base_id, open_bases
 from crewmesh_knowledge.documents import endpoints as documents
 from crewmesh_knowledge.documents.indexing import Indexer, open_indexer
 from crewmesh_knowledge.documents.service import open_documents
@@ -30,6 +34,8 @@ def create_app(settings: KnowledgeSettings | None = None, sidecar: Sidecar | Non
     service.database(migrations=MIGRATIONS)
 
     service.lifetime(partial(open_embedder, settings=settings.embedding))
+    service.lifetime(open_signals)
+    service.lifetime(open_sharing)
     service.lifetime(open_bases)
     service.lifetime(partial(open_indexer, settings=settings.indexing))
     service.lifetime(partial(open_documents, settings=settings))
@@ -38,5 +44,5 @@ def create_app(settings: KnowledgeSettings | None = None, sidecar: Sidecar | Non
 
     service.subscribe(topic=OrganizationCreated.topic, handler=on_organization_event)
     service.owned_data()
-    service.routes(bases.router, documents.router, search.router)
+    service.routes(bases.router, documents.router, search.router, access_router(KNOWLEDGE_BASE, base_id))
     return service.app

@@ -9,16 +9,21 @@ from crewmesh_contracts.events import EVENTS_TOPIC, OrganizationCreated
 from crewmesh_kit import dead_letters
 from crewmesh_kit.app import Service
 from crewmesh_kit.dapr.sidecar import Sidecar
+from crewmesh_kit.sharing.endpoints import access_router
+from crewmesh_kit.sharing.service import open_sharing
+from crewmesh_kit.signals import open_signals
 from fastapi import FastAPI
 
+from crewmesh_workflow.access import WORKFLOW
 from crewmesh_workflow.approvals import endpoints as approvals
 from crewmesh_workflow.approvals import link_endpoints as approval_links
 from crewmesh_workflow.approvals.lifetime import open_approvals, open_links
 from crewmesh_workflow.approvals.reminders import Reminders
 from crewmesh_workflow.definitions import endpoints as definitions
+from crewmesh_workflow.definitions.lookup import workflow_id
 from crewmesh_workflow.definitions.service import open_definitions
 from crewmesh_workflow.engine.assembly import Assembly
-from crewmesh_workflow.engine.lifetime import DAPR_DRIVERS, Drivers, hear_looks, open_engine, open_signals
+from crewmesh_workflow.engine.lifetime import DAPR_DRIVERS, Drivers, hear_looks, open_engine
 from crewmesh_workflow.hooks import endpoints as hooks
 from crewmesh_workflow.hooks.service import open_hooks
 from crewmesh_workflow.runs import endpoints as runs
@@ -56,12 +61,14 @@ def create_app(
     service.subscribe(topic=OrganizationCreated.topic, handler=on_organization_event)
     service.owned_data(RUNS_BY_AGE)
     service.routes(triggers.router, triggers.of_workflow, hooks.router, schedules.router, definitions.router)
+    service.routes(access_router(WORKFLOW, workflow_id))
     service.routes(runs.router, approvals.router, approval_links.router, dead_letters.router)
     return service.app
 
 
 def _engine(service: Service, settings: WorkflowSettings, drivers: Drivers) -> None:
     service.lifetime(open_signals)
+    service.lifetime(open_sharing)
     service.lifetime(open_sandbox)
     service.lifetime(drivers.open_driving)
     service.lifetime(partial(open_engine, settings=settings))

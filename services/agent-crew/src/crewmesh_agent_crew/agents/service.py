@@ -48,7 +48,7 @@ class AgentService:
 
     async def ask(self, identity: Identity, key: str, request: AgentRequest) -> AgentResult:
         """The agent's answer. The same key gets the same answer, or joins an agent that is still at work for it."""
-        agent = await self._agent(identity.organization, request.agent)
+        agent = await self._agent(identity, request.agent)
         wanted = None
         if request.output_schema is not None:
             await self._schemas.check(request.output_schema)
@@ -63,8 +63,8 @@ class AgentService:
             wait=self._wait_seconds,
         )
 
-    async def _agent(self, organization: str, name: str) -> Agent:
-        found = await self._crews.agents_called(organization, name)
+    async def _agent(self, identity: Identity, name: str) -> Agent:
+        found = await self._crews.agents_called(identity, name)
         if not found:
             raise UnknownAgent(name)
         agent = next(iter(found.values()))

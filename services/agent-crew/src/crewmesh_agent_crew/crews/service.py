@@ -8,7 +8,9 @@ from functools import cache
 from importlib.resources import files
 
 import yaml
+from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import CloudEvent
+from crewmesh_kit import audit
 from crewmesh_kit.app import Resources
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
@@ -16,7 +18,12 @@ from crewmesh_kit.db.inbox import first_time
 from crewmesh_kit.http.pagination import Page, PageRequest
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.sharing.models import Need
+from crewmesh_kit.sharing.service import Sharing
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
+from crewmesh_agent_crew.access import RUN, SEE
 from crewmesh_agent_crew.crews.errors import CrewExists, CrewNotFound
 from crewmesh_agent_crew.crews.models import Agent, CrewDefinition
 from crewmesh_agent_crew.crews.repository import CrewRepository
@@ -28,27 +35,32 @@ log = get_logger(__name__)
 
 
 class CrewService:
-    def __init__(self, database: Database, idempotency: Idempotency) -> None:
+    def __init__(self, database: Database, idempotency: Idempotency, sharing: Sharing) -> None:
         self._database = database
         self._idempotency = idempotency
+        self._sharing = sharing
 
-    async def get(self, organization: str, name: str) -> Crew:
-        async with self._database.tenant(organization) as connection:
-            crew = await CrewRepository(connection).find(name)
-        if crew is None:
-            raise CrewNotFound(name)
+    async def get(self, identity: Identity, name: str, need: Need) -> Crew:
+        """The crew; one that is hidden from ``identity`` is not found."""
+        async with self._database.tenant(identity.organization) as connection:
+            crew = await found(connection, name)
+            await self._sharing.ensure(connection, identity, need, crew.id, unknown=CrewNotFound(name))
         return crew
 
-    async def agents_called(self, organization: str, name: str) -> dict[str, Agent]:
-        """Agents of that name or role, by the crew they belong to."""
-        async with self._database.tenant(organization) as connection:
-            return await CrewRepository(connection).agents_called(name)
+    async def agents_called(self, identity: Identity, name: str) -> dict[str, Agent]:
+        """Agents of that name or role, by the crew they belong to, among those that ``identity`` may set to work."""
+        async with self._database.tenant(identity.organization) as connection:
+            reach = await self._sharing.reach(connection, identity, RUN)
+            return await CrewRepository(connection).agents_called(name, reach)
 
-    async def page(self, organization: str, wanted: PageRequest) -> Page[CrewSummary]:
+    async def page(self, identity: Identity, wanted: PageRequest) -> Page[CrewSummary]:
         after = wanted.after(str)
-        async with self._database.tenant(organization) as connection:
-            found = await CrewRepository(connection).list_after(str(after[0]) if after else None, wanted.limit + 1)
-        return wanted.page([_summary(crew) for crew in found], lambda crew: (crew.name,))
+        async with self._database.tenant(identity.organization) as connection:
+            reach = await self._sharing.reach(connection, identity, SEE)
+            crews = await CrewRepository(connection).list_after(
+                str(after[0]) if after else None, wanted.limit + 1, reach
+            )
+        return wanted.page([_summary(crew) for crew in crews], lambda crew: (crew.name,))
 
     async def create(self, identity: Identity, key: str | None, definition: CrewDefinition) -> Crew:
         async with self._database.tenant(identity.organization) as connection:
@@ -57,6 +69,8 @@ class CrewService:
                 crew = await CrewRepository(connection).add(identity.organization, definition)
                 if crew is None:
                     raise CrewExists(definition.name)
+                told: JsonObject = {"name": definition.name, "agents": [agent.name for agent in definition.agents]}
+                await audit.record(connection, identity, "crew.created", crew.id, after=told)
                 return crew
 
             return await self._idempotency.once_in(
@@ -71,6 +85,17 @@ class CrewService:
             for definition in starter_crews():
                 added = await CrewRepository(connection).add(organization, definition)
                 log.info("starter crew", crew=definition.name, added=added is not None, organization=organization)
+
+
+async def found(connection: AsyncConnection[DictRow], name: str) -> Crew:
+    crew = await CrewRepository(connection).find(name)
+    if crew is None:
+        raise CrewNotFound(name)
+    return crew
+
+
+async def crew_id(connection: AsyncConnection[DictRow], _organization: str, name: str) -> str:
+    return (await found(connection, name)).id
 
 
 def _summary(crew: Crew) -> CrewSummary:
@@ -97,4 +122,4 @@ def starter_crews() -> tuple[CrewDefinition, ...]:
 
 @asynccontextmanager
 async def open_crews(resources: Resources) -> AsyncGenerator[CrewService]:
-    yield CrewService(resources.get(Database), resources.get(Idempotency))
+    yield CrewService(resources.get(Database), resources.get(Idempotency), resources.get(Sharing))

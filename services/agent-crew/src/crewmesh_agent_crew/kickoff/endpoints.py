@@ -10,8 +10,10 @@ from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.errors import InvalidRequest
 from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.identity import Identity, requires
+from crewmesh_kit.sharing.endpoints import reaching
 from fastapi import APIRouter
 
+from crewmesh_agent_crew.access import SEE
 from crewmesh_agent_crew.kickoff.schemas import Kickoff
 from crewmesh_agent_crew.kickoff.service import KickoffService
 
@@ -34,7 +36,7 @@ async def kickoff(
 
 @router.get("/v1/crews/{name}/kickoffs")
 async def list_kickoffs(
-    name: str, identity: Annotated[Identity, requires("crews:read")], kickoffs: Kickoffs, page: PageQuery
+    name: str, identity: Annotated[Identity, reaching(SEE)], kickoffs: Kickoffs, page: PageQuery
 ) -> Page[Kickoff]:
     """What the crew did, the newest first."""
-    return await kickoffs.page(identity.organization, name, page)
+    return await kickoffs.page(identity, name, page)

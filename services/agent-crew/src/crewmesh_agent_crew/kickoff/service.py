@@ -17,6 +17,7 @@ from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.logs import bound, get_logger
 
+from crewmesh_agent_crew.access import RUN, SEE
 from crewmesh_agent_crew.crews.errors import CrewNotFound
 from crewmesh_agent_crew.crews.models import CrewDefinition
 from crewmesh_agent_crew.crews.service import CrewService
@@ -64,7 +65,7 @@ class KickoffService:
 
     async def kickoff(self, identity: Identity, key: str, request: KickoffRequest) -> KickoffResult:
         """The crew's result. The same key gets the same result, and joins a crew that is still at work for it."""
-        crew = await self._crew(identity.organization, request.crew)
+        crew = await self._crew(identity, request.crew)
         inputs = checked_inputs(crew, request.inputs)
 
         async def work() -> KickoffResult:
@@ -80,18 +81,18 @@ class KickoffService:
             wait=self._wait_seconds,
         )
 
-    async def page(self, organization: str, crew: str, wanted: PageRequest) -> Page[Kickoff]:
-        await self._crews.get(organization, crew)
+    async def page(self, identity: Identity, crew: str, wanted: PageRequest) -> Page[Kickoff]:
+        await self._crews.get(identity, crew, SEE)
         before = wanted.after(str)
-        async with self._database.tenant(organization) as connection:
+        async with self._database.tenant(identity.organization) as connection:
             found = await KickoffRepository(connection).list_before(
                 crew, str(before[0]) if before else None, wanted.limit + 1
             )
         return wanted.page(found, lambda kickoff: (kickoff.id,))
 
-    async def _crew(self, organization: str, name: str) -> CrewDefinition:
+    async def _crew(self, identity: Identity, name: str) -> CrewDefinition:
         try:
-            return (await self._crews.get(organization, name)).definition
+            return (await self._crews.get(identity, name, RUN)).definition
         except CrewNotFound as error:
             raise UnknownCrew(error.detail) from error
 

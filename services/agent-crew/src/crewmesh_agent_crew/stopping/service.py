@@ -15,7 +15,6 @@ from typing import cast
 
 from crewmesh_contracts.invocations import StopResult
 from crewmesh_kit.app import Resources
-from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Database, DatabaseUnavailable
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.logs import get_logger
@@ -107,9 +106,7 @@ class Stopping:
 
 @asynccontextmanager
 async def open_stopping(resources: Resources) -> AsyncGenerator[Stopping]:
-    url = await resources.get(Sidecar).secret("redis-url")
-    async with Signals.open(url, app_id="agent-crew") as signals:
-        yield Stopping(resources.get(Database), signals)
+    yield Stopping(resources.get(Database), resources.get(Signals))
 
 
 async def watch_stops(resources: Resources) -> None:

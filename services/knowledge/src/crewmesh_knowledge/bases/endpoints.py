@@ -10,22 +10,24 @@ from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.http.etags import etag_of, is_current
 from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.identity import Identity, requires
+from crewmesh_kit.sharing.endpoints import reaching
 from fastapi import APIRouter, HTTPException, Response
 
+from crewmesh_knowledge.access import SEE
 from crewmesh_knowledge.bases.schemas import KnowledgeBase, NewKnowledgeBase
 from crewmesh_knowledge.bases.service import Bases
 from crewmesh_knowledge.headers import IfNoneMatch
 
 router = APIRouter(prefix="/v1/knowledge-bases", tags=["knowledge"])
 
-Reader = Annotated[Identity, requires("knowledge:read")]
-Writer = Annotated[Identity, requires("knowledge:write")]
+Reader = Annotated[Identity, reaching(SEE)]
+Maker = Annotated[Identity, requires("knowledge:write")]
 TheBases = Annotated[Bases, provided(Bases)]
 
 
 @router.post("", status_code=201)
 async def create_knowledge_base(
-    new: NewKnowledgeBase, identity: Writer, bases: TheBases, response: Response, key: IdempotencyKey = None
+    new: NewKnowledgeBase, identity: Maker, bases: TheBases, response: Response, key: IdempotencyKey = None
 ) -> KnowledgeBase:
     """Create a knowledge base."""
     created = await bases.create(identity, new, key=key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crewmesh_kit.ids import new_id
+from crewmesh_kit.sharing.rules import Reach
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, class_row
 
@@ -32,14 +33,18 @@ async def named(connection: AsyncConnection[DictRow], organization: str, name: s
         return await cursor.fetchone()
 
 
-async def after(connection: AsyncConnection[DictRow], organization: str, name: str, limit: int) -> list[KnowledgeBase]:
-    """Bases whose name follows ``name``, by name."""
+async def after(
+    connection: AsyncConnection[DictRow], organization: str, reach: Reach, name: str, limit: int
+) -> list[KnowledgeBase]:
+    """Bases in reach whose name follows ``name``, by name."""
     async with connection.cursor(row_factory=class_row(KnowledgeBase)) as cursor:
         await cursor.execute(
             """
             SELECT id, name, description, created_at FROM knowledge_bases
-            WHERE org_id = %s AND name > %s ORDER BY name LIMIT %s
+            WHERE org_id = %(org)s AND name > %(name)s
+                AND (%(only)s::text[] IS NULL OR id = ANY(%(only)s)) AND id <> ALL(%(but)s::text[])
+            ORDER BY name LIMIT %(limit)s
             """,
-            (organization, name, limit),
+            {"org": organization, "name": name, "limit": limit, **reach.parameters},
         )
         return await cursor.fetchall()

@@ -9,17 +9,19 @@ from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.http.etags import etag_of, is_current
 from crewmesh_kit.http.pagination import Page, PageQuery
-from crewmesh_kit.identity import Identity, requires
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.sharing.endpoints import reaching
 from fastapi import APIRouter, HTTPException, Response
 
+from crewmesh_knowledge.access import CHANGE, SEE
 from crewmesh_knowledge.documents.schemas import Document, DocumentId, NewDocument
 from crewmesh_knowledge.documents.service import Documents
 from crewmesh_knowledge.headers import IfNoneMatch
 
 router = APIRouter(prefix="/v1/knowledge-bases/{name}/documents", tags=["knowledge"])
 
-Reader = Annotated[Identity, requires("knowledge:read")]
-Writer = Annotated[Identity, requires("knowledge:write")]
+Reader = Annotated[Identity, reaching(SEE)]
+Writer = Annotated[Identity, reaching(CHANGE)]
 TheDocuments = Annotated[Documents, provided(Documents)]
 
 

@@ -7,15 +7,17 @@ from typing import Annotated
 from crewmesh_contracts.ids import Slug
 from crewmesh_contracts.invocations import SEARCH, SearchRequest, SearchResult
 from crewmesh_kit.app import provided
-from crewmesh_kit.identity import Identity, requires
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.sharing.endpoints import reaching
 from fastapi import APIRouter
 
+from crewmesh_knowledge.access import SEE
 from crewmesh_knowledge.search.schemas import Question
 from crewmesh_knowledge.search.service import Search
 
 router = APIRouter(tags=["knowledge"])
 
-Reader = Annotated[Identity, requires(SEARCH.permission)]
+Reader = Annotated[Identity, reaching(SEE)]
 TheSearch = Annotated[Search, provided(Search)]
 
 

@@ -16,8 +16,11 @@ from typing import Protocol, Self, cast
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
+from crewmesh_kit.dapr.sidecar import Sidecar
+from crewmesh_kit.db.database import Database
 from crewmesh_kit.ids import uuid7_hex
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.resources import Resources
 
 _RECONNECT_SECONDS = 1.0
 _CONNECT_SECONDS = 2.0
@@ -145,20 +148,32 @@ class Signals:
     async def _follow(self) -> None:
         async with self._client.pubsub() as subscription:
             await subscription.subscribe(self._topic)
-            # Whatever was missed while there was no connection: everybody looks once.
-            for _, told in self._watchers:
-                told(None)
-            for channel in list(self._listeners):
-                self._wake(channel)
             async for message in subscription.listen():
-                if message.get("type") == "message":
+                if message.get("type") == "subscribe":
+                    self._wake_everybody()
+                elif message.get("type") == "message":
                     self._woken_from_outside(str(message["data"]))
+
+    def _wake_everybody(self) -> None:
+        """From here on nothing is missed; what was before is not known. The client reconnects by itself, too."""
+        for _, told in self._watchers:
+            told(None)
+        for channel in list(self._listeners):
+            self._wake(channel)
 
     def _woken_from_outside(self, text: str) -> None:
         replica, *channels = text.split("\n")
         if replica != self._replica:
             for channel in channels:
                 self._wake(channel)
+
+
+@asynccontextmanager
+async def open_signals(resources: Resources) -> AsyncGenerator[Signals]:
+    """The signals of a running service, for what is opened after them."""
+    url = await resources.get(Sidecar).secret("redis-url")
+    async with Signals.open(url, app_id=resources.get(Database).app_id) as signals:
+        yield signals
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:

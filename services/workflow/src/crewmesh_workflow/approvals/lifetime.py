@@ -9,6 +9,7 @@ from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.resources import Resources
+from crewmesh_kit.sharing.service import Sharing
 
 from crewmesh_workflow.approvals.links import Links
 from crewmesh_workflow.approvals.reminders import Reminders
@@ -24,7 +25,8 @@ MASTER_KEY = "hook-master-key"
 async def open_approvals(resources: Resources) -> AsyncGenerator[Approvals]:
     database = resources.get(Database)
     resources.add(Reminders(database))
-    yield Approvals(database, resources.get(Idempotency), resources.get(Assembly).control)
+    sharing, control = resources.get(Sharing), resources.get(Assembly).control
+    yield Approvals(database, resources.get(Idempotency), sharing, control)
 
 
 @asynccontextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 
+from crewmesh_contracts.base import JsonObject
+from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.errors import PermissionDenied
@@ -12,6 +14,7 @@ from crewmesh_kit.identity import Identity
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import ANSWER_QUESTIONS
 from crewmesh_workflow.approvals import repository
 from crewmesh_workflow.approvals.errors import ApprovalClosed, LinkNotUsable, NotAsked, WrongDecision
 from crewmesh_workflow.approvals.repository import Question
@@ -48,6 +51,7 @@ class Links:
                 permission=MAKE_LINKS,
             )
         async with self._database.tenant(identity.organization) as conn:
+            await self._approvals.ensure_seen(conn, identity, approval, ANSWER_QUESTIONS)
             make = partial(self._make, conn, identity, approval, subject, wanted)
             return await self._idempotency.once_in(
                 conn,
@@ -85,7 +89,10 @@ class Links:
         if not may_decide(grant.identity, found.assignees):
             raise NotAsked(wanted.for_, found.assignees)
         url = f"{self._base}{PATH}/{self._tokens.write(grant)}"
-        return ApprovalLink(url=url, expires_at=datetime.fromtimestamp(grant.expires, UTC))
+        link = ApprovalLink(url=url, expires_at=datetime.fromtimestamp(grant.expires, UTC))
+        made: JsonObject = {"for": wanted.for_, "group": group, "expires_at": link.expires_at.isoformat()}
+        await audit.record(conn, identity, "approval.link_created", approval, after=made)
+        return link
 
     async def look(self, token: str) -> Approval:
         """What is to be decided. Looking decides nothing, however often it is done."""

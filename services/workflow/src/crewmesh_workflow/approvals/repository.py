@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_kit.sharing.rules import Reach
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, class_row
 from psycopg.types.json import Jsonb
@@ -44,6 +45,8 @@ SELECT * FROM ({_QUESTION}
     AND (%(kind)s::text IS NULL OR w.kind = %(kind)s)
     AND (%(run)s::text IS NULL OR w.run_id = %(run)s)
     AND (%(workflow)s::text IS NULL OR r.workflow_id = %(workflow)s)
+    AND (((%(only)s::text[] IS NULL OR r.workflow_id = ANY(%(only)s)) AND r.workflow_id <> ALL(%(but)s::text[]))
+         OR w.request->'assignees' ?| %(asked)s)
     AND (%(names)s::text[] IS NULL OR w.request->'assignees' ?| %(names)s
          OR coalesce(w.request->'assignees', '[]') = '[]')
 ) AS asked WHERE %(status)s = 'all' OR status = %(status)s
@@ -119,7 +122,9 @@ class Question:
 async def page(
     conn: AsyncConnection[DictRow],
     organization: str,
+    reach: Reach,
     *,
+    asked: Sequence[str],
     before: str | None,
     status: StatusFilter,
     kind: Kind | None,
@@ -128,10 +133,11 @@ async def page(
     names: Sequence[str] | None,
     limit: int,
 ) -> list[Question]:
-    """``names``: only what is asked of one of these, or of everybody."""
-    asked = {"org": organization, "before": before, "status": status, "kind": kind, "run": run, "workflow": workflow}
+    """``names``: only what is asked of these, or of everybody. Out of ``reach``: only what is ``asked`` of these."""
+    wanted = {"org": organization, "before": before, "status": status, "kind": kind, "run": run, "workflow": workflow}
+    wanted |= {**reach.parameters, "asked": [*asked]}
     async with conn.cursor(row_factory=class_row(Question)) as cursor:
-        await cursor.execute(_PAGE, {**asked, "names": None if names is None else [*names], "limit": limit})
+        await cursor.execute(_PAGE, {**wanted, "names": None if names is None else [*names], "limit": limit})
         return await cursor.fetchall()
 
 

@@ -11,14 +11,18 @@ from typing import Protocol
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import ApprovalDecided
+from crewmesh_kit import audit
 from crewmesh_kit.db import outbox
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.http.pagination import Page, PageRequest
 from crewmesh_kit.identity import Identity
+from crewmesh_kit.sharing.models import Need
+from crewmesh_kit.sharing.service import Sharing
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import ANSWER_QUESTIONS, SEE_QUESTIONS
 from crewmesh_workflow.approvals import repository
 from crewmesh_workflow.approvals.errors import (
     AlreadyDecided,
@@ -58,9 +62,10 @@ class Arrivals(Protocol):
 
 
 class Approvals:
-    def __init__(self, database: Database, idempotency: Idempotency, arrivals: Arrivals) -> None:
+    def __init__(self, database: Database, idempotency: Idempotency, sharing: Sharing, arrivals: Arrivals) -> None:
         self._database = database
         self._idempotency = idempotency
+        self._sharing = sharing
         self._arrivals = arrivals
 
     async def page(
@@ -79,6 +84,8 @@ class Approvals:
             found = await repository.page(
                 conn,
                 identity.organization,
+                await self._sharing.reach(conn, identity, SEE_QUESTIONS),
+                asked=names_of(identity),
                 before=str(after[0]) if after else None,
                 status=status,
                 kind=kind,
@@ -91,7 +98,19 @@ class Approvals:
 
     async def get(self, identity: Identity, approval: str) -> Approval:
         async with self._database.tenant(identity.organization) as conn:
+            await self.ensure_seen(conn, identity, approval, SEE_QUESTIONS)
             return await self.get_in(conn, identity, approval)
+
+    async def ensure_seen(self, conn: AsyncConnection[DictRow], identity: Identity, approval: str, need: Need) -> None:
+        """Whom it asks by name sees a question, whatever else of its workflow is hidden."""
+        if (await self._sharing.reach(conn, identity, need)).everything:
+            return
+        question = await repository.get(conn, identity.organization, approval)
+        unknown = UnknownApproval(approval)
+        if question is None:
+            raise unknown
+        if set(names_of(identity)).isdisjoint(question.assignees):
+            await self._sharing.ensure(conn, identity, need, question.workflow, unknown=unknown)
 
     async def get_in(self, conn: AsyncConnection[DictRow], identity: Identity, approval: str) -> Approval:
         question = await repository.get(conn, identity.organization, approval)
@@ -103,6 +122,7 @@ class Approvals:
         self, identity: Identity, approval: str, decision: ApprovalDecision, *, key: str | None
     ) -> Approval:
         async with self._database.tenant(identity.organization) as conn:
+            await self.ensure_seen(conn, identity, approval, ANSWER_QUESTIONS)
 
             async def decide() -> Approval:
                 return await self.decide_in(conn, identity, approval, decision)
@@ -137,6 +157,7 @@ class Approvals:
         await repository.add_vote(conn, identity.organization, question, vote)
         counted = [*votes, vote]
         verdict = _verdict(question, counted, proposal, said)
+        await _record(conn, identity, question, said, verdict)
         if verdict is None:
             return
         told = arrival(question.kind, proposal, counted, verdict)
@@ -144,6 +165,20 @@ class Approvals:
             raise _closed(replace(question, status="cancelled"))
         await repository.decided(conn, identity.organization, question.id, verdict)
         await outbox.add(conn, _decided(identity, question, verdict))
+
+
+async def _record(
+    conn: AsyncConnection[DictRow], identity: Identity, question: Question, said: Said, verdict: Verdict | None
+) -> None:
+    """For the audit log: whose word it was, and what came of it. What was filled in is in the run."""
+    told: JsonObject = {
+        "run": question.run,
+        "kind": question.kind,
+        "approved": said.approved,
+        "proposal": said.proposal,
+        "verdict": verdict,
+    }
+    await audit.record(conn, identity, "approval.decided", question.id, after=told)
 
 
 def was_said(identity: Identity, question: Question, votes: list[Vote], said: Said) -> bool:

@@ -12,16 +12,19 @@ from dataclasses import dataclass
 
 from crewmesh_contracts.base import Contract, JsonObject
 from crewmesh_contracts.workflow import Definition
+from crewmesh_kit import audit
 from crewmesh_kit.identity import Identity
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import CHANGE
+from crewmesh_workflow.audited import definition_changed
 from crewmesh_workflow.definitions import publishing, repository
 from crewmesh_workflow.definitions.changes import Changes
 from crewmesh_workflow.definitions.checking import check, runnable
 from crewmesh_workflow.definitions.diff import diff
 from crewmesh_workflow.definitions.documents import notation_of_file, read_document
-from crewmesh_workflow.definitions.errors import InvalidDefinition, InvalidFiles, UnreadableDocument
+from crewmesh_workflow.definitions.errors import InvalidDefinition, InvalidFiles, SlugTaken, UnreadableDocument
 from crewmesh_workflow.definitions.normal import spelled_out
 from crewmesh_workflow.definitions.repository import Stored
 from crewmesh_workflow.definitions.schemas import Applied, ApplyRequest, File, Plan, WorkflowStatus
@@ -54,8 +57,10 @@ class Applying:
         async def apply(conn: AsyncConnection[DictRow]) -> Plan:
             doing = _Doing(conn, identity, request.message)
             slugs = sorted(file.slug for file in wanted)
-            there = await doing.there(slugs)
+            there = await self._reached(conn, identity, await doing.there(slugs))
             surplus = await repository.applied_but(conn, identity.organization, slugs) if request.prune else []
+            reach = await self._changes.sharing.reach(conn, identity, CHANGE)
+            surplus = [stored for stored in surplus if stored.id in reach]
             plan = await asyncio.to_thread(_plans, wanted, there)
             if not request.dry_run:
                 plan = [
@@ -78,10 +83,18 @@ class Applying:
 
         async def import_(conn: AsyncConnection[DictRow]) -> Applied:
             doing = _Doing(conn, identity, "Imported.")
-            stored = (await doing.there([wanted.slug])).get(wanted.slug)
+            stored = (await self._reached(conn, identity, await doing.there([wanted.slug]))).get(wanted.slug)
             return await doing.apply(wanted, stored, plan_for(wanted, stored))
 
         return await self._changes.once(identity, "workflows/import", key, Sent(document=document), Applied, import_)
+
+    async def _reached(
+        self, conn: AsyncConnection[DictRow], identity: Identity, there: dict[str, Stored]
+    ) -> dict[str, Stored]:
+        """A slug stands for one workflow: who may not change that one cannot have another with it."""
+        for slug, stored in there.items():
+            await self._changes.sharing.ensure(conn, identity, CHANGE, stored.id, unknown=SlugTaken(slug))
+        return there
 
 
 def read_files(files: Sequence[File]) -> list[Wanted]:
@@ -159,18 +172,36 @@ class _Doing:
         organization, by = self.identity.organization, self.identity.subject
         if stored is None:
             added = await repository.add(self.conn, organization, file.definition, message=self.message, by=by)
-            return step.model_copy(update={"workflow": None if added is None else added.id})
+            done = step.model_copy(update={"workflow": None if added is None else added.id})
+            await self._record(done, None, file.definition)
+            return done
         if step.changes is not None:
             await publishing.publish(
                 self.conn, organization, stored.id, step.version, file.definition, message=self.message, by=by
             )
         if step.restored:
             await self._set_status(stored, "active", step.version, file.definition)
+        if step.action != "unchanged":
+            await self._record(step, stored, file.definition)
         return step
 
     async def archive(self, stored: Stored) -> None:
         definition = None if stored.definition is None else Definition.model_validate(stored.definition)
         await self._set_status(stored, "archived", stored.version, definition)
+        left_out: JsonObject = {"status": "archived", "because": "no file names it any more"}
+        await audit.record(self.conn, self.identity, "workflow.archived", stored.id, after=left_out)
+
+    async def _record(self, step: Applied, stored: Stored | None, definition: Definition) -> None:
+        """For the audit log: what a file made of a workflow."""
+        await definition_changed(
+            self.conn,
+            self.identity,
+            "workflow.applied" if step.path else "workflow.imported",
+            str(step.workflow),
+            content=(None if stored is None else stored.definition, spelled_out(definition)),
+            before=None if stored is None else {"version": stored.version, "status": stored.status},
+            after={"slug": step.slug, "path": step.path, "action": step.action, "version": step.version},
+        )
 
     async def _set_status(
         self, stored: Stored, status: WorkflowStatus, version: int, definition: Definition | None

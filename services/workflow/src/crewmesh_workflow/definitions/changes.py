@@ -9,18 +9,24 @@ from typing import TypeVar
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.identity import Identity
+from crewmesh_kit.sharing.service import Sharing
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from pydantic import BaseModel
+
+from crewmesh_workflow.access import CHANGE
+from crewmesh_workflow.definitions.lookup import Lookup
 
 ResultT = TypeVar("ResultT", bound=BaseModel)
 Work = Callable[[AsyncConnection[DictRow]], Awaitable[ResultT]]
 
 
 class Changes:
-    def __init__(self, database: Database, idempotency: Idempotency) -> None:
+    def __init__(self, database: Database, idempotency: Idempotency, sharing: Sharing) -> None:
         self._database = database
         self._idempotency = idempotency
+        self.sharing = sharing
+        self.lookup = Lookup(sharing)
 
     def reading(self, identity: Identity) -> AbstractAsyncContextManager[AsyncConnection[DictRow]]:
         return self._database.tenant(identity.organization)
@@ -33,9 +39,16 @@ class Changes:
         request: BaseModel,
         result: type[ResultT],
         work: Work[ResultT],
+        *,
+        of: str | None = None,
     ) -> ResultT:
-        """``scope`` names what is done to what; the answer to the same key and request is the same."""
+        """``scope`` names what is done to what; the answer to the same key and request is the same.
+
+        ``of``: the workflow that is changed. Who may not change it any more is not told the answer again either.
+        """
         async with self._database.tenant(identity.organization) as conn:
+            if of is not None and not (await self.sharing.reach(conn, identity, CHANGE)).everything:
+                await self.lookup.found(conn, identity, of, CHANGE)
 
             async def do() -> ResultT:
                 return await work(conn)

@@ -12,10 +12,11 @@ from crewmesh_kit.identity import Identity
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import CHANGE, SEE
+from crewmesh_workflow.audited import definition_changed
 from crewmesh_workflow.definitions import publishing, repository, versions_repository
 from crewmesh_workflow.definitions.changes import Changes
 from crewmesh_workflow.definitions.checking import check_aside, runnable
-from crewmesh_workflow.definitions.lookup import existing
 from crewmesh_workflow.definitions.repository import Stored
 from crewmesh_workflow.definitions.schemas import Draft, Published, PublishRequest, mistakes_at
 from crewmesh_workflow.program.errors import Mistake
@@ -31,7 +32,7 @@ class Drafts:
 
     async def get(self, identity: Identity, workflow: str) -> Draft:
         async with self._changes.reading(identity) as conn:
-            stored = await existing(conn, identity.organization, workflow)
+            stored = await self._changes.lookup.found(conn, identity, workflow, SEE)
         return _draft(stored, (await check_aside(stored.edited)).mistakes)
 
     async def save(
@@ -41,13 +42,22 @@ class Drafts:
         mistakes = (await check_aside(document)).mistakes
 
         async def write(conn: AsyncConnection[DictRow]) -> Draft:
-            stored = await existing(conn, identity.organization, workflow, lock=True)
+            stored = await self._changes.lookup.found(conn, identity, workflow, CHANGE, lock=True)
             require_current(if_match, stored)
             await repository.save_draft(conn, stored.id, document)
+            await definition_changed(
+                conn,
+                identity,
+                "workflow.draft_saved",
+                stored.id,
+                content=(stored.edited, document),
+                before={"revision": stored.draft_revision},
+                after={"revision": stored.draft_revision + 1},
+            )
             return _draft(await repository.get(conn, identity.organization, stored.id), mistakes)
 
         scope = f"workflows/{workflow}/draft"
-        return await self._changes.once(identity, scope, key, Sent(document=document), Draft, write)
+        return await self._changes.once(identity, scope, key, Sent(document=document), Draft, write, of=workflow)
 
     async def publish(
         self, identity: Identity, workflow: str, request: PublishRequest, *, if_match: str | None, key: str | None
@@ -55,7 +65,7 @@ class Drafts:
         """The draft becomes the version that new runs start with; runs that have begun keep theirs."""
 
         async def publish(conn: AsyncConnection[DictRow]) -> Published:
-            stored = await existing(conn, identity.organization, workflow, lock=True)
+            stored = await self._changes.lookup.found(conn, identity, workflow, CHANGE, lock=True)
             require_current(if_match, stored)
             if stored.definition is not None and not stored.differs:
                 if stored.has_draft:
@@ -72,9 +82,13 @@ class Drafts:
                 by=identity.subject,
             )
             await publishing.drop_draft(conn, stored.id)
+            await version_published(
+                conn, identity, "workflow.published", stored, stored.edited, {"message": request.message}
+            )
             return await published(conn, identity.organization, stored.id, changed=True)
 
-        return await self._changes.once(identity, f"workflows/{workflow}/publish", key, request, Published, publish)
+        scope = f"workflows/{workflow}/publish"
+        return await self._changes.once(identity, scope, key, request, Published, publish, of=workflow)
 
 
 async def published(conn: AsyncConnection[DictRow], organization: str, workflow: str, *, changed: bool) -> Published:
@@ -90,6 +104,26 @@ async def published(conn: AsyncConnection[DictRow], organization: str, workflow:
         changed=changed,
         detail=now if changed else same,
         waiting=tuple(runs for runs in live if runs.version != stored.version),
+    )
+
+
+async def version_published(
+    conn: AsyncConnection[DictRow],
+    identity: Identity,
+    action: str,
+    stored: Stored,
+    content: JsonObject,
+    beside: JsonObject,
+) -> None:
+    """For the audit log: the next version of what was stored, with this content."""
+    await definition_changed(
+        conn,
+        identity,
+        action,
+        stored.id,
+        content=(stored.definition, content),
+        before={"version": stored.version},
+        after={"version": stored.version + 1, **beside},
     )
 
 

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow import Definition
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.sharing.models import Need
+from crewmesh_kit.sharing.service import Sharing
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import RUN
 from crewmesh_workflow.definitions import repository
 from crewmesh_workflow.definitions.checking import runnable
 from crewmesh_workflow.definitions.errors import NothingPublished, UnknownWorkflow, WorkflowNotActive
@@ -33,6 +37,30 @@ class DraftToTest:
     definition: Definition
 
 
+class Lookup:
+    """Workflows as far as somebody reaches them. Those that are hidden are unknown."""
+
+    def __init__(self, sharing: Sharing) -> None:
+        self._sharing = sharing
+
+    async def found(
+        self, conn: AsyncConnection[DictRow], identity: Identity, workflow: str, need: Need, *, lock: bool = False
+    ) -> Stored:
+        """By id or slug."""
+        stored = await existing(conn, identity.organization, workflow, lock=lock)
+        await self._sharing.ensure(conn, identity, need, stored.id, unknown=UnknownWorkflow(workflow))
+        return stored
+
+    async def startable(self, conn: AsyncConnection[DictRow], identity: Identity, workflow: str) -> Startable:
+        """By id or slug; a problem that says what to do when it may not be started."""
+        found = await self.found(conn, identity, workflow, RUN)
+        if found.status != "active":
+            raise WorkflowNotActive(found.id, found.status)
+        if found.definition is None:
+            raise NothingPublished(found.id)
+        return Startable(found.id, found.version, found.definition)
+
+
 async def existing(conn: AsyncConnection[DictRow], organization: str, workflow: str, *, lock: bool = False) -> Stored:
     """By id or slug; UnknownWorkflow when there is none."""
     found = await repository.find(conn, organization, workflow, lock=lock)
@@ -41,14 +69,9 @@ async def existing(conn: AsyncConnection[DictRow], organization: str, workflow: 
     return found
 
 
-async def startable(conn: AsyncConnection[DictRow], organization: str, workflow: str) -> Startable:
-    """By id or slug; a problem that says what to do when it may not be started."""
-    found = await existing(conn, organization, workflow)
-    if found.status != "active":
-        raise WorkflowNotActive(found.id, found.status)
-    if found.definition is None:
-        raise NothingPublished(found.id)
-    return Startable(found.id, found.version, found.definition)
+async def workflow_id(conn: AsyncConnection[DictRow], organization: str, workflow: str) -> str:
+    """From an id or slug."""
+    return (await existing(conn, organization, workflow)).id
 
 
 async def draft_to_test(conn: AsyncConnection[DictRow], organization: str, workflow: str) -> DraftToTest:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow import Definition
+from crewmesh_kit import audit
 from crewmesh_kit.http.pagination import decode_cursor, encode_cursor
 from crewmesh_kit.identity import Identity
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import CHANGE
 from crewmesh_workflow.definitions import versions_repository
 from crewmesh_workflow.definitions.changes import Changes
-from crewmesh_workflow.definitions.lookup import existing
 from crewmesh_workflow.definitions.moving import FAILING, Layout, why_not
 from crewmesh_workflow.definitions.schemas import Moved, MoveRequest, RunLeft
 from crewmesh_workflow.definitions.versions import content
@@ -33,7 +35,7 @@ class Moves:
         after = None if request.cursor is None else str(decode_cursor(request.cursor, str)[0])
 
         async def move(conn: AsyncConnection[DictRow]) -> Moved:
-            stored = await existing(conn, identity.organization, workflow)
+            stored = await self._changes.lookup.found(conn, identity, workflow, CHANGE)
             to = request.to or stored.version
             old = Layout(Definition.model_validate(await content(conn, stored, version)))
             new = Layout(Definition.model_validate(await content(conn, stored, to)))
@@ -49,6 +51,8 @@ class Moves:
             if moved and not request.dry_run:
                 data = {"from": version, "to": to, "by": identity.subject}
                 await versions_repository.move(conn, moved, to=to, data={**data})
+                runs_moved: JsonObject = {"from": version, "to": to, "runs": [*moved]}
+                await audit.record(conn, identity, "workflow.runs_moved", stored.id, after=runs_moved)
             return Moved(
                 from_version=version,
                 to_version=to,
@@ -59,7 +63,7 @@ class Moves:
             )
 
         scope = f"workflows/{workflow}/versions/{version}/migrate"
-        return await self._changes.once(identity, scope, key, request, Moved, move)
+        return await self._changes.once(identity, scope, key, request, Moved, move, of=workflow)
 
 
 async def _staying(

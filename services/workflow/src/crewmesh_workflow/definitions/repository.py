@@ -9,6 +9,7 @@ from typing import cast
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow import Definition
 from crewmesh_kit.ids import new_id
+from crewmesh_kit.sharing.rules import Reach
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, class_row
 from psycopg.types.json import Jsonb
@@ -45,6 +46,7 @@ _PAGE = f"""
 SELECT {_SUMMARY} FROM workflows w
 WHERE w.org_id = %(org)s AND w.status = ANY(%(statuses)s)
   AND (%(before)s::text IS NULL OR w.id < %(before)s)
+  AND (%(only)s::text[] IS NULL OR w.id = ANY(%(only)s)) AND w.id <> ALL(%(but)s::text[])
   AND (%(slug)s::text IS NULL OR w.slug = %(slug)s)
   AND (%(name)s::text IS NULL OR strpos(lower(w.name), lower(%(name)s)) > 0)
   AND (%(trigger)s::text IS NULL
@@ -159,9 +161,10 @@ async def get(conn: AsyncConnection[DictRow], organization: str, workflow: str) 
 
 
 async def page(
-    conn: AsyncConnection[DictRow], organization: str, filters: Filters, before: str | None, limit: int
+    conn: AsyncConnection[DictRow], organization: str, filters: Filters, reach: Reach, before: str | None, limit: int
 ) -> list[WorkflowSummary]:
     parameters: dict[str, object] = {
+        **reach.parameters,
         "org": organization,
         "statuses": list(filters.statuses),
         "slug": filters.slug,

@@ -8,23 +8,26 @@ from contextlib import asynccontextmanager
 from crewmesh_contracts.base import Contract, JsonObject
 from crewmesh_contracts.workflow import Definition
 from crewmesh_contracts.workflow.triggers.base import TRIGGER_KINDS
+from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.http.pagination import Page, PageRequest
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.resources import Resources
+from crewmesh_kit.sharing.service import Sharing
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import CHANGE, SEE
+from crewmesh_workflow.audited import definition_changed
 from crewmesh_workflow.definitions import publishing, repository
 from crewmesh_workflow.definitions.applying import Applying
 from crewmesh_workflow.definitions.changes import Changes
 from crewmesh_workflow.definitions.checking import check_aside, runnable
 from crewmesh_workflow.definitions.drafts import Drafts
 from crewmesh_workflow.definitions.errors import NothingPublished, UnknownTriggerKind
-from crewmesh_workflow.definitions.lookup import existing
 from crewmesh_workflow.definitions.moves import Moves
-from crewmesh_workflow.definitions.normal import build
+from crewmesh_workflow.definitions.normal import build, spelled_out
 from crewmesh_workflow.definitions.repository import Filters, Stored
 from crewmesh_workflow.definitions.schemas import (
     Created,
@@ -35,6 +38,12 @@ from crewmesh_workflow.definitions.schemas import (
     mistakes_at,
 )
 from crewmesh_workflow.definitions.versions import Versions
+
+_STATUS_ACTIONS: dict[WorkflowStatus, str] = {
+    "active": "workflow.activated",
+    "paused": "workflow.paused",
+    "archived": "workflow.archived",
+}
 
 
 class Sent(Contract):
@@ -56,10 +65,12 @@ class Definitions:
             if definition is None:
                 stored = await repository.add_draft(conn, identity.organization, document)
                 checked = await check_aside(document)
+                await _created(conn, identity, Created(**dict(stored.workflow())), document)
                 return Created(**dict(stored.workflow()), mistakes=mistakes_at(checked.mistakes))
             added = await repository.add(conn, identity.organization, definition, by=identity.subject)
             if added is None:
                 raise LookupError("a workflow without a seed is always new")
+            await _created(conn, identity, Created(**dict(added)), spelled_out(definition))
             return Created(**dict(added))
 
         request = Sent(document=document, publish=publish)
@@ -73,7 +84,7 @@ class Definitions:
 
     async def get(self, identity: Identity, workflow: str) -> Workflow:
         async with self._changes.reading(identity) as conn:
-            return (await existing(conn, identity.organization, workflow)).workflow()
+            return (await self._changes.lookup.found(conn, identity, workflow, SEE)).workflow()
 
     async def published(self, identity: Identity, workflow: str) -> Definition:
         found = await self.get(identity, workflow)
@@ -88,7 +99,8 @@ class Definitions:
         after = page.after(str)
         before = str(after[0]) if after else None
         async with self._changes.reading(identity) as conn:
-            found = await repository.page(conn, identity.organization, filters, before, page.limit + 1)
+            reach = await self._changes.sharing.reach(conn, identity, SEE)
+            found = await repository.page(conn, identity.organization, filters, reach, before, page.limit + 1)
         return page.page(found, lambda workflow: (workflow.id,))
 
     async def set_status(
@@ -97,12 +109,24 @@ class Definitions:
         """Runs that have begun go on whatever the status; it says whether new ones start."""
 
         async def change(conn: AsyncConnection[DictRow]) -> Workflow:
-            stored = await existing(conn, identity.organization, workflow, lock=True)
+            stored = await self._changes.lookup.found(conn, identity, workflow, CHANGE, lock=True)
             if stored.status != request.status:
                 await change_status(conn, identity.organization, stored, request.status)
+                before, after = {"status": stored.status}, {"status": request.status}
+                await audit.record(
+                    conn, identity, _STATUS_ACTIONS[request.status], stored.id, before={**before}, after={**after}
+                )
             return (await repository.get(conn, identity.organization, stored.id)).workflow()
 
-        return await self._changes.once(identity, f"workflows/{workflow}/status", key, request, Workflow, change)
+        scope = f"workflows/{workflow}/status"
+        return await self._changes.once(identity, scope, key, request, Workflow, change, of=workflow)
+
+
+async def _created(conn: AsyncConnection[DictRow], identity: Identity, created: Created, document: JsonObject) -> None:
+    after: JsonObject = {"name": created.name, "slug": created.slug, "version": created.version}
+    await definition_changed(
+        conn, identity, "workflow.created", created.id, content=(None, document), before=None, after=after
+    )
 
 
 async def change_status(
@@ -118,7 +142,7 @@ async def change_status(
 @asynccontextmanager
 async def open_definitions(resources: Resources) -> AsyncGenerator[Definitions]:
     build()
-    changes = Changes(resources.get(Database), resources.get(Idempotency))
+    changes = Changes(resources.get(Database), resources.get(Idempotency), resources.get(Sharing))
     resources.add(Drafts(changes))
     resources.add(Versions(changes))
     resources.add(Moves(changes))

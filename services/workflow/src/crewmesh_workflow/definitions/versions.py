@@ -10,13 +10,13 @@ from crewmesh_kit.identity import Identity
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import CHANGE, SEE
 from crewmesh_workflow.definitions import publishing, versions_repository
 from crewmesh_workflow.definitions.changes import Changes
 from crewmesh_workflow.definitions.checking import runnable
 from crewmesh_workflow.definitions.diff import Diff, diff
-from crewmesh_workflow.definitions.drafts import published, require_current
+from crewmesh_workflow.definitions.drafts import published, require_current, version_published
 from crewmesh_workflow.definitions.errors import UnknownVersion
-from crewmesh_workflow.definitions.lookup import existing
 from crewmesh_workflow.definitions.normal import same
 from crewmesh_workflow.definitions.repository import Stored
 from crewmesh_workflow.definitions.schemas import Published, RollbackRequest, RunCounts, Version, VersionSummary
@@ -30,7 +30,7 @@ class Versions:
         after = page.after(int)
         before = int(after[0]) if after else None
         async with self._changes.reading(identity) as conn:
-            stored = await existing(conn, identity.organization, workflow)
+            stored = await self._changes.lookup.found(conn, identity, workflow, SEE)
             found = await versions_repository.page(conn, stored.id, before, page.limit + 1)
             live = {runs.version: runs.runs for runs in await versions_repository.live(conn, stored.id)}
         summaries = [
@@ -48,7 +48,7 @@ class Versions:
 
     async def get(self, identity: Identity, workflow: str, version: int) -> Version:
         async with self._changes.reading(identity) as conn:
-            stored = await existing(conn, identity.organization, workflow)
+            stored = await self._changes.lookup.found(conn, identity, workflow, SEE)
             found = await versions_repository.get(conn, stored.id, version)
         if found is None:
             raise UnknownVersion(workflow, version)
@@ -56,7 +56,7 @@ class Versions:
 
     async def diff(self, identity: Identity, workflow: str, before: int, after: int | Literal["draft"]) -> Diff:
         async with self._changes.reading(identity) as conn:
-            stored = await existing(conn, identity.organization, workflow)
+            stored = await self._changes.lookup.found(conn, identity, workflow, SEE)
             one = await content(conn, stored, before)
             other = stored.edited if after == "draft" else await content(conn, stored, after)
         return diff(one, other)
@@ -67,7 +67,7 @@ class Versions:
         """A new version with the content of an old one. A draft stays what it is."""
 
         async def roll_back(conn: AsyncConnection[DictRow]) -> Published:
-            stored = await existing(conn, identity.organization, workflow, lock=True)
+            stored = await self._changes.lookup.found(conn, identity, workflow, CHANGE, lock=True)
             if if_match is not None:
                 require_current(if_match, stored)
             old = await content(conn, stored, request.version)
@@ -82,9 +82,11 @@ class Versions:
                 message=request.message or f"Back to version {request.version}.",
                 by=identity.subject,
             )
+            await version_published(conn, identity, "workflow.rolled_back", stored, old, {"to": request.version})
             return await published(conn, identity.organization, stored.id, changed=True)
 
-        return await self._changes.once(identity, f"workflows/{workflow}/rollback", key, request, Published, roll_back)
+        scope = f"workflows/{workflow}/rollback"
+        return await self._changes.once(identity, scope, key, request, Published, roll_back, of=workflow)
 
 
 async def content(conn: AsyncConnection[DictRow], stored: Stored, version: int) -> JsonObject:

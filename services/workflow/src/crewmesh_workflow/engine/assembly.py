@@ -9,7 +9,7 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.db.database import Database
 
 from crewmesh_workflow.engine.admission import Admission
-from crewmesh_workflow.engine.children import Children
+from crewmesh_workflow.engine.children import Children, MayStart
 from crewmesh_workflow.engine.commits import Run
 from crewmesh_workflow.engine.control import Control
 from crewmesh_workflow.engine.effects import Caller, CodeRunner, Reach
@@ -33,7 +33,7 @@ class Outside:
     """What the engine needs of the world around it.
 
     ``schedule`` asks for a driver, ``raise_event`` wakes one. ``moved`` is told every run that moved; ``look`` has all
-    replicas look at the leases they hold.
+    replicas look at the leases they hold. ``may_start`` says which workflows a run may start.
     """
 
     database: Database
@@ -46,6 +46,7 @@ class Outside:
     spawn: Spawn
     moved: Callable[[str], Awaitable[None]]
     look: Callable[[], Awaitable[None]]
+    may_start: MayStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def assemble(settings: EngineSettings, retention: RetentionSettings, outside: Ou
         spawn=outside.spawn,
         lease_seconds=settings.lease_seconds,
     )
-    children = Children(database, starter)
+    children = Children(database, starter, outside.may_start)
     sweeper.use(lambda drive: slots.free > 0 and _drive_here(outside, engine, drive))
     sweeper.also(control.tell_parents)
     return Assembly(engine, starter, control, ends, admission, sweeper, leases, programs, payloads, journal)

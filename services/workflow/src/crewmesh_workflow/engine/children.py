@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import Conflict, NotFound
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
 from crewmesh_workflow.engine.commits import EventKey, Run
 from crewmesh_workflow.engine.starter import NewRun, Starter
@@ -15,9 +20,12 @@ _PUBLISHED = (
 )
 _DEEPEST = 10
 
+# Whether a run may start runs of the workflow with this id, which may be restricted.
+MayStart: TypeAlias = Callable[[AsyncConnection[DictRow], Run, str], Awaitable[bool]]
+
 
 class NoSuchWorkflow(NotFound):
-    """A step wants to run a workflow that the organization has not published."""
+    """A step wants to run a workflow that the organization has not published, or that is not open to this workflow."""
 
     slug, title = "no-such-workflow", "No such workflow"
 
@@ -29,9 +37,10 @@ class NestedTooDeep(Conflict):
 
 
 class Children:
-    def __init__(self, database: Database, starter: Starter) -> None:
+    def __init__(self, database: Database, starter: Starter, may_start: MayStart) -> None:
         self._database = database
         self._starter = starter
+        self._may_start = may_start
 
     async def start(self, run: Run, path: str, workflow: str, inputs: JsonObject) -> str:
         depth = _depth(run.trigger) + 1
@@ -42,9 +51,11 @@ class Children:
         with self._starter.starting() as starting:
             async with self._database.tenant(run.organization) as conn:
                 row = await (await conn.execute(_PUBLISHED, [workflow, workflow])).fetchone()
-                if row is None or row["status"] == "archived":
+                known = row is not None and row["status"] != "archived"
+                if row is None or not known or not await self._may_start(conn, run, row["id"]):
                     raise NoSuchWorkflow(
-                        f"There is no published workflow {workflow!r}; publish it, or correct the step."
+                        f"There is no published workflow {workflow!r} that this one may run. Publish it, correct the "
+                        f"step, or let it be granted to workflow:{run.workflow}."
                     )
                 trigger: JsonObject = {"kind": "workflow", "data": inputs, "parent": run.id, "depth": depth}
                 new = NewRun(

@@ -20,6 +20,7 @@ from crewmesh_kit.identity import Identity
 from crewmesh_kit.logs import get_logger
 from crewmesh_kit.telemetry import span
 
+from crewmesh_workflow.access import as_workflow
 from crewmesh_workflow.engine import metrics
 from crewmesh_workflow.engine.commits import Run
 from crewmesh_workflow.engine.leases import Lease
@@ -81,7 +82,7 @@ class StepContext:
         self._reach = reach
         self._run = run
         self._path = step.path
-        self._identity = Identity(run.organization, run.id, RUN_PERMISSIONS)
+        self._identity = as_workflow(run.organization, run.workflow, run.id, RUN_PERMISSIONS)
         self._timeout = seconds + _GRACE_SECONDS
         self.key = effect_key(run.id, step.path, step.rounds)
 

@@ -15,9 +15,14 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.health import Readiness
 from crewmesh_kit.resources import Resources
 from crewmesh_kit.settings import ServiceSettings
+from crewmesh_kit.sharing.service import Sharing
 from crewmesh_kit.signals import Signals
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import RUN_FROM_WORKFLOW, as_workflow
 from crewmesh_workflow.engine.assembly import Assembly, Outside, assemble
+from crewmesh_workflow.engine.commits import Run
 from crewmesh_workflow.engine.driver import ADVANCE, DRIVE_RUN, drive_run
 from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.scheduling import Driving, open_driving
@@ -60,13 +65,6 @@ DAPR_DRIVERS = Drivers(open_driving, open_worker)
 
 
 @asynccontextmanager
-async def open_signals(resources: Resources) -> AsyncGenerator[Signals]:
-    url = await resources.get(Sidecar).secret("redis-url")
-    async with Signals.open(url, app_id="workflow") as signals:
-        yield signals
-
-
-@asynccontextmanager
 async def open_engine(resources: Resources, *, settings: WorkflowSettings) -> AsyncGenerator[Assembly]:
     sidecar, signals = resources.get(Sidecar), resources.get(Signals)
     driving = resources.get(Driving)
@@ -81,12 +79,18 @@ async def open_engine(resources: Resources, *, settings: WorkflowSettings) -> As
         spawn=resources.get(Background).start,
         moved=signals.notify,
         look=partial(signals.notify, _LOOK),
+        may_start=partial(_may_start, resources.get(Sharing)),
     )
     parts = assemble(settings.engine, settings.retention, outside)
     try:
         yield parts
     finally:
         await parts.leases.give_back()
+
+
+async def _may_start(sharing: Sharing, conn: AsyncConnection[DictRow], run: Run, workflow: str) -> bool:
+    who = as_workflow(run.organization, run.workflow, run.id)
+    return await sharing.reaches(conn, who, RUN_FROM_WORKFLOW, workflow)
 
 
 async def hear_looks(resources: Resources) -> None:

@@ -15,9 +15,11 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_kit.errors import InvalidRequest
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.resources import Resources
+from crewmesh_kit.sharing.service import Sharing
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, class_row
 
+from crewmesh_workflow.access import RUN
 from crewmesh_workflow.definitions.errors import NothingPublished, WorkflowNotActive
 from crewmesh_workflow.definitions.lookup import existing
 from crewmesh_workflow.engine.assembly import Assembly
@@ -61,14 +63,15 @@ class _Source:
 
 
 class Again:
-    def __init__(self, starts: Starts, programs: Programs, payloads: Payloads) -> None:
+    def __init__(self, starts: Starts, sharing: Sharing, programs: Programs, payloads: Payloads) -> None:
         self._starts = starts
+        self._sharing = sharing
         self._programs = programs
         self._payloads = payloads
 
     async def rerun(self, identity: Identity, run: str, request: Rerun, *, key: str | None, wait: float) -> Begun:
         async def plan(conn: AsyncConnection[DictRow]) -> NewRun:
-            source = await _source(conn, identity, run)
+            source = await self._source(conn, identity, run)
             version, _ = await self._version(conn, identity, source, request.version)
             return _new(identity, source, "rerun", version=version, priority=request.priority)
 
@@ -78,7 +81,7 @@ class Again:
         self, identity: Identity, run: str, path: str, request: RerunFrom, *, key: str | None, wait: float
     ) -> Begun:
         async def plan(conn: AsyncConnection[DictRow]) -> NewRun:
-            source = await _source(conn, identity, run)
+            source = await self._source(conn, identity, run)
             if source.test and request.input is not None:
                 raise CannotGoOnFrom(path, "a test run does no action that could have another input; test with samples")
             _, program = await self._version(conn, identity, source, "same")
@@ -93,7 +96,7 @@ class Again:
 
     async def fork(self, identity: Identity, run: str, request: Fork, *, key: str | None, wait: float) -> Begun:
         async def plan(conn: AsyncConnection[DictRow]) -> NewRun:
-            source = await _source(conn, identity, run)
+            source = await self._source(conn, identity, run)
             old = await version_of(self._programs, conn, source.workflow, source.version)
             version, new = await self._version(conn, identity, source, request.version)
             copies = await _taken_over(conn, identity.organization, source, request.at, new=new, old=old)
@@ -106,6 +109,15 @@ class Again:
             )
 
         return await self._starts.begin(identity, f"fork {run}", request, plan, key=key, wait=wait)
+
+    async def _source(self, conn: AsyncConnection[DictRow], identity: Identity, run: str) -> _Source:
+        async with conn.cursor(row_factory=class_row(_Source)) as cursor:
+            await cursor.execute(_SOURCE, [identity.organization, run])
+            found = await cursor.fetchone()
+        if found is None:
+            raise UnknownRun(run)
+        await self._sharing.ensure(conn, identity, RUN, found.workflow, unknown=UnknownRun(run))
+        return found
 
     async def _whole(self, copies: Sequence[PastStep]) -> tuple[CopiedStep, ...]:
         """The steps with what is large about them, numbered in their order."""
@@ -125,15 +137,6 @@ class Again:
             raise NothingPublished(workflow.id)
         version = {"same": source.version, "latest": workflow.version}.get(str(wanted), wanted)
         return int(version), await version_of(self._programs, conn, source.workflow, int(version))
-
-
-async def _source(conn: AsyncConnection[DictRow], identity: Identity, run: str) -> _Source:
-    async with conn.cursor(row_factory=class_row(_Source)) as cursor:
-        await cursor.execute(_SOURCE, [identity.organization, run])
-        found = await cursor.fetchone()
-    if found is None:
-        raise UnknownRun(run)
-    return found
 
 
 async def _steps(conn: AsyncConnection[DictRow], organization: str, run: str) -> list[PastStep]:
@@ -206,4 +209,4 @@ def _copied(number: int, step: PastStep, input_: JsonObject | None, output: Json
 @asynccontextmanager
 async def open_again(resources: Resources) -> AsyncGenerator[Again]:
     parts = resources.get(Assembly)
-    yield Again(resources.get(Starts), parts.programs, parts.payloads)
+    yield Again(resources.get(Starts), resources.get(Sharing), parts.programs, parts.payloads)

@@ -6,13 +6,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
 
+from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import OperationInProgress
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.resources import Resources
+from crewmesh_kit.sharing.service import Sharing
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import RUN
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.engine.control import Control
 from crewmesh_workflow.runs import repository
@@ -28,8 +31,9 @@ _ATTEMPTS = 3
 
 
 class RunControl:
-    def __init__(self, database: Database, control: Control) -> None:
+    def __init__(self, database: Database, sharing: Sharing, control: Control) -> None:
         self._database = database
+        self._sharing = sharing
         self._control = control
 
     async def cancel(self, identity: Identity, run: str) -> None:
@@ -54,6 +58,7 @@ class RunControl:
                     headers={"Retry-After": "1"},
                 )
             await forget(conn, [run])
+            await audit.record(conn, identity, "run.deleted", run, before={"status": status})
 
     async def _ask(self, identity: Identity, run: str, ask: Ask, verb: Verb, *, done: set[RunStatus]) -> None:
         """``done``: the statuses in which there is nothing left to ask for."""
@@ -61,6 +66,8 @@ class RunControl:
             now = await self._found(conn, identity, run)
             for _ in range(_ATTEMPTS):
                 if await ask(conn, run):
+                    if not (verb == "cancelled" and now.asked == "cancel"):  # who asks again changes nothing
+                        await audit.record(conn, identity, f"run.{verb}", run, before={"status": now.status})
                     return
                 before, now = now, await self._found(conn, identity, run)
                 if now.status in done or (verb == "paused" and now.asked == "pause"):
@@ -75,9 +82,10 @@ class RunControl:
         found = await repository.glance(conn, identity.organization, run)
         if found is None:
             raise UnknownRun(run)
+        await self._sharing.ensure(conn, identity, RUN, found.workflow, unknown=UnknownRun(run))
         return found
 
 
 @asynccontextmanager
 async def open_control(resources: Resources) -> AsyncGenerator[RunControl]:
-    yield RunControl(resources.get(Database), resources.get(Assembly).control)
+    yield RunControl(resources.get(Database), resources.get(Sharing), resources.get(Assembly).control)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import LiteralString
 
+from crewmesh_kit.sharing.rules import Reach
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, class_row
 
@@ -43,7 +44,7 @@ NULL AS usage
 FROM runs WHERE org_id = %s AND id = %s
 """
 )
-_GLANCE = "SELECT status, asked, seq AS last_event FROM runs WHERE org_id = %s AND id = %s"
+_GLANCE = "SELECT workflow_id AS workflow, status, asked, seq AS last_event FROM runs WHERE org_id = %s AND id = %s"
 _EVENTS = """
 SELECT seq, type, data, at FROM run_events WHERE org_id = %s AND run_id = %s AND seq > %s ORDER BY seq LIMIT %s
 """
@@ -79,6 +80,10 @@ class Filters:
     text: str | None = None
 
 
+# Runs are seen with their workflow.
+REACHED: LiteralString = (
+    "(%(only)s::text[] IS NULL OR workflow_id = ANY(%(only)s)) AND workflow_id <> ALL(%(but)s::text[])"
+)
 # By the name of the filter. Ids are ordered by time, so the index on them finds a span of time.
 _CONDITIONS: dict[str, LiteralString] = {
     "workflow": "workflow_id = %(workflow)s",
@@ -96,7 +101,13 @@ _CONDITIONS: dict[str, LiteralString] = {
 
 
 async def page(
-    conn: AsyncConnection[DictRow], organization: str, filters: Filters, *, before: str | None, limit: int
+    conn: AsyncConnection[DictRow],
+    organization: str,
+    filters: Filters,
+    reach: Reach,
+    *,
+    before: str | None,
+    limit: int,
 ) -> list[RunSummary]:
     """Newest first; ids are ordered by time."""
     conditions: list[LiteralString] = ["org_id = %(org)s"]
@@ -105,6 +116,8 @@ async def page(
             conditions.append(condition)
     if before is not None:
         conditions.append("id < %(before)s")
+    if not reach.everything:
+        conditions.append(REACHED)
     if filters.statuses:
         conditions.append("status = ANY(%(statuses)s)")
         if LIVE.issuperset(filters.statuses):
@@ -112,7 +125,12 @@ async def page(
         elif filters.statuses == ("failed",):
             conditions.append("error IS NOT NULL")  # and another these
     parameters: dict[str, object] = {name: getattr(filters, name) for name in _CONDITIONS}
-    parameters |= {"org": organization, "statuses": [*filters.statuses], "before": before, "limit": limit}
+    parameters |= reach.parameters | {
+        "org": organization,
+        "statuses": [*filters.statuses],
+        "before": before,
+        "limit": limit,
+    }
     if filters.since is not None:
         parameters["since_id"] = id_at(filters.since - _CLOCKS_DIFFER_BY)
     if filters.until is not None:

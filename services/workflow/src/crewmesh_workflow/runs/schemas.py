@@ -104,6 +104,7 @@ class RunDetail(RunSummary):
 class Glance(Reply):
     """As much of a run as tells whether anything is new about it."""
 
+    workflow: str
     status: RunStatus
     asked: Literal["pause", "cancel"] | None
     last_event: int

@@ -9,9 +9,12 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.http.pagination import Page, PageRequest
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.resources import Resources
+from crewmesh_kit.sharing.models import Need
+from crewmesh_kit.sharing.service import Sharing
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import SEE_RUNS
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.engine.payloads import Payloads
 from crewmesh_workflow.engine.programs import Programs
@@ -35,8 +38,9 @@ from crewmesh_workflow.runs.usage import places_that_ask_models
 
 
 class Runs:
-    def __init__(self, database: Database, payloads: Payloads, programs: Programs) -> None:
+    def __init__(self, database: Database, sharing: Sharing, payloads: Payloads, programs: Programs) -> None:
         self._database = database
+        self._sharing = sharing
         self._payloads = payloads
         self._programs = programs
 
@@ -44,14 +48,19 @@ class Runs:
         after = page.after(str)
         before = str(after[0]) if after else None
         async with self._database.tenant(identity.organization) as conn:
-            found = await repository.page(conn, identity.organization, filters, before=before, limit=page.limit + 1)
+            reach = await self._sharing.reach(conn, identity, SEE_RUNS)
+            found = await repository.page(
+                conn, identity.organization, filters, reach, before=before, limit=page.limit + 1
+            )
         return page.page(found, lambda run: (run.id,))
 
-    async def get(self, identity: Identity, run: str) -> RunDetail:
+    async def get(self, identity: Identity, run: str, need: Need = SEE_RUNS) -> RunDetail:
+        """``need``: another one for who has just done something with the run."""
         async with self._database.tenant(identity.organization) as conn:
             found = await repository.get(conn, identity.organization, run)
             if found is None:
                 raise UnknownRun(run)
+            await self._sharing.ensure(conn, identity, need, found.workflow, unknown=UnknownRun(run))
             usage = await self._usage(conn, identity.organization, found)
         return found.model_copy(update={"output": await self._payloads.fetch(found.output), "usage": usage})
 
@@ -61,7 +70,7 @@ class Runs:
 
     async def stats(self, identity: Identity) -> RunStats:
         async with self._database.tenant(identity.organization) as conn:
-            return await stats.stats(conn, identity.organization)
+            return await stats.stats(conn, identity.organization, await self._sharing.reach(conn, identity, SEE_RUNS))
 
     async def steps(self, identity: Identity, run: str, page: PageRequest, filters: StepFilters) -> Page[StepSummary]:
         last = page.after(int, str)
@@ -82,8 +91,16 @@ class Runs:
         return found.model_copy(update={"input": input_, "output": output})
 
     async def events(self, identity: Identity, run: str, after: int, limit: int) -> list[StoredEvent]:
+        """Asked again and again of a run that was there; what has become hidden meanwhile is unknown."""
         async with self._database.tenant(identity.organization) as conn:
+            if not (await self._sharing.reach(conn, identity, SEE_RUNS)).everything:
+                await self._there(conn, identity, run)
             return await repository.events(conn, identity.organization, run, after, limit)
+
+    async def news(self, organization: str, run: str, after: int, limit: int) -> list[StoredEvent]:
+        """For a feed that followers share, each of whom was let in by ``events``."""
+        async with self._database.tenant(organization) as conn:
+            return await repository.events(conn, organization, run, after, limit)
 
     async def logs(self, identity: Identity, run: str, page: PageRequest) -> Page[LogLine]:
         last = page.after(int)
@@ -98,6 +115,7 @@ class Runs:
         found = await repository.glance(conn, identity.organization, run)
         if found is None:
             raise UnknownRun(run)
+        await self._sharing.ensure(conn, identity, SEE_RUNS, found.workflow, unknown=UnknownRun(run))
         return found
 
     async def _usage(self, conn: AsyncConnection[DictRow], organization: str, run: RunDetail) -> Usage | None:
@@ -109,4 +127,4 @@ class Runs:
 @asynccontextmanager
 async def open_runs(resources: Resources) -> AsyncGenerator[Runs]:
     parts = resources.get(Assembly)
-    yield Runs(resources.get(Database), parts.payloads, parts.programs)
+    yield Runs(resources.get(Database), resources.get(Sharing), parts.payloads, parts.programs)

@@ -13,25 +13,32 @@ from dataclasses import dataclass
 
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
 from crewmesh_contracts.ids import RunId
+from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.resources import Resources
+from crewmesh_kit.sharing.service import Sharing
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.access import RUN
 from crewmesh_workflow.definitions.errors import NothingPublished, UnknownVersion
-from crewmesh_workflow.definitions.lookup import existing, startable
+from crewmesh_workflow.definitions.lookup import Lookup
+from crewmesh_workflow.definitions.repository import Stored
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.engine.ends import Ended, Ends
 from crewmesh_workflow.engine.programs import Programs
-from crewmesh_workflow.engine.starter import NewRun, Started, Starter
+from crewmesh_workflow.engine.starter import NewRun, Origin, Started, Starter
 from crewmesh_workflow.program.errors import InvalidDefinitionError
 from crewmesh_workflow.program.model import Program
 from crewmesh_workflow.runs.drafts import pin_draft
 from crewmesh_workflow.runs.inputs import check_input, check_storable, schema_in
 from crewmesh_workflow.runs.requests import StartRun, TryRun
+
+# For the audit log: how a run was begun.
+_ACTIONS: dict[Origin, str] = {"test": "run.tested", "rerun": "run.rerun", "fork": "run.forked"}
 
 Plan = Callable[[AsyncConnection[DictRow]], Awaitable[NewRun]]
 
@@ -52,10 +59,18 @@ class Begun:
 
 class Starts:
     def __init__(
-        self, database: Database, idempotency: Idempotency, *, starter: Starter, ends: Ends, programs: Programs
+        self,
+        database: Database,
+        idempotency: Idempotency,
+        lookup: Lookup,
+        *,
+        starter: Starter,
+        ends: Ends,
+        programs: Programs,
     ) -> None:
         self._database = database
         self._idempotency = idempotency
+        self._lookup = lookup
         self._starter = starter
         self._ends = ends
         self._programs = programs
@@ -64,7 +79,7 @@ class Starts:
         self, identity: Identity, workflow: str, request: StartRun, *, key: str | None, wait: float
     ) -> Begun:
         async def plan(conn: AsyncConnection[DictRow]) -> NewRun:
-            found = await startable(conn, identity.organization, workflow)
+            found = await self._lookup.startable(conn, identity, workflow)
             check_input(schema_in(found.definition), request.input)
             return NewRun(
                 workflow=found.workflow,
@@ -79,7 +94,8 @@ class Starts:
 
     async def test(self, identity: Identity, workflow: str, request: TryRun, *, key: str | None, wait: float) -> Begun:
         async def plan(conn: AsyncConnection[DictRow]) -> NewRun:
-            id_, version = await _to_test(conn, identity.organization, workflow, request.version)
+            there = await self._lookup.found(conn, identity, workflow, RUN)
+            id_, version = await _to_test(conn, identity.organization, there, request.version)
             program = await version_of(self._programs, conn, id_, version)
             if request.trigger is None:
                 check_input(program.definition.settings.input_schema, request.input)
@@ -105,7 +121,9 @@ class Starts:
             async with self._database.tenant(identity.organization) as conn:
 
                 async def start() -> _Started:
-                    new.append(await starting.start(conn, identity.organization, await plan(conn)))
+                    planned = await plan(conn)
+                    new.append(await starting.start(conn, identity.organization, planned))
+                    await _record(conn, identity, new[0].run, planned)
                     return _Started(run=new[0].run)
 
                 begun = await self._idempotency.once_in(
@@ -126,6 +144,14 @@ class Starts:
         return await waiting
 
 
+async def _record(conn: AsyncConnection[DictRow], identity: Identity, run: str, planned: NewRun) -> None:
+    """For the audit log: who started the run of what. What it was given is in the run."""
+    told: JsonObject = {"workflow": planned.workflow, "version": planned.version}
+    if planned.source_run is not None:
+        told["source_run"] = planned.source_run
+    await audit.record(conn, identity, _ACTIONS.get(planned.origin, "run.started"), run, after=told)
+
+
 def by_api(data: JsonValue) -> JsonObject:
     """A start by API as expressions see it."""
     return {"kind": "api", "id": new_id("evt"), "data": data}
@@ -140,17 +166,16 @@ async def version_of(programs: Programs, conn: AsyncConnection[DictRow], workflo
 
 
 async def _to_test(
-    conn: AsyncConnection[DictRow], organization: str, workflow: str, version: int | str
+    conn: AsyncConnection[DictRow], organization: str, workflow: Stored, version: int | str
 ) -> tuple[str, int]:
     """The workflow's id, and the version to be tried; a paused workflow can be, too."""
     if version == "draft":
-        return await pin_draft(conn, organization, workflow)
-    found = await existing(conn, organization, workflow)
+        return await pin_draft(conn, organization, workflow.id)
     if isinstance(version, int):
-        return found.id, version
-    if found.version == 0:
-        raise NothingPublished(found.id)
-    return found.id, found.version
+        return workflow.id, version
+    if workflow.version == 0:
+        raise NothingPublished(workflow.id)
+    return workflow.id, workflow.version
 
 
 @asynccontextmanager
@@ -159,6 +184,7 @@ async def open_starts(resources: Resources) -> AsyncGenerator[Starts]:
     yield Starts(
         resources.get(Database),
         resources.get(Idempotency),
+        Lookup(resources.get(Sharing)),
         starter=parts.starter,
         ends=parts.ends,
         programs=parts.programs,

@@ -1,11 +1,13 @@
 """Following a run: everything that happened after a number, then whatever happens, until the run has ended.
 
 It reads the journal's sequence, so a client that comes back with the last number it saw, to any replica, days later,
-misses nothing and is told nothing twice. Signals only say that looking is worth while; without them it looks anyway.
+misses nothing and is told nothing twice. What is new is read once for all who follow the same run; whether somebody may
+see it is asked again from time to time.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,31 +15,45 @@ from crewmesh_kit.identity import Identity
 from crewmesh_kit.resources import Resources
 from crewmesh_kit.signals import Signals
 
+from crewmesh_workflow.runs.errors import UnknownRun
+from crewmesh_workflow.runs.feeds import Feed, Feeds
 from crewmesh_workflow.runs.schemas import StoredEvent
 from crewmesh_workflow.runs.service import Runs
 from crewmesh_workflow.settings import StreamSettings
 
 _LAST = frozenset({"run.completed", "run.failed", "run.cancelled"})
+# Who may not see a run any more is told no more of it after this time.
+_ASK_AGAIN_SECONDS = 5.0
 
 
 class Streams:
     def __init__(self, runs: Runs, signals: Signals, settings: StreamSettings) -> None:
         self._runs = runs
-        self._signals = signals
-        self._settings = settings
+        self._batch = settings.batch
+        self._feeds = Feeds(runs.news, signals, batch=settings.batch, poll_seconds=settings.poll_seconds)
 
     async def follow(self, identity: Identity, run: str, after: int) -> AsyncIterator[StoredEvent]:
-        # Listening starts before the first look, so that nothing can slip in between.
-        async with self._signals.listen(run) as listener:
-            while True:
-                events = await self._runs.events(identity, run, after, self._settings.batch)
-                for event in events:
+        try:
+            async with self._feeds.joined(identity.organization, run, after=after) as feed:
+                async for event in self._events(identity, run, after, feed):
                     yield event
-                    after = event.seq
                     if event.type in _LAST:
                         return
-                if len(events) < self._settings.batch:
-                    await listener.changed(self._settings.poll_seconds)
+        except UnknownRun:
+            return  # it is hidden or forgotten by now; whoever comes back is told so
+
+    async def _events(self, identity: Identity, run: str, after: int, feed: Feed) -> AsyncIterator[StoredEvent]:
+        asked_at = -_ASK_AGAIN_SECONDS
+        while True:
+            events: list[StoredEvent] | None = None
+            if time.monotonic() - asked_at < _ASK_AGAIN_SECONDS:
+                events = await feed.after(after, timeout=_ASK_AGAIN_SECONDS)
+            if events is None:
+                events = await self._runs.events(identity, run, after, self._batch)
+                asked_at = time.monotonic()
+            for event in events:
+                yield event
+                after = event.seq
 
 
 @asynccontextmanager

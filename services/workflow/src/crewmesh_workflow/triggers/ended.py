@@ -7,6 +7,8 @@ start each other do not do so for ever: each run says how many ends led to it, a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.triggers.run_ended import RunEndedTrigger
@@ -37,14 +39,18 @@ WHERE id = %s AND kind = 'run_ended' AND enabled
 """
 _RUN = "SELECT id, workflow_id, status, trigger, output, error FROM runs WHERE id = %s"
 
+# Whether, in an organization, one workflow may see the runs of another, which may be restricted.
+MaySee: TypeAlias = Callable[[AsyncConnection[DictRow], str, str, str], Awaitable[bool]]
+
 log = get_logger(__name__)
 
 
 class EndedRuns:
-    def __init__(self, database: Database, starter: Starter, payloads: Payloads) -> None:
+    def __init__(self, database: Database, starter: Starter, payloads: Payloads, may_see: MaySee) -> None:
         self._database = database
         self._starter = starter
         self._payloads = payloads
+        self._may_see = may_see
         self._setbacks = Setbacks()
 
     async def run(self) -> None:
@@ -88,6 +94,9 @@ class EndedRuns:
         if wanted is None or ended is None:
             return
         if ended["status"] not in RunEndedTrigger.model_validate(wanted["config"]).statuses:
+            return
+        if not await self._may_see(conn, row["org_id"], wanted["workflow_id"], ended["workflow_id"]):
+            log.info("a workflow waits for runs that it may not see", trigger=trigger, workflow=ended["workflow_id"])
             return
         depth = depth_of(await self._payloads.fetch(ended["trigger"])) + 1
         if depth > MOST_DEPTH:

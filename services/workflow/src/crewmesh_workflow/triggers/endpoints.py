@@ -8,9 +8,11 @@ from crewmesh_contracts.events import CloudEvent
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.identity import Identity, requires
+from crewmesh_kit.sharing.endpoints import reaching
 from fastapi import APIRouter
 
-from crewmesh_workflow.triggers.listing import WRITE, TriggerListing
+from crewmesh_workflow.access import CHANGE, SEE
+from crewmesh_workflow.triggers.listing import TriggerListing
 from crewmesh_workflow.triggers.schemas import EventAccepted, Rotation, TriggerList, WebhookView
 from crewmesh_workflow.triggers.service import Triggers
 
@@ -35,7 +37,7 @@ async def send_event(
 @of_workflow.get("")
 async def list_triggers(
     workflow: str,
-    identity: Annotated[Identity, requires("workflows:read")],
+    identity: Annotated[Identity, reaching(SEE)],
     listing: Annotated[TriggerListing, provided(TriggerListing)],
 ) -> TriggerList:
     """The triggers of the published version. Secrets of webhooks are shown to who may write workflows."""
@@ -47,7 +49,7 @@ async def rotate_webhook(
     workflow: str,
     trigger: str,
     rotation: Rotation,
-    identity: Annotated[Identity, requires(WRITE)],
+    identity: Annotated[Identity, reaching(CHANGE)],
     listing: Annotated[TriggerListing, provided(TriggerListing)],
     key: IdempotencyKey = None,
 ) -> WebhookView:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.triggers.cron import CronTrigger
+from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.resources import Resources
+from crewmesh_kit.sharing.service import Sharing
 from psycopg.rows import DictRow
 
-from crewmesh_workflow.definitions.lookup import existing
+from crewmesh_workflow.access import CHANGE, SEE
+from crewmesh_workflow.definitions.lookup import Lookup
 from crewmesh_workflow.hooks.authentication import SECRET_HEADERS, USER, shown_secret
 from crewmesh_workflow.hooks.keys import Address
 from crewmesh_workflow.hooks.repository import Hook, hook_of
@@ -23,7 +27,6 @@ from crewmesh_workflow.triggers import listing_repository as repository
 from crewmesh_workflow.triggers.errors import NothingToRotate
 from crewmesh_workflow.triggers.schemas import Rotation, TriggerList, TriggerView, WebhookView
 
-WRITE = "workflows:write"
 _HEADERS = {
     "basic": "authorization",
     "header": SECRET_HEADERS[0],
@@ -33,24 +36,28 @@ _HEADERS = {
 
 
 class TriggerListing:
-    def __init__(self, database: Database, idempotency: Idempotency, hooks: Hooks, *, base_url: str) -> None:
+    def __init__(
+        self, database: Database, idempotency: Idempotency, sharing: Sharing, hooks: Hooks, *, base_url: str
+    ) -> None:
         self._database = database
         self._idempotency = idempotency
+        self._sharing = sharing
+        self._lookup = Lookup(sharing)
         self._hooks = hooks
         self._base = base_url.rstrip("/")
 
     async def of_workflow(self, identity: Identity, workflow: str) -> TriggerList:
         async with self._database.tenant(identity.organization) as conn:
-            found = await existing(conn, identity.organization, workflow)
+            found = await self._lookup.found(conn, identity, workflow, SEE)
             rows = await repository.of_workflow(conn, identity.organization, found.id)
-        with_secrets = identity.allows(WRITE)
+            with_secrets = await self._sharing.reaches(conn, identity, CHANGE, found.id)
         return TriggerList(items=tuple(self._view(row, with_secrets=with_secrets) for row in rows))
 
     async def rotate(
         self, identity: Identity, workflow: str, trigger: str, rotation: Rotation, *, key: str | None
     ) -> WebhookView:
         async with self._database.tenant(identity.organization) as conn:
-            found = await existing(conn, identity.organization, workflow)
+            found = await self._lookup.found(conn, identity, workflow, CHANGE)
             hook = await repository.locked_hook(conn, identity.organization, found.id, trigger)
             if hook is None:
                 raise NothingToRotate(f"The workflow has no webhook {trigger[:80]!r}.")
@@ -60,6 +67,8 @@ class TriggerListing:
             async def renew() -> WebhookView:
                 change = repository.renew_secret if rotation.part == "secret" else repository.renew_address
                 row = await change(conn, hook)
+                rotated: JsonObject = {"trigger": trigger, "part": rotation.part}
+                await audit.record(conn, identity, "webhook.rotated", found.id, after=rotated)
                 return self._webhook(hook if row is None else hook_of(row), with_secret=True)
 
             view = await self._idempotency.once_in(
@@ -107,6 +116,7 @@ async def open_listing(resources: Resources) -> AsyncGenerator[TriggerListing]:
     yield TriggerListing(
         resources.get(Database),
         resources.get(Idempotency),
+        resources.get(Sharing),
         resources.get(Hooks),
         base_url=resources.get(WorkflowSettings).public_url,
     )

@@ -20,7 +20,7 @@ _ALWAYS = frozenset({"role:owner", "role:admin"})
 class Reach:
     """All resources of a kind but some; or only some.
 
-    In SQL: ``(%(only)s::text[] IS NULL OR id = ANY(%(only)s)) AND id <> ALL(%(but)s)`` with ``parameters``.
+    In SQL: ``(%(only)s::text[] IS NULL OR id = ANY(%(only)s)) AND id <> ALL(%(but)s::text[])`` with ``parameters``.
     """
 
     only: frozenset[str] | None = None

@@ -10,14 +10,13 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from crewmesh_contracts.base import JsonValue
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_kit import audit
-from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Connection, Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.errors import Problem
@@ -154,11 +153,5 @@ def _told(access: ResourceAccess) -> JsonValue:
 
 @asynccontextmanager
 async def open_sharing(resources: Resources) -> AsyncGenerator[Sharing]:
-    """With the service's signals, or with some of its own when it has none."""
-    database = resources.get(Database)
-    async with AsyncExitStack() as stack:
-        signals = resources.find(Signals)
-        if signals is None:
-            url = await resources.get(Sidecar).secret("redis-url")
-            signals = await stack.enter_async_context(Signals.open(url, app_id=database.app_id))
-        yield Sharing(database, resources.get(Idempotency), signals)
+    """After the signals of the service."""
+    yield Sharing(resources.get(Database), resources.get(Idempotency), resources.get(Signals))

@@ -10,12 +10,17 @@ from crewmesh_contracts.ids import Slug
 from crewmesh_kit.errors import PayloadTooLarge
 from crewmesh_kit.http.etags import etag_of, is_current
 from crewmesh_kit.identity import Identity, requires
+from crewmesh_kit.sharing.endpoints import reaching
 from fastapi import Depends, Header, HTTPException, Path, Request, Response
 
+from crewmesh_workflow.access import CHANGE, SEE
 from crewmesh_workflow.definitions.documents import LARGEST_BYTES, MEDIA_TYPES, notation_of_media_type, read_document
 
-Reader = Annotated[Identity, requires("workflows:read")]
-Writer = Annotated[Identity, requires("workflows:write")]
+# Of one workflow, or of those that one may see.
+Reader = Annotated[Identity, reaching(SEE)]
+Writer = Annotated[Identity, reaching(CHANGE)]
+# Of new ones.
+Maker = Annotated[Identity, requires("workflows:write")]
 WorkflowRef = Annotated[Slug, Path(description="Its id, or its slug.")]
 IfMatch = Annotated[str | None, Header(description="The ETag of what this change is meant for.")]
 IfNoneMatch = Annotated[str | None, Header(description="The ETag of what the caller has.")]

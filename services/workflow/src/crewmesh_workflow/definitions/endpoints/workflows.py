@@ -18,6 +18,7 @@ from crewmesh_workflow.definitions.endpoints.common import (
     UNCHANGED,
     Document,
     IfNoneMatch,
+    Maker,
     Reader,
     WorkflowRef,
     Writer,
@@ -42,7 +43,7 @@ TheDefinitions = Annotated[Definitions, provided(Definitions)]
 @router.post("", status_code=201, openapi_extra=TAKES_DEFINITION)
 async def create_workflow(
     document: Document,
-    identity: Writer,
+    identity: Maker,
     definitions: TheDefinitions,
     response: Response,
     publish: Annotated[bool, Query(description="false: only save a draft, which may be wrong as yet.")] = True,

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from crewmesh_contracts.ids import RunId
 from crewmesh_kit.app import provided
-from crewmesh_kit.identity import Identity, requires
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.sharing.endpoints import reaching
 from fastapi import Path, Query, Response
 
+from crewmesh_workflow.access import RUN, SEE_RUNS
 from crewmesh_workflow.runs.schemas import RunDetail
 from crewmesh_workflow.runs.service import Runs
 from crewmesh_workflow.runs.starts import Begun
@@ -16,8 +18,9 @@ from crewmesh_workflow.runs.starts import Begun
 # The gateway gives a service 60 seconds until its answer begins.
 LONGEST_WAIT_SECONDS = 55
 
-Reader = Annotated[Identity, requires("runs:read")]
-Writer = Annotated[Identity, requires("runs:write")]
+# Of one run, or of those that one may see.
+Reader = Annotated[Identity, reaching(SEE_RUNS)]
+Writer = Annotated[Identity, reaching(RUN)]
 TheRuns = Annotated[Runs, provided(Runs)]
 Wait = Annotated[
     float,
@@ -38,7 +41,7 @@ async def answer(begun: Begun, identity: Identity, runs: Runs, response: Respons
     """201 with the run; 200 when what was waited for has come."""
     response.status_code = 200 if begun.over else BEGUN_STATUS
     response.headers["Location"] = f"/v1/runs/{begun.run}"
-    return await runs.get(identity, begun.run)
+    return await runs.get(identity, begun.run, RUN)
 
 
 __all__ = ["BEGUN", "BEGUN_STATUS", "Reader", "RunId", "StepPath", "TheRuns", "Wait", "Writer", "answer"]
