@@ -46,9 +46,9 @@ class AuditLog:
             if head is None:
                 log.warning("audit lines of an organization that is gone are dropped", lines=len(events))
                 return 0
-            first = {event.id: event for event in reversed(events)}
-            there = await repository.known(conn, organization, list(first))
-            new = [event for event in events if event.id not in there and first[event.id] is event]
+            by_id = {event.id: event for event in events}
+            there = await repository.known(conn, organization, list(by_id))
+            new = [event for id_, event in by_id.items() if id_ not in there]
             lines = continued(organization, head.seq, head.hash, new, received_at=datetime.now(UTC))
             if lines:
                 await repository.add(conn, organization, lines)
