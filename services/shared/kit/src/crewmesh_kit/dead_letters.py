@@ -19,6 +19,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from pydantic import ValidationError
 
+from crewmesh_kit import audit
 from crewmesh_kit.dapr.dead_topics import NOTICE_TYPE, DeadLetterNotice, dead_topic
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.dapr.subscriptions import RETRY, SUCCESS, PoisonMessage, Subscriptions, Verdict, read_event
@@ -104,6 +105,7 @@ class DeadLetters:
                 "UPDATE dead_letters SET redriven_at = now() WHERE id = %s RETURNING redriven_at", [letter_id]
             )
             updated = cast(DictRow, await cursor.fetchone())
+            await audit.record(conn, identity, "dead_letter.redriven", letter_id, after={"topic": letter.topic})
             log.info("dead letter was sent again", letter=letter_id, topic=letter.topic, by=identity.subject)
             return letter.model_copy(update={"redriven_at": updated["redriven_at"]})
 
