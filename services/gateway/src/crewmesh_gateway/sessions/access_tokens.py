@@ -29,8 +29,8 @@ LONGEST_SECONDS = 600
 _SKEW_SECONDS = 5
 _LONGEST_TEXT = 2000
 _TYPE = "at+jwt"
-# Three parts, the last of them 64 bytes in the one way there is to write them: decoders skip what does not belong there,
-# so that one token would be good in any number of spellings.
+# Three parts, the last of them 64 bytes in the one way there is to write them: decoders skip what does not belong
+# there, so that one token would be good in any number of spellings.
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]")
 
 _Id = Annotated[str, Field(min_length=5, max_length=100)]

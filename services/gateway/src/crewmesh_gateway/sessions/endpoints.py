@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from typing import Annotated, cast
+from typing import Annotated
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.http.problems import ProblemResponse
 from crewmesh_kit.identity import public
-from crewmesh_kit.resources import Resources
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Cookie, Depends, Header, Request, Response
 
 from crewmesh_gateway.principals.access import Person
 from crewmesh_gateway.sessions import cookies
@@ -23,14 +22,15 @@ router = APIRouter(prefix="/v1/auth", tags=["auth"])
 _Sessions = Annotated[Sessions, provided(Sessions)]
 
 
-async def _cookie_login(request: Request) -> RefreshToken | None:
+async def _cookie_login(
+    tokens: Annotated[RefreshTokens, provided(RefreshTokens)],
+    cookie: Annotated[str, Cookie(alias=cookies.REFRESH_COOKIE, description="Given by logging in.")] = "",
+    csrf: Annotated[str, Header(alias="X-CSRF-Token", description="The csrf_token of the login.")] = "",
+) -> RefreshToken | None:
     """The refresh token of the cookie, when the page that sent it could read the login's CSRF token too."""
-    tokens = cast(Resources, request.app.state.resources).get(RefreshTokens)
-    token = tokens.read(request.cookies.get(cookies.REFRESH_COOKIE, ""))
-    if token is not None:
-        told = request.headers.get("x-csrf-token", "")
-        if not hmac.compare_digest(told.encode(), tokens.csrf_of(token.session).encode()):
-            raise CsrfTokenWrong
+    token = tokens.read(cookie)
+    if token is not None and not hmac.compare_digest(csrf.encode(), tokens.csrf_of(token.session).encode()):
+        raise CsrfTokenWrong
     return token
 
 
