@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import redis.asyncio as redis
 from crewmesh_kit.signals import Listener, Signals
 from crewmesh_testkit.polling import until
 from crewmesh_testkit.servers import running_valkey
@@ -74,3 +75,13 @@ async def test_works_alone_while_valkey_is_away_and_finds_back(tmp_path: Path) -
                 assert await heard(local, one, "run_1")
             await asyncio.to_thread(process.start)
             await until(lambda: heard(listener, one, "run_1"), seconds=20, what="a signal after the restart")
+
+
+async def test_a_connection_that_was_lost_for_a_moment_makes_watchers_forget_everything(
+    replicas: list[Signals], valkey: str
+) -> None:
+    told: list[str | None] = []
+    replicas[1].watch("principals:", told.append)
+    async with redis.Redis.from_url(valkey) as client:  # pyright: ignore[reportUnknownMemberType]
+        await client.client_kill_filter(_type="pubsub")  # pyright: ignore[reportUnknownMemberType]
+    await until(lambda: told == [None], seconds=10, what="the replica to know that it may have missed something")
