@@ -28,6 +28,8 @@ def _password(given: SecretStr) -> SecretStr:
     text = given.get_secret_value()
     if "\0" in text:
         raise ValueError("must not contain NUL characters")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must be Unicode text; half of a surrogate pair is none")
     return SecretStr(unicodedata.normalize("NFKC", text))
 
 

@@ -1,0 +1,129 @@
+"""Choosing a new password without the old one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+
+import httpx2
+import pytest
+from crewmesh_gateway.main import create_app
+from crewmesh_gateway.settings import AccountSettings
+from crewmesh_testkit import FakeSidecar, running
+from fastapi import FastAPI
+
+from .gateway import until
+from .guests import PASSWORD, account_settings, guest, member
+from .people import rows
+from .post import PostOffice, post_office, text_of
+
+NEW = "quite different random words"
+EMAIL = "pia@example.org"
+
+
+@pytest.fixture
+async def office() -> AsyncGenerator[PostOffice]:
+    async with post_office() as office:
+        yield office
+
+
+@pytest.fixture
+def app(office: PostOffice, database_url: Callable[[str], str], sidecar: FakeSidecar) -> FastAPI:
+    return create_app(account_settings(database_url("gateway"), office), sidecar)
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
+    async with running(app) as client:
+        yield client
+
+
+async def test_a_new_password_ends_every_login_and_every_other_link(
+    app: FastAPI, client: httpx2.AsyncClient, office: PostOffice
+) -> None:
+    pia = await member(client, office, EMAIL, name="Pia {{7*7}} \u200fשלום")
+    forgetful = guest(client)
+    for _ in range(2):
+        assert (await forgetful.post("/v1/auth/password/forgot", email="PIA@example.org")).status_code == 202
+    first, second = await office.token_to(EMAIL, after=1), await office.token_to(EMAIL, after=2)
+    mail = text_of(await office.next_to(EMAIL, after=1))
+    assert "Hello Pia {{7*7}} \u200fשלום," in mail, "names stand in mails as they are"
+    stored = str(await rows(app, "SELECT * FROM account_tokens")) + str(await rows(app, "SELECT * FROM mails"))
+    assert first not in stored
+    weak = await forgetful.post("/v1/auth/password/reset", token=first, password="password1234")
+    assert (weak.status_code, weak.json()["type"].rsplit("/", 1)[1]) == (422, "password-refused")
+    assert (await forgetful.post("/v1/auth/password/reset", token=first, password=NEW)).status_code == 204
+    for token in (first, second):
+        again = await forgetful.post("/v1/auth/password/reset", token=token, password="yet other random words")
+        assert (again.status_code, again.json()["type"].rsplit("/", 1)[1]) == (400, "link-expired")
+    assert (await pia.get("/v1/me")).status_code == 401, "every login ended"
+    assert (await pia.log_in(EMAIL)).status_code == 401
+    assert (await pia.log_in(EMAIL, NEW)).status_code == 200
+    assert (await office.next_to(EMAIL, after=3))["Subject"] == "Your password was changed"
+
+
+async def test_a_link_is_used_once_by_whoever_is_first(client: httpx2.AsyncClient, office: PostOffice) -> None:
+    await member(client, office, EMAIL)
+    await guest(client).post("/v1/auth/password/forgot", email=EMAIL)
+    token = await office.token_to(EMAIL, after=1)
+    answers = await asyncio.gather(
+        *(
+            guest(client).post("/v1/auth/password/reset", token=token, password=f"{number} plain random words")
+            for number in range(10)
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [204] + [400] * 9
+
+
+async def test_links_get_old(client: httpx2.AsyncClient, app: FastAPI, office: PostOffice) -> None:
+    await member(client, office, EMAIL)
+    await guest(client).post("/v1/auth/password/forgot", email=EMAIL)
+    token = await office.token_to(EMAIL, after=1)
+    await rows(app, "UPDATE account_tokens SET expires_at = now()")
+    answer = await guest(client).post("/v1/auth/password/reset", token=token, password=NEW)
+    assert answer.status_code == 400
+
+
+async def test_a_login_with_the_old_password_does_not_outlive_the_change(
+    client: httpx2.AsyncClient, office: PostOffice, app: FastAPI
+) -> None:
+    """However the two fall together: afterwards no login is left that began with the old password."""
+    pia = await member(client, office, EMAIL)
+    old, new = PASSWORD, NEW
+    for _ in range(5):
+        others = [guest(client) for _ in range(8)]
+        changed, *_ = await asyncio.gather(
+            pia.send("PUT", "/v1/me/password", {"current": old, "new": new}),
+            *(other.log_in(EMAIL, old) for other in others),
+        )
+        assert changed.status_code == 204
+        left = await rows(app, "SELECT id FROM sessions WHERE revoked_at IS NULL")
+        assert len(left) == 1, "only that of who changed it"
+        old, new = new, old
+
+
+async def test_nobody_can_have_somebodys_mailbox_filled(
+    office: PostOffice, database_url: Callable[[str], str], sidecar: FakeSidecar
+) -> None:
+    settings = account_settings(database_url("gateway"), office, accounts=AccountSettings(mails_per_hour=3))
+    app = create_app(settings, sidecar)
+    async with running(app) as client:
+        for number in range(12):
+            path = ("/v1/auth/password/forgot", "/v1/auth/verify-email/resend")[number % 2]
+            assert (await guest(client).post(path, email=EMAIL)).status_code == 202
+            assert (await guest(client).sign_up(EMAIL)).status_code == 202
+
+        async def done() -> bool:
+            return not await rows(app, "SELECT FROM account_requests UNION ALL SELECT FROM mails")
+
+        await until(done, seconds=60)
+        assert len(office.to(EMAIL)) == 3
+        assert len(await rows(app, "SELECT FROM account_tokens")) <= 3
+
+
+async def test_a_stranger_does_not_ask_without_end(client: httpx2.AsyncClient) -> None:
+    stranger = guest(client)
+    answers = [await stranger.post("/v1/auth/password/forgot", email=f"{number}@example.org") for number in range(60)]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert 5 <= len(refused) <= 15
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
