@@ -103,16 +103,6 @@ class CorrelationIdConfig(Strict):
     echo_downstream: bool = False
 
 
-class SizeConfig(Strict):
-    allowed_payload_size: int = 128
-    size_unit: Literal["megabytes", "kilobytes", "bytes"] = "megabytes"
-    require_content_length: bool = False
-
-    @property
-    def most_bytes(self) -> int:
-        return self.allowed_payload_size * {"megabytes": 2**20, "kilobytes": 2**10, "bytes": 1}[self.size_unit]
-
-
 class IpRestrictionConfig(Strict):
     allow: list[Network] | None = None
     deny: list[Network] | None = None
@@ -247,11 +237,6 @@ class CorrelationId(PluginBase):
     config: CorrelationIdConfig
 
 
-class RequestSizeLimiting(PluginBase):
-    name: Literal["request-size-limiting"]
-    config: SizeConfig
-
-
 class IpRestriction(PluginBase):
     name: Literal["ip-restriction"]
     config: IpRestrictionConfig
@@ -290,7 +275,6 @@ class PostFunction(PluginBase):
 Plugin = Annotated[
     RateLimiting
     | CorrelationId
-    | RequestSizeLimiting
     | IpRestriction
     | ResponseTransformer
     | RequestTermination
@@ -306,7 +290,6 @@ PRIORITIES = {
     "pre-function": 1_000_000,
     "correlation-id": 100_001,
     "ip-restriction": 990,
-    "request-size-limiting": 951,
     "rate-limiting": 910,
     "response-transformer": 800,
     "opentelemetry": 14,

@@ -9,6 +9,7 @@ import re
 import pytest
 from crewmesh_contracts.base import JsonObject
 from crewmesh_gateway.proxy.paths import SuspiciousPath, target_of
+from crewmesh_gateway.settings import Settings
 from crewmesh_kit.errors import PROBLEM_MEDIA_TYPE
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,10 +23,11 @@ from tests.edge.router import normalized
 
 FIRST = the(PreFunction).config
 _lua = LuaFunctions()
-CLEAN, ORIGINS_ASKED = map(_lua.compile, FIRST.access)
+CLEAN, SMALL_ENOUGH, ORIGINS_ASKED = map(_lua.compile, FIRST.access)
 ORIGINS_ANSWERED, PROBLEM_HEAD = map(_lua.compile, FIRST.header_filter)
 (PROBLEM_BODY,) = map(_lua.compile, FIRST.body_filter)
 CREDENTIAL, TO_THE_SIDECAR = map(_lua.compile, the(PostFunction, service("api-reads").plugins).config.access)
+SMALLER_STILL = _lua.compile(the(PostFunction, service("auth").plugins).config.access[0])
 _, TO_THE_GATEWAY = map(_lua.compile, the(PostFunction, service("streams").plugins).config.access)
 
 
@@ -132,6 +134,22 @@ def test_two_credentials_are_none() -> None:
     assert "authorization" not in sent.headers
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("keep-alive", True),
+        ("Upgrade", True),
+        ("keep-alive, Upgrade", True),
+        ("Upgrade, HTTP2-Settings", False),
+        ("close, crewmesh-edge-token", False),
+    ],
+)
+def test_a_client_cannot_have_our_tokens_dropped(sent: str, kept: bool) -> None:
+    asked = exchange(connection=sent)
+    assert refused(CLEAN, asked) is None
+    assert ("connection" in asked.headers) == kept
+
+
 @pytest.mark.parametrize("agent", ["sqlmap/1.8", "Mozilla/5.0 (compatible; Nmap Scripting Engine)", "Nuclei - Open"])
 def test_scanners_are_not_let_in(agent: str) -> None:
     assert (refused(CLEAN, exchange(user_agent=agent)) or (0,))[0] == 403
@@ -159,6 +177,21 @@ def test_an_id_of_a_request_is_one_word(sent: str, kept: bool) -> None:
     asked = exchange(x_request_id=sent)
     assert refused(CLEAN, asked) is None
     assert ("x-request-id" in asked.headers) == kept
+
+
+def test_a_body_is_as_large_as_the_services_take_it() -> None:
+    most = Settings().http.max_body_bytes
+    assert refused(SMALL_ENOUGH, exchange()) is None
+    assert refused(SMALL_ENOUGH, exchange(content_length=str(most))) is None
+    assert refused(SMALL_ENOUGH, exchange(transfer_encoding="chunked")) is None, "the gateway counts it"
+    assert (refused(SMALL_ENOUGH, exchange(content_length=str(most + 1))) or (0,))[0] == 413
+
+
+def test_logins_and_decisions_are_small_and_tell_their_length() -> None:
+    assert refused(SMALLER_STILL, exchange()) is None
+    assert refused(SMALLER_STILL, exchange(content_length="65536")) is None
+    assert (refused(SMALLER_STILL, exchange(content_length="65537")) or (0,))[0] == 413
+    assert (refused(SMALLER_STILL, exchange(transfer_encoding="chunked")) or (0,))[0] == 411
 
 
 def token(head: object, *, payload: str = "e30", signature: str = "c2ln") -> str:
@@ -209,7 +242,7 @@ def preflight(origin: str) -> Exchange:
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "*", "https://console.example.com.evil.example"])
 def test_pages_of_strangers_are_told_no(configured: str | None, origin: str) -> None:
     lua, sent = LuaFunctions(), preflight(origin)
-    asked, answered = lua.compile(FIRST.access[1]), lua.compile(FIRST.header_filter[0])
+    asked, answered = lua.compile(FIRST.access[2]), lua.compile(FIRST.header_filter[0])
     if origin == configured:
         return
     sent.environment = {} if configured is None else {"CREWMESH_EDGE_ORIGINS": configured}
@@ -225,7 +258,7 @@ def test_pages_of_strangers_are_told_no(configured: str | None, origin: str) -> 
 @pytest.mark.parametrize("origin", ["https://console.example.com", "http://localhost:5173"])
 def test_named_origins_may_bring_credentials(origin: str) -> None:
     lua, sent = LuaFunctions(), preflight(origin)
-    asked, answered = lua.compile(FIRST.access[1]), lua.compile(FIRST.header_filter[0])
+    asked, answered = lua.compile(FIRST.access[2]), lua.compile(FIRST.header_filter[0])
     sent.environment = {"CREWMESH_EDGE_ORIGINS": "https://console.example.com, http://localhost:5173"}
     assert (refused(asked, sent) or (0,))[0] == 204
     answered(sent)

@@ -34,7 +34,6 @@ class Exchange:
     environment: Mapping[str, str]
     address: str = "192.0.2.7"
     scheme: str = "http"
-    body: bytes = b""
     answer: Answer = field(default_factory=Answer)
     # What a plugin keeps for a request, from phase to phase.
     context: dict[str, object] = field(default_factory=dict[str, object])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 import pytest
 
 from crewmesh_testkit.collector import SpanCollector, running_collector
+from crewmesh_testkit.identities import EDGE_TOKEN
 from crewmesh_testkit.mesh import MeshProcess
 from crewmesh_testkit.servers import PostgresServer, running_postgres, running_valkey
 
@@ -41,7 +42,7 @@ def collector() -> Generator[SpanCollector]:
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory, collector: SpanCollector) -> Generator[MeshProcess]:
     """The whole mesh, real from end to end, shared by all tests that want it."""
-    environment = {"CREWMESH_TELEMETRY__OTLP_ENDPOINT": collector.url}
+    environment = {"CREWMESH_TELEMETRY__OTLP_ENDPOINT": collector.url, "CREWMESH_EDGE__TOKEN": EDGE_TOKEN}
     process = MeshProcess(tmp_path_factory.mktemp("mesh"), environment=environment)
     process.start()
     try:

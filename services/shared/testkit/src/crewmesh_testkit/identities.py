@@ -12,6 +12,8 @@ ORGANIZATION = "org_" + "0" * 31 + "1"
 OTHER_ORGANIZATION = "org_" + "0" * 31 + "2"
 TEST_SIGNER = "gateway"
 APP_API_TOKEN = "test-app-token"
+# With it a test edge says where a request came from that passes no sidecar.
+EDGE_TOKEN = "test-edge-token"
 APPS = ("gateway", "workflow", "agent-crew", "integration", "knowledge")
 
 
