@@ -46,7 +46,6 @@ from crewmesh_gateway.sessions import mine as my_sessions
 from crewmesh_gateway.sessions.lifetime import keep_forgetting, open_access_tokens, open_sessions
 from crewmesh_gateway.settings import Settings
 from crewmesh_gateway.signing_keys import endpoints as signing_keys
-from crewmesh_gateway.signing_keys.lifetime import open_signing_keys
 from crewmesh_gateway.signing_keys.service import SigningKeys
 
 APP_ID = "gateway"
@@ -75,7 +74,6 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.database(migrations=MIGRATIONS)
     service.lifetime(found)
     service.lifetime(open_signals)
-    service.lifetime(open_signing_keys)
     service.lifetime(open_access_tokens)
     service.lifetime(open_gate)
     service.lifetime(open_door)
@@ -96,11 +94,8 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.background("signing keys", lambda resources: resources.get(SigningKeys).keep_tending())
     service.background("organizations that end", keep_erasing)
     service.background("old logins", keep_forgetting)
-    service.routes(*accounts.ROUTERS)
-    service.routes(*ORGANIZATION_ROUTERS)
-    service.routes(exports.router, retention.router)
-    service.routes(limits.router)
-    service.routes(api_keys.router, service_accounts.router)
+    service.routes(*accounts.ROUTERS, *ORGANIZATION_ROUTERS)
+    service.routes(api_keys.router, service_accounts.router, limits.router, exports.router, retention.router)
     service.routes(me.router, openapi.router, signing_keys.router, sessions.router, my_sessions.router)
     # Innermost: whatever they say is counted, logged and traced like any other answer.
     for layer in (RateLimitLayer, AnswerInTime):

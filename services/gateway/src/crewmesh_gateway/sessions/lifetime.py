@@ -16,13 +16,16 @@ from crewmesh_gateway.sessions.refresh_tokens import RefreshTokens
 from crewmesh_gateway.sessions.repository import SessionRepository
 from crewmesh_gateway.sessions.service import Sessions
 from crewmesh_gateway.settings import Settings
+from crewmesh_gateway.signing_keys.lifetime import open_signing_keys
 from crewmesh_gateway.signing_keys.master import MasterKey
-from crewmesh_gateway.signing_keys.service import SigningKeys
 
 
 @asynccontextmanager
 async def open_access_tokens(resources: Resources) -> AsyncGenerator[AccessTokens]:
-    yield AccessTokens(resources.get(SigningKeys), resources.get(Settings).tokens)
+    """With the keys that sign them."""
+    async with open_signing_keys(resources) as keys:
+        resources.add(keys)
+        yield AccessTokens(keys, resources.get(Settings).tokens)
 
 
 @asynccontextmanager
