@@ -51,6 +51,8 @@ async def test_what_is_deleted_is_read_and_restored_and_nothing_else(
         mia = await member(app, olga.organization, "admin")
         assert (await client.post("/v1/runs", json={}, headers=mia.headers)).status_code == 200
         await deleted(client, olga)
+        taken_along = await client.post("/v1/exports", headers=olga.headers)
+        assert taken_along.status_code == 201, taken_along.text
         upstream.seen.clear()
         shown = (await client.get("/v1/organization", headers=olga.headers)).json()
         for path in ("/v1/runs", "/v1/members", "/v1/teams", "/v1/roles", "/v1/me", "/v1/invitations"):

@@ -26,7 +26,8 @@ class TestCursors:
     @pytest.mark.parametrize(
         "cursor",
         ["", "x", "%%%", "é", "A" * 500, "W10", encode_cursor(1), encode_cursor("a", "b"), encode_cursor("a", 1, 2),
-         encode_cursor("a\0", 1), base64.urlsafe_b64encode(b"[" * 300).decode(), encode_cursor("a", True)],
+         encode_cursor("a\0", 1), encode_cursor("\ud800", 1), base64.urlsafe_b64encode(b"[" * 300).decode(),
+         encode_cursor("a", True)],
     )  # fmt: skip
     def test_what_this_list_did_not_give_out_is_refused(self, cursor: str) -> None:
         with pytest.raises(InvalidRequest, match="cursor"):

@@ -17,7 +17,8 @@ from crewmesh_gateway.principals.models import Principal
 router = APIRouter(prefix="/v1/exports", tags=["data"])
 
 Reader = Annotated[Principal, needs("data:read")]
-Writer = Annotated[Principal, needs("data:write")]
+# Also from an organization that is deleted: whoever leaves takes their data along.
+Writer = Annotated[Principal, needs("data:write", while_deleting=True)]
 TheExports = Annotated[Exports, provided(Exports)]
 ExportId = Annotated[str, Path(max_length=60, examples=["exp_018f4b6ec1d27a3b9c5d8e7f60718293"])]
 

@@ -73,8 +73,13 @@ def decode_cursor(cursor: str, *kinds: type[str] | type[int]) -> CursorKey:
         raise InvalidRequest(
             "The cursor is not one that this list gave out. Leave it away to start from the beginning."
         )
-    if any("\0" in part for part in parts if isinstance(part, str)):
+    if not all(_can_be_stored(part) for part in parts if isinstance(part, str)):
         raise InvalidRequest(
             "The cursor is not one that this list gave out. Leave it away to start from the beginning."
         )
     return cast(CursorKey, tuple(parts))
+
+
+def _can_be_stored(text: str) -> bool:
+    """JSON may hold what no database takes: NUL, and halves of characters."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
