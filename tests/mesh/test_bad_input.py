@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
+from crewmesh_contracts import api_keys
 from crewmesh_testkit.mesh import MeshProcess
 
 JSON = {"content-type": "application/json"}
@@ -95,7 +96,7 @@ async def test_bad_input_is_answered_with_what_to_do(mesh: MeshProcess, bad: Bad
 
 
 @pytest.mark.parametrize(
-    "key", [None, "", "nonsense", "cm_unknown_" + "0" * 43], ids=["missing", "empty", "nonsense", "unknown"]
+    "key", [None, "", "nonsense", api_keys.new_text()], ids=["missing", "empty", "nonsense", "unknown"]
 )
 async def test_without_a_valid_key_nothing_is_answered(mesh: MeshProcess, key: str | None) -> None:
     async with mesh.client(key=key) as client:

@@ -17,9 +17,12 @@ class KeySettings(SettingsGroup):
         default=10.0,
         ge=0,
         le=300,
-        description="How long a verified API key is trusted without asking the database; a revoked one works as long.",
+        description="How long a verified API key or access token is trusted without asking the database. What is "
+        "revoked ends at once; only while Valkey is away it works as long at other replicas.",
     )
-    remembered: int = Field(default=10_000, ge=10, le=1_000_000, description="Most API keys kept in memory.")
+    remembered: int = Field(
+        default=10_000, ge=10, le=1_000_000, description="Most API keys and access tokens kept in memory."
+    )
     last_use_seconds: float = Field(
         default=30.0, ge=0.05, le=3600, description="How often the times of last use are written down, all at once."
     )

@@ -25,7 +25,7 @@ async def welcome() -> JsonObject:
         "description": "/openapi.json",
         "documentation": "/docs",
         "who_am_i": "/v1/me",
-        "authentication": "Authorization: Bearer cm_…",
+        "authentication": "Authorization: Bearer cm_live_…",
     }
 
 

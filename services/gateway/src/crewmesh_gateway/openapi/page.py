@@ -28,7 +28,7 @@ def page(document: JsonObject) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><h1>{title}</h1>'
-        f"<p>{_text(info.get('description'))}</p><p>Send your key as <code>Authorization: Bearer cm_…</code>. "
+        f"<p>{_text(info.get('description'))}</p><p>Send your key as <code>Authorization: Bearer cm_live_…</code>. "
         f'For programs: <a href="/openapi.json">openapi.json</a></p>{sections}</body></html>'
     )
 

@@ -114,7 +114,11 @@ def base_document(*, version: str, public_url: str = "/", missing: Sequence[str]
         "security": [{"bearer": []}, {"header": []}],
         "components": {
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key: cm_<prefix>_<secret>"},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key (cm_live_…), or the access token of a login",
+                },
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
             }
         },

@@ -25,7 +25,7 @@ EDGE_TOKEN_HEADER = "crewmesh-edge-token"
 
 
 class Doorkeeper:
-    """Reads ``Authorization: Bearer <API key or access token>`` or ``X-API-Key: cm_…``."""
+    """Reads ``Authorization: Bearer <API key or access token>`` or ``X-API-Key: cm_live_…``."""
 
     def __init__(self, principals: Principals, gate: Gate, *, app_api_token: str, edge_token: str = "") -> None:
         self._principals = principals
