@@ -59,7 +59,7 @@ def _server_passwords(folder: Path) -> Secrets:
     """Of what is not a service. Kong's tokens are here as well: it must not become a party that can sign identities."""
     path = folder / "servers.json"
     kept = Secrets(read_flat(path) if path.exists() else {})
-    for name in ("postgres", "valkey", "grafana", "dapr-api-token-kong"):
+    for name in ("postgres", "valkey", "grafana", "dapr-api-token-kong", "edge-token", "edge-valkey-password"):
         kept.once(name, lambda: secrets.token_hex(24))
     write_private(path, kept.values)
     return kept
@@ -81,12 +81,21 @@ def _admin_url(servers: Secrets) -> str:
 def _write_variables(folder: Path, apps: Sequence[str], kept: Secrets, servers: Secrets, root: str) -> None:
     for app in apps:
         tokens = {"DAPR_API_TOKEN": f"dapr-api-token-{app}", "APP_API_TOKEN": f"app-api-token-{app}"}
-        write_variables(folder / f"{app}.env", {name: kept[secret] for name, secret in tokens.items()})
-    write_variables(folder / "kong.env", {"DAPR_API_TOKEN": servers["dapr-api-token-kong"]})
+        variables = {name: kept[secret] for name, secret in tokens.items()}
+        if app == "gateway":
+            variables["CREWMESH_EDGE__TOKEN"] = servers["edge-token"]
+        write_variables(folder / f"{app}.env", variables)
+    edge = {
+        "DAPR_API_TOKEN": servers["dapr-api-token-kong"],
+        "CREWMESH_EDGE_TOKEN": servers["edge-token"],
+        "EDGE_VALKEY_PASSWORD": servers["edge-valkey-password"],
+    }
+    write_variables(folder / "kong.env", edge)
     write_variables(folder / "trust.env", {"DAPR_TRUST_ANCHORS": root})
     write_variables(folder / "postgres.env", {"POSTGRES_PASSWORD": servers["postgres"]})
     write_variables(folder / "bootstrap.env", {"DATABASE_URL": _admin_url(servers)})
-    write_variables(folder / "valkey.env", {"VALKEY_PASSWORD": servers["valkey"]})
+    passwords = {"VALKEY_PASSWORD": servers["valkey"], "EDGE_VALKEY_PASSWORD": servers["edge-valkey-password"]}
+    write_variables(folder / "valkey.env", passwords)
     write_variables(folder / "grafana.env", {"GF_SECURITY_ADMIN_PASSWORD": servers["grafana"]})
 
 

@@ -23,7 +23,8 @@ from crewmesh_tools.mesh.secrets import Secrets, Servers, load_or_make, write_pr
 NAMESPACE = "crewmesh"
 FOLDER = Path(".crewmesh") / "kubernetes"
 BLOBS = ("bucket", "region", "endpoint", "access-key", "secret-key")
-KONG_TOKEN = "dapr-api-token-kong"
+# Of Kong, which must not become a party that can sign identities: kept apart from those of the services.
+EDGE_SECRETS = ("dapr-api-token-kong", "edge-token", "edge-valkey-password")
 _TOKENS = ("dapr-api-token-", "app-api-token-")
 # Each is a part of a URL already; nobody reads it by itself.
 _NOT_READ = "database-password-"
@@ -51,7 +52,8 @@ def flat_secrets(folder: Path, apps: Sequence[str], environ: Mapping[str, str]) 
     kept = load_or_make(folder / "secrets.json", apps, at)
     edge_file = folder / "edge.json"
     edge = Secrets(read_flat(edge_file) if edge_file.exists() else {})
-    edge.once(KONG_TOKEN, lambda: secrets.token_hex(24))
+    for name in EDGE_SECRETS:
+        edge.once(name, lambda: secrets.token_hex(24))
     write_private(edge_file, edge.values)
     chosen = {f"blobs-{part}": environ[_variable(part)] for part in BLOBS}
     model_key = {"model-api-key": environ.get("CREWMESH_MODEL__API_KEY") or kept["model-api-key"]}
