@@ -65,3 +65,18 @@ async def test_later_starts_do_not_need_the_secret(settings: Settings, sidecar: 
         pass
     async with running(create_app(settings, FakeSidecar("gateway", secrets={"redis-url": valkey}))) as client:
         assert (await client.get("/v1/me", headers=BEARER)).status_code == 200
+
+
+async def test_a_secret_store_from_before_keys_had_checksums_still_opens_the_door(
+    settings: Settings, sidecar: FakeSidecar
+) -> None:
+    former = "cm_0123456789ab_" + "Az-_" * 10 + "xyz"
+    sidecar.secrets["first-run-api-key"] = former
+    headers = {"authorization": f"Bearer {former}"}
+    async with running(create_app(settings, sidecar)) as client:
+        assert (await client.get("/v1/me", headers=headers)).status_code == 200
+    async with running(create_app(settings, sidecar)) as client:
+        me = (await client.get("/v1/me", headers=headers)).json()
+        rotated = (await client.post(f"/v1/api-keys/{me['key']['id']}/rotate", headers=headers, json={})).json()
+    assert (me["key"]["prefix"], me["permissions"]) == ("0123456789ab", ["*"])
+    assert rotated["key"].startswith("cm_live_")
