@@ -39,6 +39,8 @@ def canonical_networks(texts: Sequence[str]) -> tuple[str, ...]:
 def _check(text: str) -> None:
     try:
         network = ip_network(text, strict=False)
+        if "%" in text:
+            raise ValueError("a network has no interface")
     except ValueError as error:
         raise ValueError(f"{text[:60]!r} is no network; write it like 192.0.2.0/24 or 2001:db8::/32") from error
     if isinstance(network.network_address, IPv6Address):
