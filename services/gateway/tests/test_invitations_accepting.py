@@ -151,6 +151,32 @@ async def test_who_is_a_member_by_now_keeps_the_role_they_have(app: FastAPI) -> 
         assert (await accept(client, ada, token)).json()["role"] == "viewer"
 
 
+async def test_the_link_opens_a_page_that_accepts_nothing(app: FastAPI) -> None:
+    async with running(app) as client:
+        olga = await founder(app, "<script>alert(1)</script> {{7*7}}", name="Olga <b>")
+        _, token = await invited(client, app, olga)
+        page = await client.get("/v1/invitations/accept", params={"token": token})
+        assert page.status_code == 200
+        assert page.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert page.headers["referrer-policy"] == "no-referrer"
+        assert "&lt;script&gt;alert(1)&lt;/script&gt; {{7*7}}" in page.text
+        assert "Olga &lt;b&gt;" in page.text
+        assert "<script" not in page.text
+        assert [each["status"] for each in await listed(client, olga)] == ["open"]
+        await rows(app, "UPDATE invitations SET expires_at = now()")
+        assert "has expired" in (await client.get("/v1/invitations/accept", params={"token": token})).text
+        unknown = await client.get("/v1/invitations/accept", params={"token": "x" * 43})
+        assert unknown.status_code == 404
+        assert unknown.headers["content-type"].startswith("text/html")
+        for wrong in ({}, {"token": ""}, {"token": "x" * 201}):
+            assert (await client.get("/v1/invitations/accept", params=wrong)).status_code == 400
+
+
+async def listed(client: httpx2.AsyncClient, by: Somebody) -> list[dict[str, str]]:
+    return (await client.get("/v1/invitations", headers=by.headers)).json()["items"]
+
+
 async def test_guessing_links_is_slowed_down(settings: Settings, sidecar: FakeSidecar) -> None:
     throttle = settings.throttle.model_copy(update={"burst": 3, "per_second": 0.01})
     app = create_app(settings.model_copy(update={"throttle": throttle}), sidecar)

@@ -9,9 +9,12 @@ from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.identity import public
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import HTMLResponse
 
 from crewmesh_gateway.invitations.accepting import Accepting
+from crewmesh_gateway.invitations.errors import UnknownInvitation
 from crewmesh_gateway.invitations.guesses import Guessing
+from crewmesh_gateway.invitations.page import invitation_page, unknown_page
 from crewmesh_gateway.invitations.schemas import (
     Invitation,
     InvitationShown,
@@ -66,6 +69,26 @@ async def look_up_invitation(
     """Show an invitation to whoever holds its link, before they log in."""
     with guessing.by(origin.address or "unknown"):
         return await accepting.look_up(asked.token)
+
+
+@router.get(
+    "/accept",
+    dependencies=[public()],
+    response_class=HTMLResponse,
+    responses={404: {"description": "There is no such invitation.", "content": {"text/html": {}}}},
+)
+async def show_invitation_page(
+    token: Annotated[str, Query(min_length=1, max_length=200, description="What the link in the mail ends with.")],
+    origin: CameFrom,
+    accepting: TheAccepting,
+    guessing: TheGuessing,
+) -> HTMLResponse:
+    """The page that the link in the mail opens. Looking at it accepts nothing."""
+    try:
+        with guessing.by(origin.address or "unknown"):
+            return invitation_page(await accepting.look_up(token))
+    except UnknownInvitation:
+        return unknown_page()
 
 
 @router.post("/accept")
