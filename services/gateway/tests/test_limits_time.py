@@ -35,6 +35,8 @@ async def exchanged(address: tuple[str, int], *pieces: bytes) -> tuple[int, dict
     try:
         async with asyncio.timeout(20):
             for piece in pieces:
+                if answer.done():
+                    break
                 writer.write(piece)
                 await asyncio.wait({answer}, timeout=_SECONDS / 4)
             head = (await answer).decode().lower()
