@@ -6,12 +6,14 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import httpx2
+from crewmesh_gateway.audit.service import AuditLog
 from crewmesh_gateway.main import create_app
 from crewmesh_gateway.organizations.ending import Ending
 from crewmesh_gateway.settings import Settings
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
+from .audit_log import event
 from .gateway import Upstream, until
 from .people import Somebody, audited, founder, held, logged_in, member, newcomer, rows
 
@@ -114,6 +116,8 @@ async def test_what_is_due_is_forgotten_and_the_services_hear_of_it(settings: Se
         await client.post(
             "/v1/teams", json={"name": "Once"}, headers={**olga.headers, "idempotency-key": "a key of theirs"}
         )
+        lines = [event(organization=olga.organization) for _ in range(3)]
+        assert await held(app, AuditLog).append(olga.organization, lines) == 3
         await deleted(client, olga)
         await make_due(app, olga.organization)
 
@@ -144,7 +148,16 @@ async def _no_row_names(app: FastAPI, organization: str) -> None:
         " WHERE table_schema = current_schema() AND column_name = 'org_id'",
     )
     names = {each["name"] for each in tables} - {"sessions", "outbox"}
-    assert {"memberships", "teams", "team_members", "roles", "invitations", "api_keys", "idempotency"} <= names
+    assert {
+        "memberships",
+        "teams",
+        "team_members",
+        "roles",
+        "invitations",
+        "api_keys",
+        "idempotency",
+        "audit_events",
+    } <= names
     for name in names:
         [counted] = await rows(app, f"SELECT count(*) AS number FROM {name} WHERE org_id = %s", organization)
         assert counted["number"] == 0, name
