@@ -31,7 +31,7 @@ from tests.contract.kong_plugins import (
 from tests.contract.test_gateway_routes import described
 from tests.edge.configuration import FILE, TEXT, service, the
 from tests.edge.router import match
-from tests.rules.repository import Mapping, at
+from tests.rules.repository import ROOT, Mapping, at, documents, mappings
 
 MESH = "http://127.0.0.1:3500/v1.0/invoke/gateway/method/"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
@@ -90,18 +90,26 @@ def test_nothing_of_the_gateway_that_is_not_public_is_routed() -> None:
     inner = {"/metrics", "/healthz", "/readyz", "/version", "/internal/openapi.json", "/dapr/subscribe", "/dapr/config"}
     routes: list[object] = list(create_app().router.routes)
     inner |= {str(getattr(route, "path", "")) for route in routes}
-    public = {"/", "/docs", "/openapi.json"}
     for path in sorted(inner):
         concrete = re.sub(r"\{[^}]+\}", "x1", path) or "/"
-        if concrete.startswith("/v1/") or concrete in public:
+        if concrete.startswith("/v1/") or concrete in PUBLIC:
             continue
         assert {kind(concrete, method) for method in METHODS} == {"nowhere"}, concrete
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json"])
+PUBLIC = ("/", "/docs", "/openapi.json", "/.well-known/jwks.json")
+
+
+@pytest.mark.parametrize("path", PUBLIC)
 def test_the_description_is_public(path: str) -> None:
     assert kind(path) == "description"
     assert kind(path, "POST") == "nowhere"
+
+
+def test_kongs_sidecar_may_call_what_kong_routes_and_no_more() -> None:
+    (gateway,) = documents(ROOT / "dapr-config" / "gateway.yaml")
+    (kong,) = [each for each in mappings(at(gateway, "spec.accessControl.policies")) if each["appId"] == "kong"]
+    assert {str(each["name"]) for each in mappings(kong["operations"])} == {"/v1/**", *PUBLIC}
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def key_of(mesh: MeshBehindTheEdge, scheme: str = "Bearer") -> dict[str, str]:
     return {"authorization": f"{scheme} {mesh.credentials.api_key}"}
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/.well-known/jwks.json"])
 async def test_the_description_is_there_for_everybody(mesh: MeshBehindTheEdge, path: str) -> None:
     status, headers, text = await said(mesh, "GET", path)
     assert status == 200, text
@@ -192,6 +192,16 @@ async def test_kongs_sidecar_may_call_the_gateway_and_nobody_else(mesh: MeshBehi
         }.items():
             async with session.get(f"{base}/v1.0/invoke/{app}/method/{path}") as answer:
                 assert answer.status == 403, await answer.text()
+        for path in (
+            "internal/openapi.json",
+            "dapr/subscribe",
+            "subscriptions/x",
+            "metrics",
+            "healthz",
+            "v1/../metrics",
+        ):
+            async with session.get(URL(f"{base}/v1.0/invoke/gateway/method/{path}", encoded=True)) as answer:
+                assert answer.status in (400, 403, 404), path
         for path in ("/v1.0/secrets/secretstore/redis-url", "/v1.0/state/statestore/x", "/v1.0/publish/pubsub/events"):
             async with session.get(base + path) as answer:
                 assert answer.status in (403, 404, 405), path
