@@ -122,7 +122,7 @@ async def test_weaker_hashes_are_made_anew_and_nobodys_takes_as_long() -> None:
 
 
 async def test_the_queue_ends_somewhere() -> None:
-    async with Passwords.open(PasswordSettings(memory_kib=64, passes=1, at_once=2, waiting=3)) as passwords:
+    async with Passwords.open(PasswordSettings(memory_kib=64, passes=1, at_once=1, waiting=2)) as passwords:
         release = asyncio.Event()
         served: list[int] = []
 

@@ -74,16 +74,15 @@ class Login:
 
     async def log_in(self, shown: Credentials, origin: Origin) -> Begun | HalfWay:
         buckets = self._throttle.of_login(shown.email, origin.address)
-        await self._throttle.check(buckets)  # who has to wait does not stand in the queue for the others
         async with self._passwords.turn():
             await self._throttle.admit(buckets)
             account, stored = await self._known(shown.email)
             checked = await self._passwords.check(shown.password, stored)
-        if account is None or not checked.right:
-            await self._later.add("resend" if checked.right else "failed", shown.email, origin)
-            raise LoginRefused
-        await self._throttle.succeeded(buckets)
-        return await self._go_on(account, checked, shown, origin)
+            if account is None or not checked.right:
+                await self._later.add("resend" if checked.right else "failed", shown.email, origin)
+                raise LoginRefused
+            await self._throttle.succeeded(buckets)
+            return await self._go_on(account, checked, shown, origin)
 
     async def show_code(self, token: str, code: str, invitation: str | None, origin: Origin) -> Begun:
         """The second half: a code of the app, or a recovery code."""

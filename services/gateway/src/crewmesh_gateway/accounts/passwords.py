@@ -1,4 +1,8 @@
-"""Hashing passwords: slow on purpose, so never on the event loop, only some at once, and not for an endless queue."""
+"""Hashing passwords: slow on purpose, so never on the event loop, only some at once, and not for an endless queue.
+
+Whoever shows or sets a password has a turn for as long as that takes, with all that is looked up and written around it.
+So a crowd that logs in takes some threads and some connections, and leaves the others to everybody else.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,9 @@ from pydantic import SecretStr
 from crewmesh_gateway.accounts.errors import PasswordsBusy
 from crewmesh_gateway.settings import PasswordSettings
 
+# While one's password is hashed, others' accounts are looked up.
+_TURNS_FOR_A_THREAD = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -33,7 +40,7 @@ class Passwords:
             (Argon2Hasher(time_cost=settings.passes, memory_cost=settings.memory_kib, parallelism=1),)
         )
         self._threads = threads
-        self._turns = asyncio.Semaphore(settings.at_once)
+        self._turns = asyncio.Semaphore(settings.at_once * _TURNS_FOR_A_THREAD)
         self._most_waiting = settings.waiting
         self._waiting = 0
         # Nobody's: whoever has no password is checked against it, so that it takes as long.

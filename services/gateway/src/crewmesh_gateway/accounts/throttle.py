@@ -29,6 +29,8 @@ from crewmesh_gateway.settings import AccountSettings
 
 # One address often stands for a house full of people.
 _ADDRESS_SHARE = 5
+# A code has six digits: whoever has the password must not have enough tries to find it.
+_PERSONS_SHARE = 5
 _TRUSTED_DAYS = 30
 _AN_HOUR = 3600.0
 
@@ -65,10 +67,9 @@ class LoginBuckets:
         address, account, both = (marks[each.mark] for each in self.all)
         if both.trusted:
             return self.both.wait(both)
-        waits = [self.address.wait(address), self.both.wait(both)]
-        if self.account.wait(account) > 0:
-            waits.append(self.both.wait(both, size=1))
-        return max(waits)
+        # The account's bucket is others' business for who has not failed here.
+        for_account = min(self.account.wait(account), self.both.wait(both, size=1))
+        return max(self.address.wait(address), self.both.wait(both), for_account)
 
 
 class Throttle:
@@ -77,7 +78,7 @@ class Throttle:
         self._settings = settings
 
     def of_login(self, email: str, address: str | None) -> LoginBuckets:
-        size, rate = self._settings.failures, self._settings.failures_per_hour / _AN_HOUR
+        size, rate = float(self._settings.failures), self._settings.failures_per_hour / _AN_HOUR
         network, account = network_of(address), email.lower()
         return LoginBuckets(
             Bucket(_mark("address", network), size * _ADDRESS_SHARE, rate * _ADDRESS_SHARE),
@@ -87,11 +88,12 @@ class Throttle:
 
     def of_person(self, user: str) -> Bucket:
         """What somebody who is in, or half-way in, may still get wrong: a password asked again, a code."""
-        return Bucket(_mark("person", user), self._settings.failures, self._settings.failures_per_hour / _AN_HOUR / 5)
+        size, rate = float(self._settings.failures), self._settings.failures_per_hour / _AN_HOUR
+        return Bucket(_mark("person", user), size, rate / _PERSONS_SHARE)
 
     def of_visitor(self, address: str | None) -> Bucket:
         """What strangers may ask for: each makes us hash a password or send a mail."""
-        size, rate = self._settings.failures, self._settings.failures_per_hour / _AN_HOUR
+        size, rate = float(self._settings.failures), self._settings.failures_per_hour / _AN_HOUR
         return Bucket(_mark("visitor", network_of(address)), size * _ADDRESS_SHARE, rate * _ADDRESS_SHARE)
 
     def of_mails(self, email: str) -> Bucket:
@@ -99,16 +101,12 @@ class Throttle:
         hourly = self._settings.mails_per_hour
         return Bucket(_mark("mails", email.lower()), max(1.0, hourly), hourly / _AN_HOUR)
 
-    async def check(self, login: LoginBuckets) -> None:
-        """Raises TooManyAttempts for who has to wait anyway; counts nothing."""
-        async with self._database.system() as conn:
-            self._check(login, await repository.read(conn, [each.mark for each in login.all]))
-
     async def admit(self, login: LoginBuckets) -> None:
         """Count an attempt as a failure until it is known to be none. Raises TooManyAttempts."""
         async with self._database.system() as conn:
             marks = await repository.held(conn, [each.mark for each in login.all])
-            self._check(login, marks)
+            if (wait := login.wait(marks)) > 0:
+                raise TooManyAttempts(wait)
             full = {each.mark: min(each.size, each.level(marks[each.mark]) + 1) for each in login.all}
             await repository.write(conn, full)
 
@@ -119,10 +117,6 @@ class Throttle:
             marks = await repository.held(conn, [each.mark for each in login.all])
             await repository.write(conn, {each.mark: max(0.0, each.level(marks[each.mark]) - 1) for each in shared})
             await repository.trust(conn, login.both.mark, days=_TRUSTED_DAYS)
-
-    def _check(self, login: LoginBuckets, marks: Mapping[bytes, Mark]) -> None:
-        if (wait := login.wait(marks)) > 0:
-            raise TooManyAttempts(wait)
 
     async def take(self, bucket: Bucket) -> None:
         """Put one in. Raises TooManyAttempts when there is no room."""

@@ -14,10 +14,6 @@ INSERT INTO attempts (mark) SELECT each FROM unnest(%(marks)s::bytea[]) AS each 
 ON CONFLICT (mark) DO UPDATE SET mark = excluded.mark
 RETURNING mark, level, extract(epoch FROM clock_timestamp() - at)::float8 AS age, trusted_until > now() AS trusted
 """
-_READ = """
-SELECT mark, level, extract(epoch FROM clock_timestamp() - at)::float8 AS age, trusted_until > now() AS trusted
-FROM attempts WHERE mark = ANY(%(marks)s)
-"""
 _WRITE = """
 UPDATE attempts SET level = new.level, at = clock_timestamp()
 FROM unnest(%(marks)s::bytea[], %(levels)s::float8[]) AS new (mark, level) WHERE attempts.mark = new.mark
@@ -38,14 +34,6 @@ class Mark:
     level: float
     age: float
     trusted: bool
-
-
-_EMPTY = Mark(0.0, 0.0, trusted=False)
-
-
-async def read(conn: AsyncConnection[DictRow], marks: Sequence[bytes]) -> dict[bytes, Mark]:
-    cursor = await conn.execute(_READ, {"marks": list(marks)})
-    return dict.fromkeys(marks, _EMPTY) | _marks(await cursor.fetchall())
 
 
 async def held(conn: AsyncConnection[DictRow], marks: Sequence[bytes]) -> dict[bytes, Mark]:
