@@ -322,7 +322,9 @@ def test_the_sidecars_token_is_added_and_without_it_nothing_is_sent() -> None:
     assert sent.headers["dapr-api-token"] == "t0ken"
     without = exchange()
     without.environment = {}
-    assert (refused(TO_THE_SIDECAR, without) or (0,))[0] == 503
+    status, problem = refused(TO_THE_SIDECAR, without) or (0, {})
+    assert status == 503
+    assert "DAPR_API_TOKEN" in str(problem["detail"])
 
 
 def test_the_gateway_is_told_who_vouches_for_the_address() -> None:
