@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, fields
+from dataclasses import fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Literal
 
 from psycopg import AsyncConnection
@@ -13,7 +14,8 @@ from psycopg.rows import DictRow, class_row
 from crewmesh_gateway.audit.chain import GENESIS
 from crewmesh_gateway.audit.models import Filters, Head, Line
 
-_COLUMNS = ", ".join(field.name for field in fields(Line))
+_NAMES = [field.name for field in fields(Line)]
+_COLUMNS, _VALUES = ", ".join(_NAMES), attrgetter(*_NAMES)
 # Made with the first line, and locked: whoever comes meanwhile adds its lines behind ours. None is made for an
 # organization that is not there (any more).
 _LOCK_HEAD = """
@@ -23,8 +25,11 @@ RETURNING seq, hash, anchor_seq, anchor_hash
 """
 _HEAD = "SELECT seq, hash, anchor_seq, anchor_hash FROM audit_heads WHERE org_id = %s"
 _KNOWN = "SELECT id FROM audit_events WHERE org_id = %s AND id = ANY(%s)"
+# One statement, however many lines: the types are those of the columns of Line, in their order.
+_TYPES = ["bigint", "text", *["timestamptz"] * 2, *["text"] * 10, *["bytea"] * 2]
 _ADD = f"""
-INSERT INTO audit_events (org_id, {_COLUMNS}) VALUES (%s, {", ".join(["%s"] * len(fields(Line)))})
+INSERT INTO audit_events (org_id, {_COLUMNS})
+SELECT %s, * FROM unnest({", ".join(f"%s::{type_}[]" for type_ in _TYPES)})
 """
 _MOVE_HEAD = "UPDATE audit_heads SET seq = %s, hash = %s WHERE org_id = %s"
 _LINE = f"SELECT {_COLUMNS} FROM audit_events WHERE org_id = %s AND id = %s"
@@ -63,8 +68,8 @@ async def known(conn: AsyncConnection[DictRow], organization: str, ids: Sequence
 
 async def add(conn: AsyncConnection[DictRow], organization: str, lines: Sequence[Line]) -> None:
     """Behind the end, which is locked."""
-    async with conn.cursor() as cursor:
-        await cursor.executemany(_ADD.encode(), [(organization, *astuple(line)) for line in lines])
+    columns = zip(*map(_VALUES, lines), strict=True)
+    await conn.execute(_ADD.encode(), [organization, *map(list, columns)])
     await conn.execute(_MOVE_HEAD, [lines[-1].seq, lines[-1].hash, organization])
 
 
