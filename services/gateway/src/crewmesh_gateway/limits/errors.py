@@ -21,6 +21,7 @@ from crewmesh_kit.errors import Conflict, GatewayTimeout, PermissionDenied, TooM
 _OPERATOR = "whoever operates this installation"
 _RAISE = {
     "organization": f"All of the organization counts together. A greater plan has more: ask {_OPERATOR}.",
+    "person": f"All logins of the person count together. A greater plan has more: ask {_OPERATOR}.",
     "key": f"This key alone asked that often, others may still. A greater plan has more: ask {_OPERATOR}.",
     "session": f"This login alone asked that often. A greater plan has more: ask {_OPERATOR}.",
     "address": "All that comes from your address without being signed in counts together. Sign in, or ask "
@@ -29,7 +30,8 @@ _RAISE = {
 
 
 class RateLimited(TooManyRequests):
-    """A rate limit is used up; ``limit`` says whose: the organization's, the key's, the session's or the address's."""
+    """A rate limit is used up; ``limit`` says whose: the organization's, the person's (of who
+    belongs to none), the key's, the session's or the address's."""
 
     slug, title = "rate-limited", "Too many requests"
 

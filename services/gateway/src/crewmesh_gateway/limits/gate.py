@@ -48,8 +48,11 @@ class Gate:
         if len(scope.get(_METERS, ())) > 1:
             return
         plan = self._plans.named(principal.plan)
+        whole, limit = principal.identity.organization, "organization"
+        if not principal.has_organization:
+            whole, limit = principal.identity.subject, "person"
         meters = (
-            self._organizations.of(principal.identity.organization, "organization", plan.organization),
+            self._organizations.of(whole, limit, plan.organization),
             self._credentials.of(principal.credential, _own_limit(principal), plan.credential),
         )
         self._take(scope, meters)

@@ -23,7 +23,7 @@ class Meter:
 
     def __init__(self, who: str, limit: str, rate: Rate) -> None:
         self.who = who
-        # organization, key, session or address
+        # organization, person, key, session or address
         self.limit = limit
         self.rate = rate
         self.minute = Window(MINUTE)

@@ -12,7 +12,6 @@ others have not been told yet, ``learn`` takes in what all of them counted toget
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Iterator
 from math import ceil
 
@@ -57,7 +56,8 @@ class Window:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self._kept = shape.buckets
-        self._buckets: deque[_Bucket] = deque()
+        # A list, for there are few: a deque is a thousand bytes when it holds one.
+        self._buckets: list[_Bucket] = []
         # The last of them, or one of long ago; and the name of the first.
         self._last = _NOTHING_YET
         self._oldest = _NEVER
@@ -140,6 +140,7 @@ class Window:
 
     def _forget(self, before: int) -> None:
         buckets = self._buckets
-        while buckets and buckets[0].index < before:
-            self._total -= buckets.popleft().count
+        over = sum(1 for bucket in buckets if bucket.index < before)
+        self._total -= sum(bucket.count for bucket in buckets[:over])
+        del buckets[:over]
         self._oldest = buckets[0].index if buckets else _NEVER
