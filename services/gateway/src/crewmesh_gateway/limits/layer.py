@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from crewmesh_kit.errors import Problem
+from crewmesh_kit.http.middleware import EDGE_PATHS
 from crewmesh_kit.http.problems import ProblemResponse
 from crewmesh_kit.resources import Resources
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,13 +25,12 @@ from crewmesh_gateway.settings import Settings
 
 # Own resources with routes that need no credential.
 _OPEN_RESOURCES = frozenset({"auth", "invitations"})
-_OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json"})
 _PREFIX = "/v1/"
 
 
 def is_open_to_strangers(path: str) -> bool:
     resource = _resource(path)
-    return path in _OPEN_PATHS if resource is None else resource in _OPEN_RESOURCES or resource in PUBLIC_RESOURCES
+    return path in EDGE_PATHS if resource is None else resource in _OPEN_RESOURCES or resource in PUBLIC_RESOURCES
 
 
 class RateLimitLayer:
