@@ -83,4 +83,4 @@ async def test_known_and_unknown_addresses_are_answered_alike(
     assert answers[KNOWN] == answers[UNKNOWN] == answers[WAITING]
     medians = [statistics.median(measured) for measured in seconds.values()]
     assert max(medians) / min(medians) < 1.5, medians
-    assert not await rows(app, "SELECT FROM account_requests WHERE due_at > now() + interval '1 second'")
+    assert not await rows(app, "SELECT 1 FROM account_requests WHERE due_at > now() + interval '1 second'")
