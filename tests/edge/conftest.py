@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from dataclasses import replace
 
@@ -50,7 +51,8 @@ def mesh(mesh: MeshProcess, tmp_path_factory: pytest.TempPathFactory) -> Generat
 
 @pytest.fixture(autouse=True)
 def nobody_asked_before(request: pytest.FixtureRequest) -> None:
-    """Every test begins with fresh counters."""
+    """Every test begins with fresh counters, and with the time that it is."""
     if "mesh" in request.fixturenames:
         mesh: MeshBehindTheEdge = request.getfixturevalue("mesh")
         mesh.edge.plugins.counts.clear()
+        mesh.edge.plugins.now = time.time

@@ -32,9 +32,9 @@ _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "month": 2_5
 class Plugins:
     """All plugins of the file; counters and compiled functions live as long as this."""
 
-    def __init__(self, file: KongFile, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, file: KongFile) -> None:
         self._file = file
-        self._now = now
+        self.now: Callable[[], float] = time.time
         self._lua = LuaFunctions()
         self._functions: dict[str, Callable[[Exchange], None]] = {}
         self.counts: Counter[tuple[str, str, str, int]] = Counter()
@@ -93,7 +93,7 @@ class Plugins:
 
     def _count(self, plugin: RateLimiting, place: str, exchange: Exchange) -> None:
         """As the policy redis: what is asked is counted at once, refused or not."""
-        now, headers = self._now(), exchange.answer.headers
+        now, headers = self.now(), exchange.answer.headers
         left: dict[str, float] = {}
         for period, limit in plugin.config.limits.items():
             key = place, exchange.address, period, int(now // _SECONDS[period])
