@@ -59,7 +59,7 @@ class Component(Resource):
 
 class Operation(Part):
     name: str = Field(pattern=r"^/")
-    http_verb: list[Literal["*", "GET", "POST", "PUT", "DELETE"]]
+    http_verb: list[Literal["*", "GET", "POST", "PUT", "PATCH", "DELETE"]]
     action: Action
 
 

@@ -24,7 +24,7 @@ from crewmesh_gateway.proxy.errors import ServiceTooSlow, ServiceUnavailable, Sl
 from crewmesh_gateway.proxy.guesses import Guesses
 from crewmesh_gateway.proxy.headers import passed_in, passed_in_publicly, plain
 from crewmesh_gateway.proxy.paths import Target, target_of
-from crewmesh_gateway.proxy.routing import OWN_RESOURCES, OWNERS, PUBLIC_RESOURCES, owner_of
+from crewmesh_gateway.proxy.routing import OWN_RESOURCES, OWNERS, PUBLIC_RESOURCES, check_verb, owner_of
 from crewmesh_gateway.settings import ProxySettings
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -65,6 +65,7 @@ class Proxy:
             check_organization_stands(principal, scope["method"])
             inwards = passed_in(scope["method"], headers, token=self._signer.sign(principal.identity, audience=app))
             inwards[ADDRESS_HEADER] = self._doorkeeper.address(headers, peer)
+        check_verb(target.resource, scope["method"])
         try:
             async with RequestBody(receive, headers) as body:
                 await self._exchange(app, scope["method"], target, inwards | trace_headers(), body, send)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from crewmesh_kit.errors import NotFound
+from crewmesh_kit.errors import MethodNotAllowed, NotFound
 
 OWNERS: Mapping[str, str] = MappingProxyType(
     {
@@ -20,6 +20,22 @@ OWNERS: Mapping[str, str] = MappingProxyType(
         "knowledge-bases": "knowledge",
         "crews": "agent-crew",
         "deliveries": "integration",
+    }
+)
+# What is done to each, at it or below. The access lists of the services' sidecars admit the gateway to just this.
+VERBS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "events": ("POST",),
+        "workflows": ("GET", "POST", "PUT", "DELETE"),
+        "runs": ("GET", "POST", "DELETE"),
+        "schedules": ("POST",),
+        "approvals": ("GET", "POST"),
+        "approval-links": ("GET", "POST"),
+        "hooks": ("GET", "POST", "PUT", "PATCH", "DELETE"),
+        "dead-letters": ("GET", "POST"),
+        "knowledge-bases": ("GET", "POST", "PUT", "DELETE"),
+        "crews": ("GET", "POST", "PUT"),
+        "deliveries": ("GET",),
     }
 )
 # Of the gateway itself.
@@ -62,3 +78,13 @@ def owner_of(segment: str) -> str:
         return OWNERS[segment]
     except KeyError:
         raise UnknownResource(segment) from None
+
+
+def check_verb(resource: str, method: str) -> None:
+    """A service that takes the method elsewhere in the resource says so itself."""
+    verbs = VERBS[resource]
+    if method not in verbs:
+        allowed = ", ".join(verbs)
+        raise MethodNotAllowed(
+            f"Nothing at or below /v1/{resource} takes {method}; there is {allowed}.", headers={"Allow": allowed}
+        )
