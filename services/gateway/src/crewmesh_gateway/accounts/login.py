@@ -110,7 +110,7 @@ class Login:
         account = await repository.by_email(conn, request.email)
         if account is None:
             return
-        organization = await self._memberships.organization_of(conn, account.id, account.last_organization or "")
+        organization = await self._memberships.organization_of(conn, account.id, account.last_organization)
         if organization is None:
             return
         actor = Identity(organization, account.id, frozenset())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import NotFound
 from crewmesh_kit.identity import ALL_PERMISSIONS
@@ -18,6 +17,7 @@ from crewmesh_gateway.accounts.passwords import Passwords
 from crewmesh_gateway.accounts.repository import Account
 from crewmesh_gateway.accounts.signup import Signup
 from crewmesh_gateway.accounts.throttle import Throttle
+from crewmesh_gateway.audit import personal
 from crewmesh_gateway.mail.service import Mailer
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.sessions.service import Sessions
@@ -49,7 +49,9 @@ class Profile:
                 return
             await repository.rename(conn, account.id, name)
             before, after = {"name": account.name}, {"name": name}
-            await audit.record(conn, principal.identity, "user.changed", account.id, before={**before}, after={**after})
+            await personal.record(
+                conn, principal.identity, "user.changed", account.id, before={**before}, after={**after}
+            )
 
     async def change_password(self, principal: Principal, current: SecretStr, new: SecretStr) -> None:
         """Every other login ends."""
@@ -66,7 +68,7 @@ class Profile:
             await self._sessions.revoke_all(conn, account.id, because="password-change", keep=principal.credential)
             if account.email is not None:
                 await self._mailer.send(conn, self._letters.password_changed(account.email, account.name))
-            await audit.record(conn, principal.identity, "user.password_changed", account.id)
+            await personal.record(conn, principal.identity, "user.password_changed", account.id)
 
     async def prove_password(self, principal: Principal, password: SecretStr) -> Account:
         """That it is still the person who logged in, and not who found their screen. Raises PasswordWrong."""
@@ -99,7 +101,7 @@ class Profile:
                 raise LoginExists
             await self._signup.claim(conn, account, email, password_hash)
             told = {"email": email}
-            await audit.record(conn, principal.identity, "user.login_claimed", account.id, after={**told})
+            await personal.record(conn, principal.identity, "user.login_claimed", account.id, after={**told})
 
 
 async def _held(conn: AsyncConnection[DictRow], principal: Principal) -> Account:

@@ -86,7 +86,7 @@ class Recovery:
         return account
 
     async def _note(self, conn: AsyncConnection[DictRow], account: Account) -> None:
-        organization = await self._memberships.organization_of(conn, account.id, account.last_organization or "")
+        organization = await self._memberships.organization_of(conn, account.id, account.last_organization)
         if organization is not None:  # without one there is no log that it could be in
             actor = Identity(organization, account.id, frozenset())
             await audit.record(conn, actor, "user.password_reset", account.id)

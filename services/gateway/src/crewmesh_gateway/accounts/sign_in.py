@@ -1,4 +1,7 @@
-"""The last step of every way in: a person who has proved who they are begins a login, in one of their organizations."""
+"""The last step of every way in: a person who has proved who they are begins a login, in one of their organizations.
+
+Somebody who belongs to none gets in all the same, and can accept an invitation or found one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from psycopg.rows import DictRow
 
 from crewmesh_gateway.accounts.joining import Joining
 from crewmesh_gateway.accounts.repository import Account
-from crewmesh_gateway.sessions.errors import NoOrganization, NotAMember
+from crewmesh_gateway.sessions.errors import NotAMember
 from crewmesh_gateway.sessions.models import Begun
 from crewmesh_gateway.sessions.repository import SessionRepository
 from crewmesh_gateway.sessions.service import Sessions
@@ -29,14 +32,12 @@ class SignIn:
         organization: str | None = None,
         invitation: str | None = None,
     ) -> Begun:
-        """In the ``organization``, that of the ``invitation``, the last one, or any that there is; in this order."""
+        """In the ``organization``, that of the ``invitation``, the last one, any, or none; in this order."""
         if invitation is not None:
             joined = await self._joining.by_invitation(conn, invitation, account.id)
             organization = organization or joined
-        preferred = organization or account.last_organization or ""
+        preferred = organization or account.last_organization
         found = await self._memberships.organization_of(conn, account.id, preferred)
         if organization is not None and found != organization:
             raise NotAMember
-        if found is None:
-            raise NoOrganization
         return await self._sessions.begin(conn, user=account.id, organization=found, origin=origin)

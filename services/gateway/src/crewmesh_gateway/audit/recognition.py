@@ -41,7 +41,9 @@ class Recognition:
     async def _by_token(self, text: str) -> Identity | None:
         """A token of ours that has not expired: its login was ended, or its person left the organization."""
         claims = await self._tokens.read(text)
-        return Identity(claims.organization, claims.user, frozenset()) if claims else None
+        if claims is None or claims.organization is None:
+            return None
+        return Identity(claims.organization, claims.user, frozenset())
 
 
 def _shown(headers: Mapping[str, str]) -> str:

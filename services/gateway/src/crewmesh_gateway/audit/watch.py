@@ -74,6 +74,8 @@ class DenialWatch:
     def _note(self, scope: Scope, attempt: Attempt, answer: _Answer) -> None:
         headers = plain(scope["headers"])
         refusal = self._refusal(scope, headers, answer.status, _document(answer.body))
+        if attempt.principal is not None and not attempt.principal.has_organization:
+            return  # there is no log that it could be in
         if attempt.principal is not None:
             self._resources.get(Denials).note(attempt.principal.identity, refusal)
         elif "authorization" in headers or "x-api-key" in headers:

@@ -1,4 +1,4 @@
-"""Reading who a principal is, with the eyes of its own organization."""
+"""Reading who a principal is, with the eyes of its own organization where there is one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ LEFT JOIN api_keys k ON k.id = %(credential)s
 LEFT JOIN service_accounts a ON a.id = k.service_account_id
 WHERE o.id = %(organization)s
 """
+_ON_THEIR_OWN = """
+SELECT id AS user_id, name AS person, email, email_verified_at IS NOT NULL AS verified FROM users WHERE id = %(user)s
+"""
 
 
 class MeRepository:
@@ -26,6 +29,23 @@ class MeRepository:
         self._database = database
 
     async def of(self, principal: Principal) -> Me:
+        return await (self._in_organization(principal) if principal.has_organization else self._on_their_own(principal))
+
+    async def _on_their_own(self, principal: Principal) -> Me:
+        rows = await self._database.statement(_ON_THEIR_OWN.encode(), {"user": principal.user})
+        if not rows:
+            raise NotFound("This person was removed a moment ago.")
+        return Me(
+            organization=None,
+            user=_user(rows[0]),
+            service_account=None,
+            key=None,
+            role=None,
+            permissions=[],
+            teams=[],
+        )
+
+    async def _in_organization(self, principal: Principal) -> Me:
         asked = {
             "user": principal.user,
             "credential": principal.credential,

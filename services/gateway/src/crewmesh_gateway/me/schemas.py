@@ -35,12 +35,14 @@ class KeyView(Reply):
 
 
 class Me(Reply):
-    """What a request acts as: the organization, the person or service account, and the key where it came with one."""
+    """What a request acts as: the person or service account, the organization, and the key where it came with one."""
 
-    organization: OrganizationView
+    organization: OrganizationView | None = Field(description="None while the person belongs to none.")
     user: UserView | None = Field(description="Nobody when the key belongs to a service account.")
     service_account: ServiceAccountView | None = Field(description="The one that the key acts for, if it does for one.")
     key: KeyView | None = Field(description="None when the request came with an access token.")
-    role: str = Field(description="owner, admin, editor, viewer, or the id of a custom role.")
+    role: str | None = Field(
+        description="owner, admin, editor, viewer, or the id of a custom role; none without an organization."
+    )
     permissions: list[str]
     teams: list[str]

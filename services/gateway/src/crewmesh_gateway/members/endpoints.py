@@ -14,7 +14,8 @@ from crewmesh_gateway.members.schemas import Member, MemberChange
 from crewmesh_gateway.members.service import Members
 from crewmesh_gateway.members.transfer import Transfers
 from crewmesh_gateway.organizations.schemas import Transfer
-from crewmesh_gateway.principals.access import NotAPerson, Person, needs
+from crewmesh_gateway.principals.access import Person, needs
+from crewmesh_gateway.principals.errors import NotAPerson
 from crewmesh_gateway.principals.models import Principal
 
 router = APIRouter(prefix="/v1", tags=["members"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
@@ -13,7 +15,7 @@ from crewmesh_gateway.organizations.errors import OrganizationGone, TooManyOrgan
 from crewmesh_gateway.organizations.founding import found
 from crewmesh_gateway.organizations.guards import active
 from crewmesh_gateway.organizations.schemas import MyOrganization, NewOrganization, Organization, OrganizationChange
-from crewmesh_gateway.principals.models import Principal
+from crewmesh_gateway.principals.models import NOWHERE, Principal
 from crewmesh_gateway.settings import OrganizationSettings
 
 
@@ -35,8 +37,10 @@ class Organizations:
                     raise OrganizationGone
                 return created
 
+            # The key is the person's wherever they work: after a lost answer the login may go on in the new one.
+            anywhere = replace(principal.identity, organization=NOWHERE)
             return await self._idempotency.once_in(
-                conn, identity=principal.identity, scope=f"organizations of {owner}", key=key, request=new, work=work
+                conn, identity=anywhere, scope=f"organizations of {owner}", key=key, request=new, work=work
             )
 
     async def mine(self, principal: Principal, request: PageRequest) -> Page[MyOrganization]:

@@ -5,13 +5,14 @@
     async def invite(principal: Annotated[Principal, needs("members:write")], …)   a permission
     async def show(principal: SignedIn, …)                                          any valid key or login
     async def change(principal: Person, …)                                          somebody who is logged in
+
+Only what asks for a permission is done in an organization; the other two are also for people who belong to none.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, TypeAlias, cast
 
-from crewmesh_kit.errors import PermissionDenied
 from crewmesh_kit.identity import Access, Requires
 from crewmesh_kit.logs import bind
 from crewmesh_kit.resources import Resources
@@ -19,22 +20,16 @@ from fastapi import Depends, Request, params
 
 from crewmesh_gateway.organizations.errors import OrganizationDeleting
 from crewmesh_gateway.principals.doorkeeper import Doorkeeper
+from crewmesh_gateway.principals.errors import NoOrganization, NotAPerson
 from crewmesh_gateway.principals.models import Principal
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class NotAPerson(PermissionDenied):
-    """This belongs to a person's own account. Log in and use the access token; a key cannot do it."""
-
-    slug, title = "not-a-person", "Not a person"
-
-    def __init__(self) -> None:
-        super().__init__("This is done by somebody who is logged in, not with an API key: POST /v1/auth/login.")
-
-
 def check_organization_stands(principal: Principal, method: str) -> None:
-    """An organization that is deleted is read, and nothing else."""
+    """There is one to work in. One that is deleted is read, and nothing else."""
+    if not principal.has_organization:
+        raise NoOrganization
     if principal.deleting and method not in _READING:
         raise OrganizationDeleting(principal.delete_after)
 
@@ -48,8 +43,8 @@ class AnySignedIn(Access):
     async def __call__(self, request: Request) -> Principal:
         resources = cast(Resources, request.app.state.resources)
         principal = await resources.get(Doorkeeper).admitted(request)
-        bind(organization=principal.organization)
-        if not self._while_deleting:
+        bind(organization=principal.identity.organization or None)
+        if principal.has_organization and not self._while_deleting:
             check_organization_stands(principal, request.method)
         return principal
 
@@ -76,6 +71,8 @@ class Needs(Requires):
 
     async def __call__(self, request: Request) -> Principal:  # pyright: ignore[reportIncompatibleMethodOverride]
         principal = await self._signed_in(request)
+        if not principal.has_organization:
+            raise NoOrganization
         self.check(principal.identity)
         return principal
 

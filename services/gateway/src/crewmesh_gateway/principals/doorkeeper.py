@@ -17,6 +17,7 @@ from crewmesh_gateway.audit.attempts import note_principal
 from crewmesh_gateway.limits.allowlist import admits
 from crewmesh_gateway.limits.errors import AddressNotAdmitted
 from crewmesh_gateway.limits.gate import Gate
+from crewmesh_gateway.principals.errors import NoOrganization
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.principals.service import Principals
 
@@ -35,7 +36,10 @@ class Doorkeeper:
         self._trusted = {header: token.encode() for header, token in tokens.items() if token}
 
     async def authenticate(self, request: Request) -> Identity:
-        return (await self.admitted(request)).identity
+        principal = await self.admitted(request)
+        if not principal.has_organization:
+            raise NoOrganization
+        return principal.identity
 
     async def admitted(self, request: Request) -> Principal:
         """Whoever sent the request; where it came from is remembered for what is written about it."""

@@ -8,16 +8,21 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from crewmesh_kit.identity import Identity
 
+from crewmesh_gateway.principals.errors import NoOrganization
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+
+# The organization of an identity that has none.
+NOWHERE = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
-    """What a valid access token says: this person, in this organization, by this login."""
+    """What a valid access token says: this person, in this organization (or in none), by this login."""
 
     user: str
-    organization: str
+    organization: str | None
     session: str
     expires_at: float
 
@@ -27,6 +32,7 @@ class Principal:
     """A person by a session, or a key that acts for a person or for a service account.
 
     ``identity`` is what services get to see. What a key may do is what its owner may do at the time, within its scopes.
+    A person who belongs to no organization has no role and no permissions; what is their own they may do.
     """
 
     identity: Identity
@@ -45,7 +51,14 @@ class Principal:
 
     @property
     def organization(self) -> str:
+        """Raises NoOrganization where there is none: whoever asks for it cannot go on without."""
+        if not self.has_organization:
+            raise NoOrganization
         return self.identity.organization
+
+    @property
+    def has_organization(self) -> bool:
+        return self.identity.organization != NOWHERE
 
     @property
     def is_person(self) -> bool:

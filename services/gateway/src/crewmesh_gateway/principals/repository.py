@@ -11,7 +11,7 @@ from crewmesh_kit.identity import Identity
 from psycopg.rows import DictRow
 
 from crewmesh_gateway.api_keys.models import PresentedKey
-from crewmesh_gateway.principals.models import AccessClaims, Principal
+from crewmesh_gateway.principals.models import NOWHERE, AccessClaims, Principal
 
 _ABOUT = """
     o.id AS organization, o.plan, o.status = 'deleting' AS deleting, o.delete_after, o.allowlist::text[] AS allowlist,
@@ -38,6 +38,10 @@ JOIN organizations o ON o.id = m.org_id
 LEFT JOIN roles r ON r.org_id = m.org_id AND r.id = m.role
 WHERE s.id = %(session)s AND s.user_id = %(user)s AND s.revoked_at IS NULL AND s.expires_at > now()
 """
+_ON_THEIR_OWN = """
+SELECT id AS credential, user_id, expires_at AS ends_at FROM sessions
+WHERE id = %(session)s AND user_id = %(user)s AND revoked_at IS NULL AND expires_at > now()
+"""
 
 
 class PrincipalRepository:
@@ -50,8 +54,11 @@ class PrincipalRepository:
         return _principal(rows[0]) if rows and shown.proves(bytes(rows[0]["secret_sha256"])) else None
 
     async def by_session(self, claims: AccessClaims) -> Principal | None:
-        """The person, while the session lasts and the membership does."""
+        """The person, while the session lasts and, where it is in an organization, the membership does."""
         parameters = {"session": claims.session, "user": claims.user, "organization": claims.organization}
+        if claims.organization is None:
+            rows = await self._database.statement(_ON_THEIR_OWN.encode(), parameters)
+            return _on_their_own(rows[0]) if rows else None
         rows = await self._database.statement(_BY_SESSION.encode(), parameters)
         return _principal(rows[0]) if rows else None
 
@@ -76,6 +83,20 @@ def _principal(row: DictRow) -> Principal:
         deleting=row["deleting"],
         delete_after=row["delete_after"],
         allowlist=tuple(ip_network(each) for each in row["allowlist"]),
+        expires_at=row["ends_at"],
+    )
+
+
+def _on_their_own(row: DictRow) -> Principal:
+    """Somebody who belongs to no organization. How often they may ask is what the default plan says."""
+    return Principal(
+        identity=Identity(NOWHERE, row["user_id"], frozenset()),
+        credential=row["credential"],
+        user=row["user_id"],
+        role="",
+        plan="",
+        deleting=False,
+        allowlist=(),
         expires_at=row["ends_at"],
     )
 

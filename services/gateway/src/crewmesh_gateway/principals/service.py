@@ -167,4 +167,4 @@ def _check_form(text: str) -> None:
 
 def _tags(principal: Principal) -> set[str]:
     behind = principal.user or principal.identity.acting_for
-    return {principal.organization, principal.credential, *([behind] if behind else [])}
+    return {tag for tag in (principal.identity.organization, principal.credential, behind) if tag}

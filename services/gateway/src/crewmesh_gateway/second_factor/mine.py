@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -15,6 +14,7 @@ from crewmesh_gateway.accounts import repository as accounts
 from crewmesh_gateway.accounts.letters import Letters
 from crewmesh_gateway.accounts.profile import Profile
 from crewmesh_gateway.accounts.throttle import Throttle
+from crewmesh_gateway.audit import personal
 from crewmesh_gateway.mail.service import Mailer
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.second_factor import totp
@@ -43,7 +43,7 @@ class MySecondFactor:
         account = await self._profile.prove_password(principal, password)
         async with self._database.system() as conn:
             secret = await self._factor.begin(conn, account.id)
-            await audit.record(conn, principal.identity, "second_factor.begun", account.id)
+            await personal.record(conn, principal.identity, "second_factor.begun", account.id)
         uri = totp.as_uri(secret, account=account.email or account.name)
         return SecondFactorBegun(secret=totp.as_text(secret), uri=uri)
 
@@ -56,7 +56,7 @@ class MySecondFactor:
     async def renew_codes(self, principal: Principal, code: str) -> RecoveryCodes:
         async with self._changing(principal) as (conn, user):
             codes = await self._factor.renew_codes(conn, user, code)
-            await audit.record(conn, principal.identity, "second_factor.recovery_codes_renewed", user)
+            await personal.record(conn, principal.identity, "second_factor.recovery_codes_renewed", user)
         return RecoveryCodes(recovery_codes=codes)
 
     async def remove(self, principal: Principal, password: SecretStr, code: str) -> None:
@@ -80,4 +80,4 @@ class MySecondFactor:
         if account is not None and account.email is not None:
             await self._mailer.send(conn, self._letters.second_factor(account.email, account.name, on=on))
         action = "second_factor.turned_on" if on else "second_factor.turned_off"
-        await audit.record(conn, principal.identity, action, principal.user or "")
+        await personal.record(conn, principal.identity, action, principal.user or "")

@@ -1,4 +1,4 @@
-"""Access tokens: ES256 JWTs that name a person, an organization and a session, for some minutes.
+"""Access tokens: ES256 JWTs that name a person, an organization (null: none) and a session, for some minutes.
 
 What a token may look like is fixed: three header members and no other, one algorithm, a key of ours. So there is
 nothing in a header that a stranger could choose: no other algorithm, no key of his own, no extension.
@@ -44,7 +44,7 @@ class _Claims(BaseModel):
     iss: Literal["crewmesh"]
     aud: Literal["crewmesh-api"]
     sub: _Id
-    org: _Id
+    org: _Id | None
     sid: _Id
     jti: _Id
     iat: int
@@ -60,7 +60,7 @@ class AccessTokens:
         self._seconds = settings.access_seconds
         self._now = now
 
-    def issue(self, user: str, organization: str, session: str) -> tuple[str, datetime]:
+    def issue(self, user: str, organization: str | None, session: str) -> tuple[str, datetime]:
         """The token's text, and when it is over."""
         issued = int(self._now())
         expires = issued + self._seconds

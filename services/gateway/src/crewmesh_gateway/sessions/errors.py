@@ -41,15 +41,6 @@ class OriginNotAllowed(PermissionDenied):
         )
 
 
-class NoOrganization(PermissionDenied):
-    """The person belongs to no organization any more, so there is nothing to work in. Accept an invitation first."""
-
-    slug, title = "no-organization", "No organization"
-
-    def __init__(self) -> None:
-        super().__init__("You belong to no organization any more. Ask for an invitation to one.")
-
-
 class NoSuchSession(NotFound):
     def __init__(self) -> None:
         super().__init__("You have no such login. GET /v1/me/sessions lists yours.")

@@ -16,7 +16,8 @@ class Begun:
     refresh_token: str
     refresh_expires_at: datetime
     csrf_token: str
-    organization: str
+    # None when the person belongs to none.
+    organization: str | None
     # Whether people come by https, so that the cookies never travel without.
     over_https: bool = True
 
@@ -25,7 +26,8 @@ class Begun:
 class StoredSession:
     id: str
     user: str
-    organization: str
+    # Where it works, as long as its person belongs there.
+    organization: str | None
     refresh_sha256: bytes
     previous_sha256: bytes | None
     expires_at: datetime

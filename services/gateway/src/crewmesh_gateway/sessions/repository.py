@@ -19,8 +19,12 @@ VALUES (%(id)s, %(user)s, %(organization)s, now() + LEAST(%(refresh_days)s, %(lo
         %(address)s, %(agent)s, %(digest)s)
 RETURNING expires_at
 """
-_LOCKED = """
-SELECT *, revoked_at IS NULL AND expires_at > now() AS lives,
+# Where a session works; nowhere when its person belongs there no more.
+_WORKS_IN = """
+(SELECT m.org_id FROM memberships m WHERE m.user_id = sessions.user_id AND m.org_id = sessions.org_id) AS works_in
+"""
+_LOCKED = f"""
+SELECT *, {_WORKS_IN}, revoked_at IS NULL AND expires_at > now() AS lives,
        refreshed_at + %(grace_seconds)s * interval '1 second' > now() AS in_grace
 FROM sessions WHERE id = %(id)s FOR UPDATE
 """
@@ -33,13 +37,13 @@ UPDATE sessions SET
 WHERE id = %(id)s
 RETURNING expires_at
 """
-_END_ALL = """
+_END_ALL = f"""
 UPDATE sessions SET revoked_at = now(), revoked_because = %(because)s
 WHERE user_id = %(user)s AND revoked_at IS NULL AND expires_at > now() AND id IS DISTINCT FROM %(keep)s
-RETURNING id, org_id
+RETURNING id, {_WORKS_IN}
 """
-_OF_A_USER = """
-SELECT * FROM sessions
+_OF_A_USER = f"""
+SELECT *, {_WORKS_IN} FROM sessions
 WHERE user_id = %(user)s AND revoked_at IS NULL AND expires_at > now() AND (%(after)s::text IS NULL OR id < %(after)s)
 ORDER BY id DESC LIMIT %(most)s
 """
@@ -54,7 +58,13 @@ class SessionRepository:
         self._lasts = settings.model_dump(include={"refresh_days", "longest_days", "grace_seconds"})
 
     async def add(
-        self, conn: AsyncConnection[DictRow], token: RefreshToken, *, user: str, organization: str, origin: Origin
+        self,
+        conn: AsyncConnection[DictRow],
+        token: RefreshToken,
+        *,
+        user: str,
+        organization: str | None,
+        origin: Origin,
     ) -> datetime:
         """When the new session is over, unless it is used before."""
         values = {"user": user, **self._values(token, organization, origin)}
@@ -62,11 +72,11 @@ class SessionRepository:
 
     async def locked(self, conn: AsyncConnection[DictRow], session: str) -> StoredSession | None:
         """The session, held until the end of the transaction."""
-        row = await (await conn.execute(_LOCKED, {**self._lasts, "id": session})).fetchone()
+        row = await (await conn.execute(_LOCKED.encode(), {**self._lasts, "id": session})).fetchone()
         return _stored(row) if row else None
 
     async def go_on(
-        self, conn: AsyncConnection[DictRow], successor: RefreshToken, *, organization: str, origin: Origin
+        self, conn: AsyncConnection[DictRow], successor: RefreshToken, *, organization: str | None, origin: Origin
     ) -> datetime:
         """Exchange the token for its successor; says when the session is over now."""
         return await _expiry(await conn.execute(_GO_ON, self._values(successor, organization, origin)))
@@ -78,13 +88,13 @@ class SessionRepository:
 
     async def end_all(
         self, conn: AsyncConnection[DictRow], user: str, because: str, keep: str | None
-    ) -> list[tuple[str, str]]:
-        """The sessions that ended, each with its organization."""
-        cursor = await conn.execute(_END_ALL, {"user": user, "because": because, "keep": keep})
-        return [(row["id"], row["org_id"]) for row in await cursor.fetchall()]
+    ) -> list[tuple[str, str | None]]:
+        """The sessions that ended, each with the organization it worked in."""
+        cursor = await conn.execute(_END_ALL.encode(), {"user": user, "because": because, "keep": keep})
+        return [(row["id"], row["works_in"]) for row in await cursor.fetchall()]
 
-    async def organization_of(self, conn: AsyncConnection[DictRow], user: str, preferred: str) -> str | None:
-        """The preferred organization while the user belongs to it, or else the one they joined first."""
+    async def organization_of(self, conn: AsyncConnection[DictRow], user: str, preferred: str | None) -> str | None:
+        """The preferred organization while the user belongs to it, or else the one they joined first, if there is."""
         cursor = await conn.execute(_ANY_ORGANIZATION, {"user": user, "preferred": preferred})
         row = await cursor.fetchone()
         return row["org_id"] if row else None
@@ -97,14 +107,14 @@ class SessionRepository:
     async def of_user(
         self, conn: AsyncConnection[DictRow], user: str, *, current: str, after: str | None, most: int
     ) -> list[SessionView]:
-        cursor = await conn.execute(_OF_A_USER, {"user": user, "after": after, "most": most})
+        cursor = await conn.execute(_OF_A_USER.encode(), {"user": user, "after": after, "most": most})
         return [_view(row, current) for row in await cursor.fetchall()]
 
     async def forget_old(self, conn: AsyncConnection[DictRow]) -> int:
         """Delete what has been over for a day, ended or not."""
         return (await conn.execute("DELETE FROM sessions WHERE expires_at < now() - interval '1 day'")).rowcount
 
-    def _values(self, token: RefreshToken, organization: str, origin: Origin) -> dict[str, object]:
+    def _values(self, token: RefreshToken, organization: str | None, origin: Origin) -> dict[str, object]:
         return {
             **self._lasts,
             "id": token.session,
@@ -126,7 +136,7 @@ def _stored(row: DictRow) -> StoredSession:
     return StoredSession(
         id=row["id"],
         user=row["user_id"],
-        organization=row["org_id"],
+        organization=row["works_in"],
         refresh_sha256=bytes(row["refresh_sha256"]),
         previous_sha256=None if previous is None else bytes(previous),
         expires_at=row["expires_at"],
@@ -139,7 +149,7 @@ def _view(row: DictRow, current: str) -> SessionView:
     return SessionView(
         id=row["id"],
         current=row["id"] == current,
-        organization=row["org_id"],
+        organization=row["works_in"],
         address=row["address"],
         agent=row["agent"],
         created_at=row["created_at"],

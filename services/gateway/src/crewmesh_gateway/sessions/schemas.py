@@ -18,7 +18,9 @@ class TokenView(Reply):
     token_type: Literal["Bearer"] = "Bearer"
     expires_at: datetime = Field(description="When the access token is over; POST /v1/auth/refresh gives the next.")
     csrf_token: str = Field(description="Send it as X-CSRF-Token to refresh and logout; also in cookie crewmesh_csrf.")
-    organization: str = Field(description="The organization that the access token is for.")
+    organization: str | None = Field(
+        description="The organization that the access token is for; null for somebody who belongs to none."
+    )
 
 
 def shown(begun: Begun) -> TokenView:
@@ -33,7 +35,7 @@ def shown(begun: Begun) -> TokenView:
 class SessionView(Reply):
     id: str
     current: bool = Field(description="Whether it is the login of this very request.")
-    organization: str = Field(description="Where it works at present.")
+    organization: str | None = Field(description="Where it works at present; null where you belong no more.")
     address: str | None = Field(description="Where it was last refreshed from.")
     agent: str | None = Field(description="The program it was last refreshed by, as that calls itself.")
     created_at: datetime

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 from datetime import datetime
 
-from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
@@ -18,10 +17,11 @@ from crewmesh_kit.origin import Origin
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from crewmesh_gateway.principals.models import Principal
+from crewmesh_gateway.audit import personal
+from crewmesh_gateway.principals.models import NOWHERE, Principal
 from crewmesh_gateway.principals.service import Principals
 from crewmesh_gateway.sessions.access_tokens import AccessTokens
-from crewmesh_gateway.sessions.errors import NoOrganization, NoSuchSession, NotAMember, SessionEnded
+from crewmesh_gateway.sessions.errors import NoSuchSession, NotAMember, SessionEnded
 from crewmesh_gateway.sessions.models import Begun, StoredSession
 from crewmesh_gateway.sessions.refresh_tokens import RefreshToken, RefreshTokens
 from crewmesh_gateway.sessions.repository import SessionRepository
@@ -46,15 +46,18 @@ class Sessions:
         self._principals = principals
         self._over_https = over_https
 
-    async def begin(self, conn: AsyncConnection[DictRow], *, user: str, organization: str, origin: Origin) -> Begun:
-        """A new login of a person who has proved who they are, in an organization that they belong to.
+    async def begin(
+        self, conn: AsyncConnection[DictRow], *, user: str, organization: str | None, origin: Origin
+    ) -> Begun:
+        """A new login of a person who has proved who they are, in an organization of theirs if they belong to one.
 
         ``conn`` is a transaction of ``Database.system()``; the login exists when it is committed.
         """
         token = self._refresh.first(new_id("ses"))
         expires = await self._repository.add(conn, token, user=user, organization=organization, origin=origin)
-        await self._repository.work_in(conn, token.session, user, organization)
-        await audit.record(conn, _person(organization, user), "session.begun", token.session)
+        if organization is not None:
+            await self._repository.work_in(conn, token.session, user, organization)
+        await personal.record(conn, _person(organization, user), "session.begun", token.session)
         return self._begun(token, user, organization, expires)
 
     async def revoke_all(
@@ -112,7 +115,7 @@ class Sessions:
             await self._repository.work_in(conn, session, user, organization)
             before, after = {"organization": stored.organization}, {"organization": organization}
             actor = _person(organization, user)
-            await audit.record(conn, actor, "session.switched", session, before={**before}, after={**after})
+            await personal.record(conn, actor, "session.switched", session, before={**before}, after={**after})
         access, expires = self._access.issue(user, organization, session)
         return TokenView(
             access_token=access,
@@ -136,8 +139,6 @@ class Sessions:
         if not present and not (previous and stored.in_grace):
             return None
         organization = await self._repository.organization_of(conn, stored.user, stored.organization)
-        if organization is None:
-            raise NoOrganization
         successor, expires = self._refresh.after(token), stored.expires_at
         if present:
             expires = await self._repository.go_on(conn, successor, organization=organization, origin=origin)
@@ -148,12 +149,12 @@ class Sessions:
         await self._tell_ended(conn, stored.id, stored.user, stored.organization, because)
 
     async def _tell_ended(
-        self, conn: AsyncConnection[DictRow], session: str, user: str, organization: str, because: str
+        self, conn: AsyncConnection[DictRow], session: str, user: str, organization: str | None, because: str
     ) -> None:
         self._principals.forget_with(conn, session)
-        await audit.record(conn, _person(organization, user), "session.ended", session, after={"because": because})
+        await personal.record(conn, _person(organization, user), "session.ended", session, after={"because": because})
 
-    def _begun(self, token: RefreshToken, user: str, organization: str, expires: datetime) -> Begun:
+    def _begun(self, token: RefreshToken, user: str, organization: str | None, expires: datetime) -> Begun:
         access, access_expires = self._access.issue(user, organization, token.session)
         return Begun(
             session=token.session,
@@ -167,6 +168,6 @@ class Sessions:
         )
 
 
-def _person(organization: str, user: str) -> Identity:
+def _person(organization: str | None, user: str) -> Identity:
     """For the audit log: who it is about, whether they are signed in yet or not."""
-    return Identity(organization, user, frozenset())
+    return Identity(organization or NOWHERE, user, frozenset())
