@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 
 import pytest
 from aiohttp import web
@@ -10,9 +10,24 @@ from crewmesh_gateway.main import create_app
 from crewmesh_gateway.proxy.routing import SERVICES
 from crewmesh_gateway.settings import Settings
 from crewmesh_testkit import FakeSidecar
+from crewmesh_testkit.audit_trail import watching_changes
 from fastapi import FastAPI
 
 from .gateway import KEY, Upstream, settings_for
+from .told import WITHOUT_A_LINE
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_change_is_told(request: pytest.FixtureRequest) -> Generator[None]:
+    """No line of the audit log tells a secret; and of all tests together, each route that changed something left one.
+
+    A test that is run alone may only repeat what changes nothing, so the second is asked with test_audit_routes.py.
+    """
+    with watching_changes() as changes:
+        yield
+    assert changes.leaked == set()
+    if any(item.path.name == "test_audit_routes.py" for item in request.session.items):
+        assert changes.silent <= WITHOUT_A_LINE.keys()
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 import httpx2
 from fastapi import FastAPI
 
+from crewmesh_testkit.audit_trail import watched
+
 
 @asynccontextmanager
 async def running(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
     """Start the app as a server would, give a client, stop it. An exception in a handler is a 500, as in production."""
     async with app.router.lifespan_context(app):
-        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+        transport = httpx2.ASGITransport(app=watched(app), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://service.test", timeout=30) as client:
             yield client
