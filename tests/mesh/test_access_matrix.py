@@ -75,19 +75,19 @@ async def callers(mesh: MeshProcess) -> AsyncGenerator[list[Caller]]:
             Caller("a token that nobody signed", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1c3JfMSJ9.", None),
         ]
         for role in _ROLES:
-            key = await _key(owner, await _service_account(owner, role), ["*"])
+            key = await _key(owner, await _service_account(owner, role), sorted(permissions.of_role(role)))
             made.append(Caller(f"the key of a {role}", key["key"], permissions.of_role(role)))
         editor = await _service_account(owner, "editor")
         scoped = await _key(owner, editor, [_SCOPE])
         made.append(Caller("a key with one scope", scoped["key"], frozenset({_SCOPE})))
         custom = await owner.post("/v1/roles", {"name": "Matrix", "permissions": ["audit:read"]})
-        key = await _key(owner, await _service_account(owner, custom.body["id"]), ["*"])
+        key = await _key(owner, await _service_account(owner, custom.body["id"]), ["audit:read"])
         made.append(Caller("the key of a custom role", key["key"], frozenset({"audit:read"})))
-        revoked = await _key(owner, editor, ["*"])
+        revoked = await _key(owner, editor, [_SCOPE])
         await owner.request("DELETE", f"/v1/api-keys/{revoked['id']}")
         made.append(Caller("a revoked key", revoked["key"], None))
         soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
-        expired = await _key(owner, editor, ["*"], expires_at=soon)
+        expired = await _key(owner, editor, [_SCOPE], expires_at=soon)
         made.append(Caller("an expired key", expired["key"], None))
         person = await signed_up(mesh, "matrix@example.org", organization="Elsewhere")
         made.append(Caller("the owner of another organization", person.access_token, permissions.of_role("owner")))

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import pytest
 import requests
 import schemathesis
+from crewmesh_contracts import permissions
 from crewmesh_testkit.mesh import JsonDict, MeshClient, MeshProcess
 from crewmesh_testkit.people import signed_up
 from hypothesis import HealthCheck, given, settings
@@ -70,10 +71,10 @@ async def _credentials(mesh: MeshProcess) -> dict[str, str]:
             assert answer.status == 201, answer.body
             return answer.body
 
-        keys = {"owner": (await made("/v1/api-keys", {"name": "fuzz", "scopes": ["*"]}))["key"]}
+        keys = {"owner": (await made("/v1/api-keys", {"name": "fuzz", "scopes": sorted(permissions.BY_NAME)}))["key"]}
         for role in _ROLES:
             account = await made("/v1/service-accounts", {"name": f"fuzz {role}", "role": role})
-            key = {"name": "fuzz", "service_account": account["id"], "scopes": ["*"]}
+            key = {"name": "fuzz", "service_account": account["id"], "scopes": sorted(permissions.of_role(role))}
             keys[role] = (await made("/v1/api-keys", key))["key"]
     return keys
 

@@ -11,7 +11,7 @@ from crewmesh_testkit.mesh import MeshProcess
 from crewmesh_testkit.mesh_client import ApiAnswer, MeshClient
 from crewmesh_testkit.polling import until
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "seven green lamps over the river"
 _TOKEN = re.compile(r"token=([A-Za-z0-9_.~-]+)")
 
 
