@@ -271,3 +271,8 @@ class Settings(ServiceSettings):
     audit: AuditSettings = AuditSettings()
     first_run: FirstRunSettings = FirstRunSettings()
     openapi: OpenApiSettings = OpenApiSettings()
+
+    @property
+    def links_url(self) -> str:
+        """What links in mails begin with; on somebody's own machine, where this service itself listens."""
+        return self.public_url.rstrip("/") or f"http://localhost:{self.http.port}"

@@ -126,6 +126,7 @@ def _tell(layout: Layout, status: MeshStatus, console: Console, *, show_key: boo
         "",
         f"  API      {known['api_url']}",
         f"  API key  {key if show_key else 'in ' + _shown(layout.credentials_file)}",
+        f"  Mails    in {_shown(layout.mail)}, unless CREWMESH_MAIL__HOST names an SMTP server",
         f"  Try it   {_demo_command(layout)}",
         "",
     ]

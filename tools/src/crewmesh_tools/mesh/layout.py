@@ -53,6 +53,11 @@ class Layout:
         return self.state / "credentials.json"
 
     @property
+    def mail(self) -> Path:
+        """Mails lie here when no SMTP server takes them."""
+        return self.state / "mail"
+
+    @property
     def state_file(self) -> Path:
         return self.state / "mesh.json"
 

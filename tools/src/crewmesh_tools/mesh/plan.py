@@ -18,6 +18,7 @@ from crewmesh_tools.mesh.servers import prepare_data
 from crewmesh_tools.mesh.specs import ProcessSpec
 
 MESH_PORTS_VARIABLE = "CREWMESH_OUTBOUND__MESH_PORTS"
+OUTBOX_VARIABLE = "CREWMESH_MAIL__OUTBOX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,11 @@ def _apps(
     needs = [spec.name for spec in foundation if spec.name != "model"]
     own_ports = [port for spec in foundation for port in spec.ports]
     own_ports += [layout.port(port) for app in apps for port in app.ports]
-    shared = {MESH_PORTS_VARIABLE: ",".join(map(str, own_ports)), URL_VARIABLE: model_url(layout)}
+    shared = {
+        MESH_PORTS_VARIABLE: ",".join(map(str, own_ports)),
+        URL_VARIABLE: model_url(layout),
+        OUTBOX_VARIABLE: str(layout.mail),
+    }
     specs: list[ProcessSpec] = []
     for app in apps:
         specs.append(sidecar_spec(layout, app, secrets, binaries / "daprd", needs))

@@ -12,13 +12,11 @@ from crewmesh_gateway.mail.models import Mail
 from crewmesh_gateway.settings import Settings
 
 _SIGNATURE = "\n\n-- \nCrewmesh"
-# Where a mesh on somebody's own machine answers.
-_THIS_MACHINE = "http://localhost:8080"
 
 
 class Letters:
     def __init__(self, settings: Settings) -> None:
-        self._base = (settings.public_url or _THIS_MACHINE).rstrip("/")
+        self._base = settings.links_url
         self._verify_hours = settings.accounts.verify_hours
         self._reset_minutes = settings.accounts.reset_minutes
 
@@ -47,7 +45,7 @@ class Letters:
             to,
             "Choose a new password",
             f"Hello {name},\n\nsomebody, hopefully you, asked for a new password. Choose it here:\n\n"
-            f"{self._link('password/reset', token)}\n\n"
+            f"{self._link('password-reset', token)}\n\n"
             f"It works once, within {_duration(self._reset_minutes)}. To do it by program, send the token\n\n"
             f"{token}\n\nto POST {self._base}/v1/auth/password/reset.\n\n"
             "If it was not you, do nothing: your password stays as it is.",
@@ -71,7 +69,7 @@ class Letters:
         )
 
     def _link(self, place: str, token: str) -> str:
-        return f"{self._base}/v1/auth/{place}?token={quote(token, safe='')}"
+        return f"{self._base}/v1/auth/pages/{place}?token={quote(token, safe='')}"
 
     def _mail(self, to: str, subject: str, text: str) -> Mail:
         return Mail(to, subject, text + _SIGNATURE)

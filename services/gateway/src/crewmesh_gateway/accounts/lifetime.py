@@ -12,7 +12,14 @@ from crewmesh_kit.logs import get_logger
 from crewmesh_kit.resources import Resources
 from fastapi import APIRouter
 
-from crewmesh_gateway.accounts import endpoints, later, my_endpoints, one_time_tokens, throttle_repository
+from crewmesh_gateway.accounts import (
+    endpoints,
+    later,
+    my_endpoints,
+    one_time_tokens,
+    page_endpoints,
+    throttle_repository,
+)
 from crewmesh_gateway.accounts.joining import Joining, SignupMode
 from crewmesh_gateway.accounts.later import Later
 from crewmesh_gateway.accounts.letters import Letters
@@ -33,7 +40,12 @@ from crewmesh_gateway.sessions.service import Sessions
 from crewmesh_gateway.settings import Settings
 from crewmesh_gateway.signing_keys.master import MasterKey
 
-ROUTERS: tuple[APIRouter, ...] = (endpoints.router, my_endpoints.router, second_factor.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    endpoints.router,
+    page_endpoints.router,
+    my_endpoints.router,
+    second_factor.router,
+)
 _FORGET_EVERY_SECONDS = 3600.0
 
 log = get_logger(__name__)

@@ -9,13 +9,10 @@ from crewmesh_gateway.invitations.tokens import LinkToken
 from crewmesh_gateway.mail.models import Mail
 from crewmesh_gateway.settings import Settings
 
-# Where a mesh on somebody's own machine answers.
-_THIS_MACHINE = "http://localhost:8080"
-
 
 class InvitationLetters:
     def __init__(self, settings: Settings) -> None:
-        self._base = (settings.public_url or _THIS_MACHINE).rstrip("/")
+        self._base = settings.links_url
 
     def invitation(self, invitation: Invitation, token: LinkToken, *, organization: str, sender: str | None) -> Mail:
         """The names are other people's text: they stand in the body alone, as they are."""
