@@ -17,8 +17,11 @@ from crewmesh_kit.settings import DaprSettings, HttpServerSettings, ServiceSetti
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import APP_API_TOKEN, auth_headers, identity
 from crewmesh_testkit.services import running
-from fastapi import APIRouter
+from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, SecretStr
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 MOST_BYTES = 2048
 SIDECAR = {"dapr-api-token": APP_API_TOKEN}
@@ -42,6 +45,14 @@ class Thing(BaseModel):
 
 class Shelf:
     label = "upper"
+
+
+async def plain(_: Request) -> JSONResponse:
+    return JSONResponse({})
+
+
+async def talk(socket: WebSocket) -> None:
+    await socket.accept()
 
 
 def things() -> APIRouter:
@@ -145,11 +156,34 @@ class TestAccess:
     async def test_what_the_service_holds_reaches_the_handler(self, client: httpx2.AsyncClient) -> None:
         assert (await client.get("/v1/things/shelf", headers=SIDECAR)).json() == "upper"
 
-    @pytest.mark.parametrize("path", ["/v1/open", "/internal/open"])
+    @pytest.mark.parametrize("path", ["/v1/open", "/internal/open", "/open", "/v2/open", "/v1x", "/{path:path}"])
     async def test_a_route_that_says_nothing_about_access_keeps_the_service_down(self, path: str) -> None:
         router = APIRouter()
         router.add_api_route(path, lambda: "x", methods=["POST"])
-        with pytest.raises(UndeclaredAccess, match=f"POST {path}"):
+        with pytest.raises(UndeclaredAccess, match=re.escape(f"POST {path}")):
+            async with running(service(routers=(router,)).app):
+                pass
+
+    @pytest.mark.parametrize(
+        "route",
+        [
+            Mount("/static", app=JSONResponse({})),
+            Mount("", app=JSONResponse({})),
+            Route("/plain", plain),
+            WebSocketRoute("/v1/socket", talk),
+        ],
+    )
+    async def test_so_does_what_is_no_route_of_the_framework(self, route: BaseRoute) -> None:
+        app = service().app
+        app.router.routes.append(route)
+        with pytest.raises(UndeclaredAccess):
+            async with running(app):
+                pass
+
+    async def test_and_a_websocket_of_a_router(self) -> None:
+        router = APIRouter()
+        router.add_api_websocket_route("/v1/talk", talk)
+        with pytest.raises(UndeclaredAccess, match="/v1/talk"):
             async with running(service(routers=(router,)).app):
                 pass
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.app import provided
+from crewmesh_kit.identity import public
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
@@ -13,7 +14,7 @@ from crewmesh_gateway.openapi.page import CONTENT_SECURITY_POLICY, page
 from crewmesh_gateway.openapi.service import PublicApi
 from crewmesh_gateway.proxy.routing import OWN_RESOURCES, OWNERS
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[public()])
 _NO_GUESSING = {"X-Content-Type-Options": "nosniff"}
 
 

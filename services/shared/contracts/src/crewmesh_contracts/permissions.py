@@ -35,6 +35,8 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("events:write", "Publish events, which may start runs.", "editor"),
     Permission("approvals:read", "See what people are asked for.", "viewer"),
     Permission("approvals:decide", "Decide what one is asked for.", "editor"),
+    Permission("approvals:decide-any", "Decide what others are asked for.", "owner"),
+    Permission("approvals:links", "Make links with which others decide, without an account.", "owner"),
     Permission("knowledge:read", "See knowledge bases and search in them.", "viewer"),
     Permission("knowledge:write", "Create, fill and delete knowledge bases.", "editor"),
     Permission("crews:read", "See agents and crews, and what they did.", "viewer"),

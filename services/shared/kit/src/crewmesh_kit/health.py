@@ -16,6 +16,8 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from starlette.responses import JSONResponse
 
+from crewmesh_kit.identity import public
+
 _CHECK_SECONDS = 2.0
 
 ReadyCheck = Callable[[], Awaitable[str | None]]
@@ -73,7 +75,7 @@ class Version(Reply):
 
 
 def health_router(app_id: str, version: str, readiness: Readiness) -> APIRouter:
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False, dependencies=[public()])
 
     @router.get("/healthz")
     async def alive() -> Response:
