@@ -42,7 +42,7 @@ async def somebody(app: FastAPI, *organizations: str, user: str = USER, role: st
             )
 
 
-async def log_in(app: FastAPI, *, user: str = USER, organization: str = HERE) -> Begun:
+async def log_in(app: FastAPI, *, user: str = USER, organization: str | None = HERE) -> Begun:
     async with held(app, Database).system() as conn:
         origin = Origin("192.0.2.7", "a browser")
         return await held(app, Sessions).begin(conn, user=user, organization=organization, origin=origin)

@@ -17,6 +17,7 @@ _KEY = """
 SELECT id, org_id, COALESCE(user_id, service_account_id) AS behind, secret_sha256
 FROM api_keys WHERE prefix = %(prefix)s
 """
+_STANDS = "SELECT id FROM organizations WHERE id = %(organization)s"
 _LONGEST = 4096
 
 
@@ -43,7 +44,9 @@ class Recognition:
         claims = await self._tokens.read(text)
         if claims is None or claims.organization is None:
             return None
-        return Identity(claims.organization, claims.user, frozenset())
+        # One that was erased has no log any more, and gets none.
+        stands = await self._database.statement(_STANDS.encode(), {"organization": claims.organization})
+        return Identity(claims.organization, claims.user, frozenset()) if stands else None
 
 
 def _shown(headers: Mapping[str, str]) -> str:
