@@ -7,14 +7,16 @@ from collections.abc import AsyncGenerator, Callable
 
 import httpx2
 import pytest
+from crewmesh_gateway.accounts.lifetime import forget
 from crewmesh_gateway.main import create_app
 from crewmesh_gateway.settings import AccountSettings
+from crewmesh_kit.db.database import Database
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
 from .gateway import until
 from .guests import PASSWORD, account_settings, guest, member
-from .people import rows
+from .people import held, rows
 from .post import PostOffice, post_office, text_of
 
 NEW = "quite different random words"
@@ -127,3 +129,49 @@ async def test_a_stranger_does_not_ask_without_end(client: httpx2.AsyncClient) -
     refused = [answer for answer in answers if answer.status_code == 429]
     assert 5 <= len(refused) <= 15
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+
+
+async def test_who_has_the_mailbox_gets_in_whatever_was_tried_before(
+    client: httpx2.AsyncClient, office: PostOffice
+) -> None:
+    await member(client, office, EMAIL)
+    forgetful = guest(client)
+    answers = [await forgetful.log_in(EMAIL, f"perhaps it was this {number}") for number in range(11)]
+    assert answers[-1].status_code == 429
+    await forgetful.post("/v1/auth/password/forgot", email=EMAIL)
+    token = await office.token_to(EMAIL, after=1)
+    assert (await forgetful.post("/v1/auth/password/reset", token=token, password=NEW)).status_code == 204
+    assert (await forgetful.log_in(EMAIL, NEW)).status_code == 200
+
+
+async def test_a_request_that_cannot_be_done_holds_up_no_other(
+    app: FastAPI, client: httpx2.AsyncClient, office: PostOffice
+) -> None:
+    await member(client, office, EMAIL)
+    await rows(
+        app,
+        "INSERT INTO account_requests (id, kind, email, detail) VALUES ('req_0', 'signup', 'not an address', '{}')",
+    )
+    await guest(client).post("/v1/auth/password/forgot", email=EMAIL)
+    await office.token_to(EMAIL, after=1)
+    [kept] = await rows(app, "SELECT due_at > now() AS later FROM account_requests")
+    assert kept["later"], "it is tried again"
+
+
+async def test_what_is_over_is_forgotten(app: FastAPI, client: httpx2.AsyncClient, office: PostOffice) -> None:
+    pia = await member(client, office, EMAIL)
+    await pia.log_in(EMAIL)
+    await guest(client).post("/v1/auth/password/forgot", email=EMAIL)
+    await office.token_to(EMAIL, after=1)
+    await rows(app, "UPDATE account_tokens SET expires_at = now() - interval '1 minute'")
+    await rows(app, "UPDATE attempts SET at = now() - interval '2 days'")
+    await rows(
+        app,
+        "INSERT INTO account_requests (id, kind, email, created_at, due_at)"
+        " VALUES ('req_0', 'forgot', 'x@example.org', now() - interval '2 days', now() + interval '1 day')",
+    )
+    await forget(held(app, Database))
+    for table in ("account_tokens", "account_requests"):
+        assert not await rows(app, f"SELECT 1 FROM {table}"), table
+    assert all(row["trusted_until"] for row in await rows(app, "SELECT trusted_until FROM attempts"))
+    assert await rows(app, "SELECT 1 FROM attempts"), "where somebody logged in is remembered for longer"

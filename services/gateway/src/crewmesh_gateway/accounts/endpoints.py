@@ -100,9 +100,9 @@ async def forgot_password(body: EmailRequest, origin: CameFrom, recovery: TheRec
     summary="Choose a new password with the token from the mail",
     dependencies=[public()],
 )
-async def reset_password(body: ResetRequest, _origin: CameFrom, recovery: TheRecovery) -> None:
+async def reset_password(body: ResetRequest, origin: CameFrom, recovery: TheRecovery) -> None:
     """Every login of the account ends. Then log in with the new password."""
-    await recovery.reset(body.token, body.password)
+    await recovery.reset(body.token, body.password, origin)
 
 
 def _let_in(response: Response, begun: Begun) -> TokenView:

@@ -87,8 +87,7 @@ class Login:
     async def show_code(self, token: str, code: str, invitation: str | None, origin: Origin) -> Begun:
         """The second half: a code of the app, or a recovery code."""
         async with self._database.system() as conn:
-            half_way = await tokens.held(conn, token, "second-factor")
-            account = await repository.held(conn, half_way.user) if half_way and half_way.user else None
+            half_way, account = await tokens.held(conn, token, "second-factor") or (None, None)
             if half_way is None or account is None or half_way.tries >= _MOST_TRIES:
                 raise CodeRefused
             bucket = self._throttle.of_person(account.id)

@@ -16,6 +16,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from crewmesh_gateway.accounts import repository as accounts
+from crewmesh_gateway.accounts.repository import Account
+
 # signup: somebody nobody knows yet; claim: a login for somebody who has none; reset: a new password.
 Purpose = Literal["signup", "claim", "reset", "second-factor"]
 
@@ -24,12 +27,14 @@ INSERT INTO account_tokens (token_sha256, purpose, user_id, email, detail, expir
 VALUES (%(digest)s, %(purpose)s, %(user)s, %(email)s, %(detail)s, now() + %(seconds)s * interval '1 second')
 RETURNING expires_at
 """
-_HELD = """
-SELECT token_sha256, purpose, user_id, email, detail, tries FROM account_tokens
-WHERE token_sha256 = %(digest)s AND purpose = ANY(%(purposes)s) AND expires_at > now() FOR UPDATE
+_COLUMNS = "token_sha256, purpose, user_id, email, detail, tries"
+_SEEN = f"""
+SELECT {_COLUMNS} FROM account_tokens
+WHERE token_sha256 = %(digest)s AND purpose = ANY(%(purposes)s) AND expires_at > now()
 """
-_NEWEST = """
-SELECT token_sha256, purpose, user_id, email, detail, tries FROM account_tokens
+_HELD = f"{_SEEN} FOR UPDATE"
+_NEWEST = f"""
+SELECT {_COLUMNS} FROM account_tokens
 WHERE lower(email) = lower(%(email)s) AND purpose = ANY(%(purposes)s) AND expires_at > now()
 ORDER BY created_at DESC LIMIT 1 FOR UPDATE
 """
@@ -69,9 +74,22 @@ async def make(
     return text, row["expires_at"]
 
 
-async def held(conn: AsyncConnection[DictRow], text: str, *purposes: Purpose) -> StoredToken | None:
-    """What a good token is for, locked: whoever shows it at the same time waits."""
-    return await _one(conn, _HELD, {"digest": _digest(text), "purposes": list(purposes)})
+async def held(
+    conn: AsyncConnection[DictRow], text: str, *purposes: Purpose
+) -> tuple[StoredToken, Account | None] | None:
+    """What a good token is for and whose it is, both locked: whoever shows it at the same time waits.
+
+    In the order in which everybody locks them: the address, the person, the token. So two never wait for each other.
+    """
+    asked: dict[str, object] = {"digest": _digest(text), "purposes": list(purposes)}
+    seen = await _one(conn, _SEEN, asked)
+    if seen is None:
+        return None
+    if seen.email is not None:
+        await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(lower(%s), 0))", [seen.email])
+    account = await accounts.held(conn, seen.user) if seen.user else None
+    token = await _one(conn, _HELD, asked)
+    return (token, account) if token else None
 
 
 async def newest(conn: AsyncConnection[DictRow], email: str, *purposes: Purpose) -> StoredToken | None:

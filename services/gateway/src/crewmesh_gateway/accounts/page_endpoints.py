@@ -68,10 +68,10 @@ async def show_reset_page(token: LinkToken) -> HTMLResponse:
     dependencies=[public(), from_our_pages()],
     openapi_extra=_form_of("token", "password"),
 )
-async def send_reset_page(request: Request, _origin: CameFrom, recovery: TheRecovery) -> HTMLResponse:
+async def send_reset_page(request: Request, origin: CameFrom, recovery: TheRecovery) -> HTMLResponse:
     body = await pages.posted(request, ResetRequest)
     try:
-        await recovery.reset(body.token, body.password)
+        await recovery.reset(body.token, body.password, origin)
     except PasswordRefused as problem:
         return pages.reset_page(body.token, mistake=problem.detail, status=problem.status)
     except LinkExpired as problem:

@@ -19,11 +19,12 @@ from crewmesh_gateway.accounts.password_rules import LONGEST, SHORTEST
 
 FormT = TypeVar("FormT", bound=BaseModel)
 
-# The token in the address is told to nobody: no other page, no cache, no search engine.
+# The token in the address is told to nobody else: no other site, no cache, no search engine. With "no-referrer"
+# browsers would not say either that it is this page which sends the form.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
 }

@@ -62,7 +62,7 @@ class Recovery:
             text, _ = await tokens.make(conn, "reset", seconds=self._seconds, user=account.id)
             await self._mailer.send(conn, self._letters.reset(account.email, account.name, text))
 
-    async def reset(self, text: str, password: SecretStr) -> None:
+    async def reset(self, text: str, password: SecretStr, origin: Origin) -> None:
         """Every login of the person ends, and nothing that was mailed before works any more."""
         async with self._database.system() as conn:
             account = await self._whose(conn, text)
@@ -77,10 +77,11 @@ class Recovery:
             if account.email is not None:
                 await self._mailer.send(conn, self._letters.password_changed(account.email, account.name))
             await self._note(conn, account)
+        # Who has the mailbox is no guesser, whatever was tried before from the same place.
+        await self._throttle.proved(account.id, account.email or "", origin.address)
 
     async def _whose(self, conn: AsyncConnection[DictRow], text: str) -> Account:
-        token = await tokens.held(conn, text, "reset")
-        account = await repository.held(conn, token.user) if token and token.user else None
+        _, account = await tokens.held(conn, text, "reset") or (None, None)
         if account is None:
             raise LinkExpired(_AGAIN)
         return account

@@ -128,10 +128,11 @@ class Signup:
     async def verify(self, text: str, origin: Origin) -> Begun:
         """The address is proved: the account exists from now on, and a login begins."""
         async with self._database.system() as conn:
-            token = await tokens.held(conn, text, "signup", "claim")
-            if token is None or token.email is None:
+            found = await tokens.held(conn, text, "signup", "claim")
+            if found is None or found[0].email is None:
                 raise LinkExpired(_AGAIN)
-            user = await (self._new(conn, token, token.email) if token.user is None else self._claimed(conn, token))
+            token, claiming = found
+            user = await (self._claimed(conn, token, claiming) if claiming else self._new(conn, token))
             account = await repository.held(conn, user)
             if account is None:
                 raise LinkExpired(_AGAIN)
@@ -150,8 +151,8 @@ class Signup:
         text, _ = await tokens.make(conn, purpose, seconds=self._seconds, user=user, email=email, detail=detail)
         await self._mailer.send(conn, self._letters.verify(email, text))
 
-    async def _new(self, conn: AsyncConnection[DictRow], token: StoredToken, email: str) -> str:
-        user, name = new_id("usr"), str(token.detail["name"])
+    async def _new(self, conn: AsyncConnection[DictRow], token: StoredToken) -> str:
+        user, name, email = new_id("usr"), str(token.detail["name"]), token.email or ""
         password_hash = str(token.detail["password_hash"])
         if not await repository.add(conn, user, name=name, email=email, password_hash=password_hash):
             raise AddressTaken
@@ -162,10 +163,9 @@ class Signup:
         await audit.record(conn, _person(organization, user), "user.created", user, after=told)
         return user
 
-    async def _claimed(self, conn: AsyncConnection[DictRow], token: StoredToken) -> str:
-        account = await repository.held(conn, token.user or "")
+    async def _claimed(self, conn: AsyncConnection[DictRow], token: StoredToken, account: Account) -> str:
         email, password_hash = token.email or "", str(token.detail["password_hash"])
-        if account is None or account.email is not None:
+        if account.email is not None:
             raise LinkExpired(_AGAIN)
         if await repository.by_email(conn, email) is not None:
             raise AddressTaken

@@ -118,6 +118,14 @@ class Throttle:
             await repository.write(conn, {each.mark: max(0.0, each.level(marks[each.mark]) - 1) for each in shared})
             await repository.trust(conn, login.both.mark, days=_TRUSTED_DAYS)
 
+    async def proved(self, user: str, email: str, address: str | None) -> None:
+        """Somebody proved in another way who they are: what was wrong before is forgotten, for them and there."""
+        both, person = self.of_login(email, address).both, self.of_person(user)
+        async with self._database.system() as conn:
+            await repository.held(conn, [both.mark, person.mark])
+            await repository.write(conn, {both.mark: 0.0, person.mark: 0.0})
+            await repository.trust(conn, both.mark, days=_TRUSTED_DAYS)
+
     async def take(self, bucket: Bucket) -> None:
         """Put one in. Raises TooManyAttempts when there is no room."""
         async with self._database.system() as conn:
