@@ -26,9 +26,13 @@ WRITING = [
     ("POST", "/v1/knowledge-bases/policies/documents"),
     ("DELETE", DOCUMENT),
 ]
+MANAGING = [
+    ("GET", "/v1/knowledge-bases/policies/access"),
+    ("PUT", "/v1/knowledge-bases/policies/access"),
+]
 
 
-@pytest.mark.parametrize(("method", "path"), READING + WRITING)
+@pytest.mark.parametrize(("method", "path"), READING + WRITING + MANAGING)
 async def test_nobody_gets_in_without_a_token(app: FastAPI, method: str, path: str) -> None:
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://knowledge.test") as anonymous:
@@ -53,3 +57,12 @@ async def test_writing_needs_its_permission(
     answer = await caller(organization, "knowledge:read").request(method, path, json={"name": "x"})
     assert answer.status_code == 403
     assert "knowledge:write" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("method", "path"), MANAGING)
+async def test_saying_who_may_needs_its_permission(
+    caller: Callable[..., httpx2.AsyncClient], organization: str, method: str, path: str
+) -> None:
+    answer = await caller(organization, "knowledge:read", "knowledge:write").request(method, path, json={})
+    assert answer.status_code == 403
+    assert "access:manage" in answer.json()["detail"]

@@ -27,6 +27,8 @@ ATTEMPTS: dict[tuple[str, str], tuple[str, dict[str, str] | None]] = {
     ("GET", "/v1/knowledge-bases/{name}/documents/{document}"): (f"{BASE}/documents/{{document}}", None),
     ("DELETE", "/v1/knowledge-bases/{name}/documents/{document}"): (f"{BASE}/documents/{{document}}", None),
     ("POST", "/v1/knowledge-bases/{name}/search"): (f"{BASE}/search", {"query": "plan"}),
+    ("GET", "/v1/knowledge-bases/{resource}/access"): (f"{BASE}/access", None),
+    ("PUT", "/v1/knowledge-bases/{resource}/access"): (f"{BASE}/access", {}),
     ("POST", SEARCH.path): (SEARCH.path, {"knowledge_base": "secrets", "query": "plan"}),
 }
 # These name no base: they are about the caller's own organization by themselves, which has tests of its own below.

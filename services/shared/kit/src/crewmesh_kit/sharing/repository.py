@@ -30,7 +30,6 @@ _ADD_GRANTS = """
 INSERT INTO resource_grants (org_id, kind, resource_id, grantee, level)
 SELECT %s, %s, %s, * FROM unnest(%s::text[], %s::text[])
 """
-_FORGET = "DELETE FROM resource_access WHERE org_id = %s AND kind = %s AND resource_id = %s"
 
 Place = tuple[str, str, str]
 
@@ -74,8 +73,3 @@ async def replace(conn: AsyncConnection[DictRow], place: Place, *, restricted: b
     await conn.execute(_DROP_GRANTS, place)
     names, levels = [grant.grantee for grant in grants], [grant.level for grant in grants]
     await conn.execute(_ADD_GRANTS, [*place, names, levels])
-
-
-async def forget(conn: AsyncConnection[DictRow], place: Place) -> None:
-    """For a resource that is no more."""
-    await conn.execute(_FORGET, place)

@@ -114,11 +114,6 @@ class Sharing:
             conn, identity=identity, scope=scope, key=key, request=request, work=put, result=ResourceAccess
         )
 
-    async def drop(self, conn: AsyncConnection[DictRow], organization: str, kind: Kind, resource: str) -> None:
-        """With the resource itself, in the transaction that deletes it."""
-        await repository.forget(conn, (organization, kind.name, resource))
-        self.forget_with(conn, organization)
-
     def forget_with(self, conn: AsyncConnection[DictRow], organization: str) -> None:
         """After this transaction's commit every replica reads the organization's sharing anew."""
         if not isinstance(conn, Connection):
