@@ -13,6 +13,7 @@ from crewmesh_gateway.principals.service import Principals
 from crewmesh_gateway.settings import KeySettings, Settings, ThrottleSettings
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.resources import Resources
+from crewmesh_kit.signals import Signals
 from crewmesh_testkit import APP_API_TOKEN, FakeSidecar, running
 from fastapi import FastAPI
 from psycopg.abc import QueryNoTemplate
@@ -178,6 +179,7 @@ async def test_many_requests_with_one_cold_key_share_one_query(app: FastAPI, mon
     async with running(app):
         resources: Resources = app.state.resources
         principals = resources.get(Principals)
+        await asyncio.wait_for(resources.get(Signals).begun.wait(), 10)
         asked = 0
         statement = Database.statement
 

@@ -73,6 +73,8 @@ class Signals:
         self._replica = uuid7_hex()
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self._watchers: list[tuple[str, Callable[[str | None], None]]] = []
+        # Whether other replicas have been heard yet; what was cached before that is forgotten.
+        self.begun = asyncio.Event()
         self._outgoing: set[str] = set()
         self._outgoing_filled = asyncio.Event()
 
@@ -160,6 +162,7 @@ class Signals:
             told(None)
         for channel in list(self._listeners):
             self._wake(channel)
+        self.begun.set()
 
     def _woken_from_outside(self, text: str) -> None:
         replica, *channels = text.split("\n")
