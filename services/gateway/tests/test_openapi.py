@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import cast
 
+import pytest
 from aiohttp import web
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_gateway.main import create_app
@@ -96,6 +97,16 @@ async def test_the_document_joins_what_answers_and_keeps_what_answered(
     assert set(second["components"]["securitySchemes"]) == {"bearer", "header"}
     dangling = set(re.findall(r"#/components/schemas/(\w+)", str(second))) - set(second["components"]["schemas"])
     assert dangling == set()
+
+
+@pytest.mark.parametrize("public_url", ["https://crewmesh.example", "https://crewmesh.example/"])
+async def test_the_document_says_where_people_reach_it(
+    settings: Settings, sidecar: FakeSidecar, public_url: str
+) -> None:
+    placed = settings.model_copy(update={"public_url": public_url})
+    async with running(create_app(placed, sidecar)) as client:
+        described = (await client.get("/openapi.json")).json()
+    assert described["servers"] == [{"url": "https://crewmesh.example"}]
 
 
 async def test_parts_are_kept_for_a_while(app: FastAPI, upstream: Upstream) -> None:

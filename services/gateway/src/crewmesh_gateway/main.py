@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -67,7 +68,9 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     async def open_doors(resources: Resources) -> AsyncGenerator[Proxy]:
         sidecar = resources.get(Sidecar)
         resources.add(MeRepository(resources.get(Database)))
-        resources.add(PublicApi(sidecar, lambda: public_openapi(service.app), settings.openapi, version=VERSION))
+        own = partial(public_openapi, service.app)
+        api = PublicApi(sidecar, own, settings.openapi, version=VERSION, public_url=settings.public_url)
+        resources.add(api)
         doorkeeper, signer = resources.get(Doorkeeper), resources.get(TokenSigner)
         yield Proxy(doorkeeper, Guesses(settings.throttle), signer, sidecar, settings.proxy)
 

@@ -233,9 +233,6 @@ class OpenApiSettings(SettingsGroup):
     fetch_seconds: float = Field(
         default=3.0, gt=0, le=60, description="How long a service may take to give its part of the API description."
     )
-    public_url: str = Field(
-        default="/", min_length=1, max_length=500, description="URL under which clients reach the API."
-    )
 
 
 class EdgeSettings(SettingsGroup):
@@ -254,7 +251,8 @@ class Settings(ServiceSettings):
         max_length=500,
         pattern=r"^(https?://[^\s?#]+)?$",
         description="Where people reach Crewmesh, such as https://crewmesh.example.org: links in mails begin with it, "
-        "and its pages may use logins. Empty: pages of this machine (localhost) may.",
+        "the description of the API names it, and its pages may use logins. Empty: pages of this machine (localhost) "
+        "may.",
     )
     keys: KeySettings = KeySettings()
     throttle: ThrottleSettings = ThrottleSettings()

@@ -44,12 +44,14 @@ class PublicApi:
         settings: OpenApiSettings,
         *,
         version: str,
+        public_url: str = "",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sidecar = sidecar
         self._own = own
         self._settings = settings
         self._version = version
+        self._public_url = public_url
         self._now = now
         self._parts = {app: _Part() for app in SERVICES}
         self._collecting = asyncio.Lock()
@@ -68,9 +70,7 @@ class PublicApi:
         parts = {GATEWAY: self._own()}
         parts |= {app: part.document for app, part in self._parts.items() if part.document is not None}
         missing = [app for app in self._parts if app not in parts]
-        return merged(
-            parts, base_document(version=self._version, public_url=self._settings.public_url, missing=missing)
-        )
+        return merged(parts, base_document(version=self._version, public_url=self._public_url, missing=missing))
 
     async def _refresh(self, app: str) -> None:
         part = self._parts[app]
@@ -99,8 +99,11 @@ class PublicApi:
         return cast(JsonObject, document)
 
 
-def base_document(*, version: str, public_url: str = "/", missing: Sequence[str] = ()) -> JsonObject:
-    """What is true of the whole API, without any service's part; ``missing`` names services that do not answer."""
+def base_document(*, version: str, public_url: str = "", missing: Sequence[str] = ()) -> JsonObject:
+    """What is true of the whole API, without any service's part.
+
+    Without a public URL the API is where its description is. ``missing`` names services that do not answer.
+    """
     note = f"\n\nNot described right now, because they do not answer: {', '.join(missing)}." if missing else ""
     return {
         "openapi": "3.1.0",
@@ -110,7 +113,7 @@ def base_document(*, version: str, public_url: str = "/", missing: Sequence[str]
             "description": _DESCRIPTION + note,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": public_url}],
+        "servers": [{"url": public_url.rstrip("/") or "/"}],
         "security": [{"bearer": []}, {"header": []}],
         "components": {
             "securitySchemes": {
