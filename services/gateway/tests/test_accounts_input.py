@@ -45,7 +45,7 @@ MINE: dict[str, dict[str, object]] = {
     "DELETE /v1/me/second-factor": {"password": PASSWORD, "code": "123456"},
 }
 WHOLES: tuple[object, ...] = ([], "text", 7, None)
-NO_TEXTS: tuple[object, ...] = ({}, {"$ne": None}, [], ["a@example.org"], 7, True)
+NO_TEXTS: tuple[object, ...] = ({}, {"$ne": None}, [], ["a text"], 7, True)
 
 
 @pytest.fixture
