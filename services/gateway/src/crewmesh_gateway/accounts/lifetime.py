@@ -7,10 +7,10 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from crewmesh_kit.app import Service
 from crewmesh_kit.db.database import Database, DatabaseUnavailable
 from crewmesh_kit.logs import get_logger
 from crewmesh_kit.resources import Resources
-from fastapi import APIRouter
 
 from crewmesh_gateway.accounts import (
     endpoints,
@@ -40,15 +40,16 @@ from crewmesh_gateway.sessions.service import Sessions
 from crewmesh_gateway.settings import Settings
 from crewmesh_gateway.signing_keys.master import MasterKey
 
-ROUTERS: tuple[APIRouter, ...] = (
-    endpoints.router,
-    page_endpoints.router,
-    my_endpoints.router,
-    second_factor.router,
-)
 _FORGET_EVERY_SECONDS = 3600.0
 
 log = get_logger(__name__)
+
+
+def install(service: Service) -> None:
+    service.lifetime(open_accounts)
+    service.background("requests about accounts", do_later)
+    service.background("old tokens of accounts", keep_forgetting)
+    service.routes(endpoints.router, page_endpoints.router, my_endpoints.router, second_factor.router)
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from crewmesh_gateway.audit.writing import Gathering
 from crewmesh_gateway.sessions.access_tokens import AccessTokens
 
 
-def keep_an_audit_log(service: Service) -> None:
+def install(service: Service) -> None:
     """After the door is open: who was refused is asked there."""
     service.subscribe(topic=AuditRecorded.topic, handler=on_audit_event)
     service.lifetime(open_audit_log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from crewmesh_kit.app import Service
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.resources import Resources
 
@@ -14,6 +15,11 @@ from crewmesh_gateway.mail.service import Mailer
 from crewmesh_gateway.mail.transports import transport_of
 from crewmesh_gateway.settings import Settings
 from crewmesh_gateway.signing_keys.master import MasterKey
+
+
+def install(service: Service) -> None:
+    service.lifetime(open_mailer)
+    service.background("mails", keep_delivering)
 
 
 @asynccontextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from crewmesh_kit.app import Service
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.resources import Resources
-from fastapi import APIRouter
 
 from crewmesh_gateway.invitations import endpoints as invitations
 from crewmesh_gateway.invitations.accepting import Accepting
@@ -30,13 +30,11 @@ from crewmesh_gateway.settings import Settings
 from crewmesh_gateway.teams import endpoints as teams
 from crewmesh_gateway.teams.service import Teams
 
-ROUTERS: tuple[APIRouter, ...] = (
-    organizations.router,
-    members.router,
-    invitations.router,
-    teams.router,
-    roles.router,
-)
+
+def install(service: Service) -> None:
+    service.lifetime(open_organizations)
+    service.background("organizations that end", keep_erasing)
+    service.routes(organizations.router, members.router, invitations.router, teams.router, roles.router)
 
 
 @asynccontextmanager

@@ -1,31 +1,29 @@
-"""Logins inside the running gateway: what reads their tokens before the door, what begins and ends them behind it."""
+"""Logins inside the running gateway. What reads their access tokens stands at the door already (principals)."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from crewmesh_kit.app import Service
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.resources import Resources
 
 from crewmesh_gateway.principals.service import Principals
-from crewmesh_gateway.sessions import housekeeping
+from crewmesh_gateway.sessions import endpoints, housekeeping, mine
 from crewmesh_gateway.sessions.access_tokens import AccessTokens
 from crewmesh_gateway.sessions.origins import AllowedOrigins
 from crewmesh_gateway.sessions.refresh_tokens import RefreshTokens
 from crewmesh_gateway.sessions.repository import SessionRepository
 from crewmesh_gateway.sessions.service import Sessions
 from crewmesh_gateway.settings import Settings
-from crewmesh_gateway.signing_keys.lifetime import open_signing_keys
 from crewmesh_gateway.signing_keys.master import MasterKey
 
 
-@asynccontextmanager
-async def open_access_tokens(resources: Resources) -> AsyncGenerator[AccessTokens]:
-    """With the keys that sign them."""
-    async with open_signing_keys(resources) as keys:
-        resources.add(keys)
-        yield AccessTokens(keys, resources.get(Settings).tokens)
+def install(service: Service) -> None:
+    service.lifetime(open_sessions)
+    service.background("old logins", keep_forgetting)
+    service.routes(endpoints.router, mine.router)
 
 
 @asynccontextmanager
