@@ -91,6 +91,8 @@ def _write_variables(folder: Path, apps: Sequence[str], kept: Secrets, servers: 
         "EDGE_VALKEY_PASSWORD": servers["edge-valkey-password"],
     }
     write_variables(folder / "kong.env", edge)
+    if not (folder / "mail.env").exists():  # whoever runs the stack names an SMTP server there
+        write_variables(folder / "mail.env", {})
     write_variables(folder / "trust.env", {"DAPR_TRUST_ANCHORS": root})
     write_variables(folder / "postgres.env", {"POSTGRES_PASSWORD": servers["postgres"]})
     write_variables(folder / "bootstrap.env", {"DATABASE_URL": _admin_url(servers)})
