@@ -39,7 +39,8 @@ def test_a_table_with_an_organization_has_row_level_security(path: Path) -> None
     for table, columns in CREATE_TABLE.findall(sql):
         if re.search(r"\borg_id\b", columns):
             secured = re.search(
-                rf"(?:isolate_tenants|only_for_the_system)\('{table}'\)|ALTER TABLE {table}\b[^;]*FORCE ROW LEVEL SECURITY",
+                rf"(?:isolate_tenants|only_for_the_system)\('{table}'\)"
+                rf"|ALTER TABLE {table}\b[^;]*FORCE ROW LEVEL SECURITY",
                 sql,
                 re.I,
             )
