@@ -18,6 +18,7 @@ from crewmesh_testkit.ports import free_port
 
 SERVICE = """
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +45,10 @@ async def later(background: Annotated[Background, provided(Background)]):
         await asyncio.sleep(0.7)
         Path("later").write_text("finished")
     background.start("write", write())
+
+@router.get("/frozen")
+async def frozen():
+    return gc.get_freeze_count()
 
 async def endless():
     yield 0
@@ -119,6 +124,11 @@ def running(tmp_path: Path) -> Generator[Running]:
 
 def test_it_is_ready_when_its_port_opens(running: Running) -> None:
     assert running.get("/readyz").status == 200
+    assert running.stop() == 0
+
+
+def test_what_was_there_at_the_start_is_left_alone_by_the_collector(running: Running) -> None:
+    assert int(running.get("/v1/frozen").read()) > 10_000, "modules, routes and models"
     assert running.stop() == 0
 
 
