@@ -50,6 +50,13 @@ _REVOKE_SENT_BY = """
 UPDATE invitations SET revoked_at = now()
 WHERE org_id = %s AND invited_by = %s AND accepted_at IS NULL AND revoked_at IS NULL
 """
+_REVOKE_SENT_WITH = """
+UPDATE invitations SET revoked_at = now()
+WHERE org_id = %(org)s AND accepted_at IS NULL AND revoked_at IS NULL AND invited_by IN (
+    SELECT user_id FROM memberships WHERE org_id = %(org)s AND role = %(role)s
+    UNION ALL SELECT id FROM service_accounts WHERE org_id = %(org)s AND role = %(role)s
+)
+"""
 _NAME_OF = "SELECT name FROM users WHERE id = %(who)s UNION ALL SELECT name FROM service_accounts WHERE id = %(who)s"
 _SHOWN = f"""
 SELECT o.name AS organization, i.email, {_STATUS} AS status, i.expires_at,
@@ -137,6 +144,11 @@ async def revoke(conn: AsyncConnection[DictRow], organization: str, invitation: 
 async def revoke_sent_by(conn: AsyncConnection[DictRow], organization: str, sender: str) -> int:
     """All that somebody sent who may not invite any more: nobody keeps a door for themselves."""
     return (await conn.execute(_REVOKE_SENT_BY, [organization, sender])).rowcount
+
+
+async def revoke_sent_with(conn: AsyncConnection[DictRow], organization: str, role: str) -> int:
+    """All that was sent by those who have a role that allows less from now on."""
+    return (await conn.execute(_REVOKE_SENT_WITH, {"org": organization, "role": role})).rowcount
 
 
 async def name_of(conn: AsyncConnection[DictRow], who: str) -> str | None:

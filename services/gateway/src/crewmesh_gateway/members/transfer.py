@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crewmesh_kit.db.database import Database
 
+from crewmesh_gateway.invitations import repository as invitations
 from crewmesh_gateway.members import repository
 from crewmesh_gateway.members.errors import NotTheOwner, OwnerAlready
 from crewmesh_gateway.members.service import record_role, required
@@ -32,4 +33,5 @@ class Transfers:
             for member, role in ((heir, "owner"), (former, "admin")):
                 await repository.set_role(conn, organization, member.id, role)
                 await record_role(conn, principal, member, role)
+            await invitations.revoke_sent_by(conn, organization, former.id)
             self._principals.forget_with(conn, heir.id, former.id)

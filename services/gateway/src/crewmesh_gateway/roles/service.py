@@ -11,13 +11,14 @@ from crewmesh_kit.http.pagination import Page, PageRequest
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_gateway.invitations import repository as invitations
 from crewmesh_gateway.limits.quotas import Quotas
 from crewmesh_gateway.organizations.guards import active
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.principals.service import Principals
 from crewmesh_gateway.roles import repository
 from crewmesh_gateway.roles.errors import BuiltInRole, RoleExists, RoleInUse, UnknownRole
-from crewmesh_gateway.roles.grants import require_to_hold
+from crewmesh_gateway.roles.grants import covers, require_to_hold
 from crewmesh_gateway.roles.schemas import Catalogue, NewRole, PermissionView, Role, RoleChange
 
 _ABOUT_BUILT_IN = {
@@ -106,6 +107,8 @@ class Roles:
             after = await repository.change(conn, principal.organization, wanted)
             if after is None:
                 raise UnknownRole(role)
+            if not covers(frozenset(after.permissions), frozenset(before.permissions)):
+                await invitations.revoke_sent_with(conn, principal.organization, role)
             # Whoever has it may do something else from now on.
             self._principals.forget_with(conn, principal.organization)
             told = [each.model_dump(mode="json", include=_SHOWN) for each in (before, after)]

@@ -11,11 +11,12 @@ from crewmesh_kit.http.pagination import Page, PageRequest
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_gateway.invitations import repository as invitations
 from crewmesh_gateway.limits.quotas import Quotas
 from crewmesh_gateway.organizations.guards import active, held
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.principals.service import Principals
-from crewmesh_gateway.roles.grants import require_to_give
+from crewmesh_gateway.roles.grants import covers, require_to_give
 from crewmesh_gateway.service_accounts import repository
 from crewmesh_gateway.service_accounts.errors import ServiceAccountExists, UnknownServiceAccount
 from crewmesh_gateway.service_accounts.schemas import NewServiceAccount, ServiceAccount, ServiceAccountChange
@@ -90,6 +91,7 @@ class ServiceAccounts:
         async with self._database.tenant(principal.organization) as conn:
             await held(conn, principal.organization)
             before = await required(conn, principal, account)
+            await invitations.revoke_sent_by(conn, principal.organization, account)
             keys = await repository.delete(conn, principal.organization, account)
             self._principals.forget_with(conn, account)
             shown: JsonObject = {**before.model_dump(include=_TOLD), "keys": [*keys]}
@@ -108,8 +110,9 @@ async def _check_change(
     conn: AsyncConnection[DictRow], principal: Principal, before: ServiceAccount, wanted: ServiceAccount
 ) -> None:
     if wanted.role != before.role:
-        await require_to_give(conn, principal, before.role)
-        await require_to_give(conn, principal, wanted.role)
+        had, has = [await require_to_give(conn, principal, role) for role in (before.role, wanted.role)]
+        if not covers(has, had):
+            await invitations.revoke_sent_by(conn, principal.organization, before.id)
     if wanted.name != before.name and await repository.name_is_taken(
         conn, principal.organization, wanted.name, but=before.id
     ):
