@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
 
+import httpx2
 import pytest
 from aiohttp import web
 from crewmesh_gateway.main import create_app
 from crewmesh_gateway.proxy.routing import SERVICES
 from crewmesh_gateway.settings import Settings
-from crewmesh_testkit import FakeSidecar
+from crewmesh_testkit import FakeSidecar, running
 from crewmesh_testkit.audit_trail import watching_changes
 from fastapi import FastAPI
 
 from .gateway import KEY, Upstream, settings_for
+from .post import PostOffice, post_office
 from .told import WITHOUT_A_LINE
 
 
@@ -60,3 +62,17 @@ def settings(database_url: Callable[[str], str]) -> Settings:
 @pytest.fixture
 def app(settings: Settings, sidecar: FakeSidecar) -> FastAPI:
     return create_app(settings, sidecar)
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
+    """Of the running app, which a test may take beside it."""
+    async with running(app) as client:
+        yield client
+
+
+@pytest.fixture
+async def office() -> AsyncGenerator[PostOffice]:
+    """Where mails arrive when the settings say so."""
+    async with post_office() as office:
+        yield office

@@ -24,8 +24,13 @@ def key_of(prefix: str, secret: str) -> PresentedKey:
     return key
 
 
+def bearer(credential: object) -> dict[str, str]:
+    """For the text of a key or token, also as an answer shows it."""
+    return {"authorization": f"Bearer {credential}"}
+
+
 KEY = key_of("firstkey", "s" * 43)
-BEARER = {"authorization": f"Bearer {KEY.text}"}
+BEARER = bearer(KEY.text)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from .gateway import settings_for
+from .gateway import bearer, settings_for
 from .post import PostOffice
 
 # Argon2id at its cheapest: what is tested is not how long it takes.
@@ -35,7 +35,7 @@ class Guest:
     @property
     def headers(self) -> dict[str, str]:
         told = {"dapr-api-token": SIDECARS_TOKEN, "x-real-ip": self.address}
-        return {**told, **({"authorization": f"Bearer {self.access_token}"} if self.access_token else {})}
+        return {**told, **(bearer(self.access_token) if self.access_token else {})}
 
     async def send(self, method: str, path: str, body: object = None) -> httpx2.Response:
         return await self.client.request(method, path, json=body, headers=self.headers)

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import httpx2
 from crewmesh_gateway.sessions.cookies import CSRF_COOKIE, REFRESH_COOKIE
 from crewmesh_gateway.sessions.models import Begun
 from crewmesh_gateway.sessions.service import Sessions
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.origin import Origin
-from crewmesh_kit.resources import Resources
 from fastapi import FastAPI
 from psycopg.rows import DictRow
 
-from .gateway import until
-
-T = TypeVar("T")
+from .gateway import bearer, until
+from .inside import held, rows
 
 USER = "usr_" + "a" * 32
 HERE, ELSEWHERE = "org_" + "1" * 32, "org_" + "2" * 32
-
-
-def held(app: FastAPI, kind: type[T]) -> T:
-    resources: Resources = app.state.resources
-    return resources.get(kind)
 
 
 async def somebody(app: FastAPI, *organizations: str, user: str = USER, role: str = "editor") -> None:
@@ -46,10 +37,6 @@ async def log_in(app: FastAPI, *, user: str = USER, organization: str | None = H
     async with held(app, Database).system() as conn:
         origin = Origin("192.0.2.7", "a browser")
         return await held(app, Sessions).begin(conn, user=user, organization=organization, origin=origin)
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {token}"}
 
 
 async def with_cookie(
@@ -94,10 +81,4 @@ def next_token(answer: httpx2.Response) -> str:
 
 
 async def sessions_of(app: FastAPI) -> list[DictRow]:
-    async with held(app, Database).system() as conn:
-        return await (await conn.execute("SELECT * FROM sessions ORDER BY id")).fetchall()
-
-
-async def change(app: FastAPI, statement: str) -> None:
-    async with held(app, Database).system() as conn:
-        await conn.execute(statement.encode())
+    return await rows(app, "SELECT * FROM sessions ORDER BY id")

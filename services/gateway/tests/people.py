@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import cast
 
 from crewmesh_gateway.mail.repository import MailRow
 from crewmesh_gateway.mail.service import Mailer
@@ -13,14 +13,11 @@ from crewmesh_gateway.sessions.service import Sessions
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.origin import Origin
-from crewmesh_kit.resources import Resources
 from crewmesh_testkit import FakeSidecar
 from fastapi import FastAPI
-from psycopg.rows import DictRow
 
-from .gateway import until
-
-T = TypeVar("T")
+from .gateway import bearer, until
+from .inside import change, held, rows
 
 
 @dataclass(frozen=True)
@@ -33,21 +30,10 @@ class Somebody:
     headers: dict[str, str]
 
 
-def held(app: FastAPI, kind: type[T]) -> T:
-    resources: Resources = app.state.resources
-    return resources.get(kind)
-
-
-async def rows(app: FastAPI, query: str, *parameters: object) -> list[DictRow]:
-    async with held(app, Database).system() as conn:
-        cursor = await conn.execute(query.encode(), parameters)
-        return await cursor.fetchall() if cursor.description else []
-
-
 async def newcomer(app: FastAPI, name: str = "Ada", *, email: str | None = None, verified: bool = True) -> str:
     """Somebody with an account who belongs to no organization."""
     user = new_id("usr")
-    await rows(
+    await change(
         app,
         "INSERT INTO users (id, name, email, email_verified_at) VALUES (%s, %s, %s, CASE WHEN %s THEN now() END)",
         user,
@@ -62,7 +48,7 @@ async def logged_in(app: FastAPI, user: str, organization: str) -> Somebody:
     async with held(app, Database).system() as conn:
         begun = await held(app, Sessions).begin(conn, user=user, organization=organization, origin=Origin())
     [row] = await rows(app, "SELECT email FROM users WHERE id = %s", user)
-    return Somebody(user, row["email"], organization, {"authorization": f"Bearer {begun.access_token}"})
+    return Somebody(user, row["email"], organization, bearer(begun.access_token))
 
 
 async def founder(app: FastAPI, organization: str = "Hill and Daughters", *, name: str = "Olga") -> Somebody:
@@ -77,7 +63,7 @@ async def member(
     app: FastAPI, organization: str, role: str, *, name: str = "Mia", email: str | None = None
 ) -> Somebody:
     user = await newcomer(app, name, email=email)
-    await rows(app, "INSERT INTO memberships (org_id, user_id, role) VALUES (%s, %s, %s)", organization, user, role)
+    await change(app, "INSERT INTO memberships (org_id, user_id, role) VALUES (%s, %s, %s)", organization, user, role)
     return await logged_in(app, user, organization)
 
 

@@ -4,44 +4,29 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 
 import httpx2
 import pytest
-from crewmesh_gateway.main import create_app
-from crewmesh_gateway.settings import AccountSettings, PasswordSettings
-from crewmesh_testkit import FakeSidecar, running
+from crewmesh_gateway.settings import AccountSettings, PasswordSettings, Settings
 from fastapi import FastAPI
 
 from .guests import PASSWORD, Guest, account_settings, guest, member
-from .people import rows
-from .post import PostOffice, post_office
+from .inside import rows
+from .post import PostOffice
 
 KNOWN, UNKNOWN, WAITING = "known@example.org", "unknown@example.org", "waiting@example.org"
 ROUNDS = 40
 
 
 @pytest.fixture
-async def office() -> AsyncGenerator[PostOffice]:
-    async with post_office() as office:
-        yield office
-
-
-@pytest.fixture
-def app(office: PostOffice, database_url: Callable[[str], str], sidecar: FakeSidecar) -> FastAPI:
-    settings = account_settings(
+def settings(office: PostOffice, database_url: Callable[[str], str]) -> Settings:
+    return account_settings(
         database_url("gateway"),
         office,
         passwords=PasswordSettings(memory_kib=4096, passes=1),
         accounts=AccountSettings(failures=10_000, mails_per_hour=1),
     )
-    return create_app(settings, sidecar)
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
-    async with running(app) as client:
-        yield client
 
 
 def told(answer: httpx2.Response) -> object:

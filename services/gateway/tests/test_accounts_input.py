@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 
 import httpx2
 import pytest
-from crewmesh_gateway.main import create_app
-from crewmesh_testkit import FakeSidecar, running
+from crewmesh_gateway.settings import Settings
 from fastapi import FastAPI
 
 from .guests import PASSWORD, account_settings, guest, member
-from .people import rows
-from .post import PostOffice, post_office, text_of
+from .inside import rows
+from .post import PostOffice, text_of
 
 TOKEN = "t" * 43
 OPEN: dict[str, dict[str, object]] = {
@@ -49,20 +48,8 @@ NO_TEXTS: tuple[object, ...] = ({}, {"$ne": None}, [], ["a text"], 7, True)
 
 
 @pytest.fixture
-async def office() -> AsyncGenerator[PostOffice]:
-    async with post_office() as office:
-        yield office
-
-
-@pytest.fixture
-def app(office: PostOffice, database_url: Callable[[str], str], sidecar: FakeSidecar) -> FastAPI:
-    return create_app(account_settings(database_url("gateway"), office), sidecar)
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
-    async with running(app) as client:
-        yield client
+def settings(office: PostOffice, database_url: Callable[[str], str]) -> Settings:
+    return account_settings(database_url("gateway"), office)
 
 
 async def test_every_field_wants_text(client: httpx2.AsyncClient, office: PostOffice) -> None:

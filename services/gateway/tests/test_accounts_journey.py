@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 
 import httpx2
 import pytest
-from crewmesh_gateway.main import create_app
-from crewmesh_gateway.settings import AccountSettings
-from crewmesh_testkit import FakeSidecar, running
+from crewmesh_gateway.settings import AccountSettings, Settings
+from crewmesh_testkit import FakeSidecar
 from fastapi import FastAPI
 
-from .gateway import BEARER, until
+from .gateway import BEARER, bearer, until
 from .guests import PASSWORD, account_settings, gateway, guest, member
-from .people import rows
-from .post import PostOffice, post_office, text_of
+from .inside import change, rows
+from .post import PostOffice, text_of
 
 OTHER = "quite different random words"
 
 
 @pytest.fixture
-async def office() -> AsyncGenerator[PostOffice]:
-    async with post_office() as office:
-        yield office
-
-
-@pytest.fixture
-def app(office: PostOffice, database_url: Callable[[str], str], sidecar: FakeSidecar) -> FastAPI:
-    return create_app(account_settings(database_url("gateway"), office), sidecar)
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
-    async with running(app) as client:
-        yield client
+def settings(office: PostOffice, database_url: Callable[[str], str]) -> Settings:
+    return account_settings(database_url("gateway"), office)
 
 
 async def test_the_whole_journey(client: httpx2.AsyncClient, office: PostOffice, sidecar: FakeSidecar) -> None:
@@ -137,7 +124,7 @@ async def test_the_first_owner_gets_a_login(client: httpx2.AsyncClient, office: 
 async def test_a_lesser_key_gives_nobody_a_login(client: httpx2.AsyncClient) -> None:
     made = await client.post("/v1/api-keys", json={"name": "reader", "scopes": ["workflows:read"]}, headers=BEARER)
     assert made.status_code == 201, made.text
-    key = {"authorization": f"Bearer {made.json()['key']}"}
+    key = bearer(made.json()["key"])
     answer = await client.post("/v1/me/login", json={"email": "x@example.org", "password": PASSWORD}, headers=key)
     assert (answer.status_code, answer.json()["type"].rsplit("/", 1)[1]) == (403, "not-the-owners-key")
 
@@ -182,7 +169,7 @@ async def test_somebody_without_any_organization_comes_back_by_an_invitation(
 ) -> None:
     gil = await member(client, office, "gil@example.org", organization="Gone soon")
     me = (await gil.get("/v1/me")).json()
-    await rows(app, "DELETE FROM memberships WHERE user_id = %s", me["user"]["id"])
+    await change(app, "DELETE FROM memberships WHERE user_id = %s", me["user"]["id"])
     assert (await gil.log_in("gil@example.org")).status_code == 200
     assert (await gil.get("/v1/me")).json()["organization"] is None
     await client.post("/v1/invitations", json={"email": "gil@example.org", "role": "viewer"}, headers=BEARER)

@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 
 import httpx2
 import pytest
 from crewmesh_gateway.accounts.lifetime import forget
 from crewmesh_gateway.main import create_app
-from crewmesh_gateway.settings import AccountSettings
+from crewmesh_gateway.settings import AccountSettings, Settings
 from crewmesh_kit.db.database import Database
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
 from .gateway import until
 from .guests import PASSWORD, account_settings, guest, member
-from .people import held, rows
-from .post import PostOffice, post_office, text_of
+from .inside import change, held, rows
+from .post import PostOffice, text_of
 
 NEW = "quite different random words"
 EMAIL = "pia@example.org"
 
 
 @pytest.fixture
-async def office() -> AsyncGenerator[PostOffice]:
-    async with post_office() as office:
-        yield office
-
-
-@pytest.fixture
-def app(office: PostOffice, database_url: Callable[[str], str], sidecar: FakeSidecar) -> FastAPI:
-    return create_app(account_settings(database_url("gateway"), office), sidecar)
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
-    async with running(app) as client:
-        yield client
+def settings(office: PostOffice, database_url: Callable[[str], str]) -> Settings:
+    return account_settings(database_url("gateway"), office)
 
 
 async def test_a_new_password_ends_every_login_and_every_other_link(
@@ -81,7 +69,7 @@ async def test_links_get_old(client: httpx2.AsyncClient, app: FastAPI, office: P
     await member(client, office, EMAIL)
     await guest(client).post("/v1/auth/password/forgot", email=EMAIL)
     token = await office.token_to(EMAIL, after=1)
-    await rows(app, "UPDATE account_tokens SET expires_at = now()")
+    await change(app, "UPDATE account_tokens SET expires_at = now()")
     answer = await guest(client).post("/v1/auth/password/reset", token=token, password=NEW)
     assert answer.status_code == 400
 
@@ -148,7 +136,7 @@ async def test_a_request_that_cannot_be_done_holds_up_no_other(
     app: FastAPI, client: httpx2.AsyncClient, office: PostOffice
 ) -> None:
     await member(client, office, EMAIL)
-    await rows(
+    await change(
         app,
         "INSERT INTO account_requests (id, kind, email, detail) VALUES ('req_0', 'signup', 'not an address', '{}')",
     )
@@ -163,9 +151,9 @@ async def test_what_is_over_is_forgotten(app: FastAPI, client: httpx2.AsyncClien
     await pia.log_in(EMAIL)
     await guest(client).post("/v1/auth/password/forgot", email=EMAIL)
     await office.token_to(EMAIL, after=1)
-    await rows(app, "UPDATE account_tokens SET expires_at = now() - interval '1 minute'")
-    await rows(app, "UPDATE attempts SET at = now() - interval '2 days'")
-    await rows(
+    await change(app, "UPDATE account_tokens SET expires_at = now() - interval '1 minute'")
+    await change(app, "UPDATE attempts SET at = now() - interval '2 days'")
+    await change(
         app,
         "INSERT INTO account_requests (id, kind, email, created_at, due_at)"
         " VALUES ('req_0', 'forgot', 'x@example.org', now() - interval '2 days', now() + interval '1 day')",

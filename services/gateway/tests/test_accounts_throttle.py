@@ -7,39 +7,27 @@ import gc
 import resource
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 
 import httpx2
 import pytest
 from crewmesh_gateway.accounts.throttle import network_of
 from crewmesh_gateway.main import create_app
-from crewmesh_gateway.settings import PasswordSettings
+from crewmesh_gateway.settings import PasswordSettings, Settings
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
 from .gateway import served, until
 from .guests import CHEAP, PASSWORD, account_settings, guest, member
-from .people import rows
-from .post import PostOffice, post_office
+from .inside import change
+from .post import PostOffice
 
 WRONG = "a wrong but long password"
 
 
 @pytest.fixture
-async def office() -> AsyncGenerator[PostOffice]:
-    async with post_office() as office:
-        yield office
-
-
-@pytest.fixture
-def app(office: PostOffice, database_url: Callable[[str], str], sidecar: FakeSidecar) -> FastAPI:
-    return create_app(account_settings(database_url("gateway"), office), sidecar)
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
-    async with running(app) as client:
-        yield client
+def settings(office: PostOffice, database_url: Callable[[str], str]) -> Settings:
+    return account_settings(database_url("gateway"), office)
 
 
 async def test_who_guesses_waits_and_who_was_here_before_does_not(
@@ -100,7 +88,7 @@ async def test_failures_are_forgotten_with_time(app: FastAPI, client: httpx2.Asy
     thief = guest(client)
     answers = [await thief.log_in("victim@example.org", WRONG) for _ in range(11)]
     assert answers[-1].status_code == 429
-    await rows(app, "UPDATE attempts SET at = at - interval '10 minutes'")
+    await change(app, "UPDATE attempts SET at = at - interval '10 minutes'")
     assert (await thief.log_in("victim@example.org")).status_code == 200
 
 

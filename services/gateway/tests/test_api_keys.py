@@ -11,8 +11,9 @@ from crewmesh_testkit import running
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
-from .credentials import Json, another_organization, bearer, database_of, member
-from .gateway import BEARER, KEY, until
+from .credentials import Json, another_organization, member
+from .gateway import BEARER, KEY, bearer, until
+from .inside import change, rows
 
 NEW: Json = {"name": "Nightly import", "scopes": ["knowledge:write", "knowledge:read"]}
 
@@ -55,9 +56,9 @@ async def test_no_secret_is_kept_or_listed(app: FastAPI) -> None:
         assert secret not in listed.text
         assert [each["prefix"] for each in listed.json()["items"]] == [KEY.prefix, made["prefix"]]
         for table in ("api_keys", "idempotency", "outbox", "organizations"):
-            rows = await database_of(app).statement(f"SELECT * FROM {table}".encode())
-            assert secret not in str(rows)
-            assert secret.encode().hex() not in str(rows)
+            kept = str(await rows(app, f"SELECT * FROM {table}"))
+            assert secret not in kept
+            assert secret.encode().hex() not in kept
 
 
 @pytest.mark.parametrize(
@@ -114,8 +115,7 @@ async def test_a_key_does_what_its_owner_may_at_the_time(app: FastAPI) -> None:
     async with running(app) as client:
         admin = await member(app, "admin")
         made = await created(client, admin.headers, scopes=["knowledge:write", "runs:read"])
-        async with database_of(app).system() as conn:
-            await conn.execute("UPDATE memberships SET role = 'viewer' WHERE user_id = %s", [admin.user])
+        await change(app, "UPDATE memberships SET role = 'viewer' WHERE user_id = %s", admin.user)
         me = (await client.get("/v1/me", headers=bearer(made["key"]))).json()
         assert (me["role"], me["permissions"]) == ("viewer", ["runs:read"])
 

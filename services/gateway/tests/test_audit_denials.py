@@ -17,11 +17,11 @@ from crewmesh_kit.background import Background
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.origin import Origin
-from crewmesh_kit.resources import Resources
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
-from .gateway import BEARER, Upstream, key_of, until
+from .gateway import BEARER, Upstream, bearer, key_of, until
+from .inside import held
 
 VIEWER, REVOKED, EXPIRED = (key_of(name, name[0] * 32) for name in ("viewerkey", "revokedkey", "expiredkey"))
 AGENT = {"user-agent": "curl/8.5"}
@@ -30,7 +30,7 @@ AGENT = {"user-agent": "curl/8.5"}
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
     async with running(app) as client:
-        async with database(app).system() as conn:
+        async with held(app, Database).system() as conn:
             await conn.execute("INSERT INTO users (id, name) VALUES ('usr_8', 'Viewer')")
             await conn.execute(
                 "INSERT INTO memberships (org_id, user_id, role) SELECT id, 'usr_8', 'viewer' FROM organizations"
@@ -44,16 +44,6 @@ async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
             await conn.execute("UPDATE api_keys SET revoked_at = now() WHERE id = 'key_revoked'")
             await conn.execute("UPDATE api_keys SET expires_at = now() - interval '1 s' WHERE id = 'key_expired'")
         yield client
-
-
-def database(app: FastAPI) -> Database:
-    resources: Resources = app.state.resources
-    return resources.get(Database)
-
-
-def denials(app: FastAPI) -> Denials:
-    resources: Resources = app.state.resources
-    return resources.get(Denials)
 
 
 def told(sidecar: FakeSidecar) -> list[AuditRecorded]:
@@ -112,7 +102,7 @@ async def test_a_key_that_does_not_hold_any_more_is_recognized(
     client: httpx2.AsyncClient, sidecar: FakeSidecar, key: object, actor: str, path: str
 ) -> None:
     text = REVOKED.text if key is REVOKED else EXPIRED.text
-    assert (await client.get(path, headers={"authorization": f"Bearer {text}"})).status_code == 401
+    assert (await client.get(path, headers=bearer(text))).status_code == 401
     line = await one(sidecar)
     assert (line.actor, line.acting_for, line.resource) == (actor, "usr_8", path)
     assert detail(line)["status"] == 401
@@ -122,9 +112,8 @@ async def test_a_token_of_a_login_that_was_ended_is_recognized(
     app: FastAPI, client: httpx2.AsyncClient, sidecar: FakeSidecar
 ) -> None:
     organization = (await client.get("/v1/me", headers=BEARER)).json()["organization"]["id"]
-    resources: Resources = app.state.resources
-    text, _ = resources.get(AccessTokens).issue("usr_8", organization, "ses_ended")
-    assert (await client.get("/v1/me", headers={"authorization": f"Bearer {text}"})).status_code == 401
+    text, _ = held(app, AccessTokens).issue("usr_8", organization, "ses_ended")
+    assert (await client.get("/v1/me", headers=bearer(text))).status_code == 401
     line = await one(sidecar)
     assert (line.actor, line.organization) == ("usr_8", organization)
 
@@ -134,8 +123,8 @@ async def test_a_token_of_a_login_that_was_ended_is_recognized(
     [
         {},
         {"authorization": "Bearer nonsense"},
-        {"authorization": f"Bearer {key_of('viewerkey', 'x' * 32).text}"},
-        {"authorization": f"Bearer {key_of('nobodykey', 'x' * 32).text}"},
+        bearer(key_of("viewerkey", "x" * 32).text),
+        bearer(key_of("nobodykey", "x" * 32).text),
         {"authorization": f"Basic {REVOKED.text}"},
         {"authorization": "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1c3JfOCJ9."},
         {"authorization": "Bearer " + "x" * 10_000},
@@ -166,7 +155,7 @@ async def test_a_flood_is_two_lines_with_its_number(
     await client.get("/v1/audit-events/aud_1", headers=headers)
     await client.get("/v1/audit-events/aud_2", headers=headers)
     await until(lambda: len(told(sidecar)) == 2)
-    denials(app).close()
+    held(app, Denials).close()
     await until(lambda: len(told(sidecar)) == 4)
     counts = sorted((str(detail(line)["route"]), detail(line)["count"]) for line in told(sidecar))
     assert counts == [
@@ -179,7 +168,7 @@ async def test_a_flood_is_two_lines_with_its_number(
 
 async def test_what_was_only_counted_is_told_at_the_end(app: FastAPI, sidecar: FakeSidecar) -> None:
     async with running(app) as client:
-        async with database(app).system() as conn:
+        async with held(app, Database).system() as conn:
             await conn.execute("UPDATE memberships SET role = 'viewer'")
         for _ in range(3):
             assert (await client.get("/v1/audit-events", headers=BEARER)).status_code == 403
@@ -201,7 +190,7 @@ async def test_windows_follow_each_other_while_it_goes_on_and_end_when_it_does_n
 ) -> None:
     organization = (await client.get("/v1/me", headers=BEARER)).json()["organization"]["id"]
     clock = Clock()
-    denials = Denials(database(app), app.state.resources.get(Background), window_seconds=10, now=clock)
+    denials = Denials(held(app, Database), held(app, Background), window_seconds=10, now=clock)
     actor = Identity(organization, "usr_1", frozenset())
     refusal = Refusal(
         method="GET",

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import csv
 import io
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 
 import httpx2
@@ -18,26 +17,16 @@ from crewmesh_gateway.audit.writing import Gathering
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.outbox import cloud_event
 from crewmesh_kit.errors import Unavailable
-from crewmesh_kit.resources import Resources
-from crewmesh_testkit import FakeSidecar, running
+from crewmesh_testkit import FakeSidecar
 from fastapi import FastAPI
 
 from .audit_log import HAPPENED, deliver, event
 from .gateway import BEARER, key_of
+from .inside import held
 
 VIEWER = key_of("viewerkey", "v" * 32)
 AUDITOR_ELSEWHERE = key_of("elsewhere", "e" * 32)
 OTHER = "org_" + "0" * 31 + "9"
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
-    async with running(app) as client:
-        yield client
-
-
-def resources(app: FastAPI) -> Resources:
-    return app.state.resources
 
 
 async def own(client: httpx2.AsyncClient) -> str:
@@ -52,7 +41,7 @@ async def page(client: httpx2.AsyncClient, **query: str | int) -> list[JsonObjec
 
 async def elsewhere(app: FastAPI) -> None:
     """Another organization with an admin, and a viewer in the first one."""
-    async with resources(app).get(Database).system() as conn:
+    async with held(app, Database).system() as conn:
         await conn.execute("INSERT INTO organizations (id, name) VALUES (%s, 'Other')", [OTHER])
         await conn.execute("INSERT INTO users (id, name) VALUES ('usr_9', 'Admin'), ('usr_8', 'Viewer')")
         await conn.execute("INSERT INTO memberships (org_id, user_id, role) VALUES (%s, 'usr_9', 'admin')", [OTHER])
@@ -90,14 +79,14 @@ async def test_what_is_published_becomes_a_line_once(client: httpx2.AsyncClient)
 
 async def test_a_burst_is_added_in_few_transactions_and_completely(app: FastAPI, client: httpx2.AsyncClient) -> None:
     organization = await own(client)
-    log = resources(app).get(AuditLog)
+    log = held(app, AuditLog)
     before = (await log.verify(organization)).seq
     events = [event(resource=f"wf_{number}", organization=organization) for number in range(100)]
     verdicts = await asyncio.gather(*(deliver(client, each) for each in events))
     assert set(verdicts) == {"SUCCESS"}
     verified = await log.verify(organization)
     assert (verified.ok, verified.seq) == (True, before + 100)
-    async with resources(app).get(Database).tenant(organization) as conn:
+    async with held(app, Database).tenant(organization) as conn:
         cursor = await conn.execute("SELECT count(DISTINCT received_at) AS n FROM audit_events")
         row = await cursor.fetchone()
     assert row is not None
@@ -131,7 +120,7 @@ async def test_while_the_database_is_away_lines_are_tried_again(
         raise Unavailable("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(resources(app).get(Gathering), "_append", away.__get__(resources(app).get(AuditLog)))
+        patched.setattr(held(app, Gathering), "_append", away.__get__(held(app, AuditLog)))
         assert await deliver(client, recorded) == "RETRY"
     assert await deliver(client, recorded) == "SUCCESS"
     assert len(await page(client, action="workflow.")) == 1
@@ -226,7 +215,7 @@ async def test_the_export_is_a_file_that_a_spreadsheet_may_open(client: httpx2.A
 
 async def test_a_long_log_is_exported_page_by_page_and_completely(app: FastAPI, client: httpx2.AsyncClient) -> None:
     organization = await own(client)
-    log = resources(app).get(AuditLog)
+    log = held(app, AuditLog)
     await log.append(organization, [event("x.done", f"x_{n}", organization=organization) for n in range(1203)])
     answer = await client.get("/v1/audit-events/export?action=x.", headers=BEARER)
     lines = answer.json()

@@ -12,25 +12,20 @@ from crewmesh_gateway.main import create_app
 from crewmesh_gateway.principals.service import Principals
 from crewmesh_gateway.settings import KeySettings, Settings, ThrottleSettings
 from crewmesh_kit.db.database import Database
-from crewmesh_kit.resources import Resources
 from crewmesh_kit.signals import Signals
 from crewmesh_testkit import APP_API_TOKEN, FakeSidecar, running
 from fastapi import FastAPI
 from psycopg.abc import QueryNoTemplate
 from pydantic import SecretStr
 
-from .gateway import BEARER, KEY, Upstream, key_of, until
+from .gateway import BEARER, KEY, Upstream, bearer, key_of, until
+from .inside import held
 
 OTHER = key_of("otherkey", "o" * 43)
 
 
-def database(app: FastAPI) -> Database:
-    resources: Resources = app.state.resources
-    return resources.get(Database)
-
-
 async def other_organization(app: FastAPI) -> None:
-    async with database(app).system() as connection:
+    async with held(app, Database).system() as connection:
         await connection.execute("INSERT INTO organizations (id, name) VALUES ('org_2', 'Other')")
         await connection.execute("INSERT INTO users (id, name) VALUES ('usr_2', 'Somebody else')")
         await connection.execute("INSERT INTO memberships (org_id, user_id, role) VALUES ('org_2', 'usr_2', 'viewer')")
@@ -56,8 +51,8 @@ async def test_without_a_key_nothing_opens_and_the_answer_says_where_one_is(app:
     "headers",
     [
         {"authorization": "Bearer nonsense"},
-        {"authorization": f"Bearer {OTHER.text}"},
-        {"authorization": f"Bearer {key_of(KEY.prefix, 'x' * 43).text}"},
+        bearer(OTHER.text),
+        bearer(key_of(KEY.prefix, "x" * 43).text),
         {"authorization": f"Bearer cm_{KEY.prefix}_{'s' * 43}"},
         {"authorization": f"Basic {KEY.text}"},
         {"authorization": KEY.text},
@@ -101,7 +96,7 @@ async def test_a_key_speaks_for_its_own_organization_only(app: FastAPI) -> None:
     async with running(app) as client:
         await other_organization(app)
         me = (await client.get("/v1/me", headers={"x-api-key": OTHER.text})).json()
-        async with database(app).tenant("org_2") as connection:
+        async with held(app, Database).tenant("org_2") as connection:
             for table, column in (
                 ("organizations", "id"),
                 ("users", "id"),
@@ -177,9 +172,8 @@ async def test_only_the_sidecar_may_name_the_client(settings: Settings, sidecar:
 
 async def test_many_requests_with_one_cold_key_share_one_query(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(app):
-        resources: Resources = app.state.resources
-        principals = resources.get(Principals)
-        await asyncio.wait_for(resources.get(Signals).begun.wait(), 10)
+        principals = held(app, Principals)
+        await asyncio.wait_for(held(app, Signals).begun.wait(), 10)
         asked = 0
         statement = Database.statement
 

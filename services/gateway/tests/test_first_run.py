@@ -12,7 +12,7 @@ from crewmesh_gateway.settings import Settings
 from crewmesh_testkit import FakeSidecar, running
 from psycopg.rows import TupleRow
 
-from .gateway import BEARER, KEY, settings_for, until
+from .gateway import BEARER, KEY, bearer, settings_for, until
 
 
 async def rows(url: str, statement: str) -> list[TupleRow]:
@@ -72,7 +72,7 @@ async def test_a_secret_store_from_before_keys_had_checksums_still_opens_the_doo
 ) -> None:
     former = "cm_0123456789ab_" + "Az-_" * 10 + "xyz"
     sidecar.secrets["first-run-api-key"] = former
-    headers = {"authorization": f"Bearer {former}"}
+    headers = bearer(former)
     async with running(create_app(settings, sidecar)) as client:
         assert (await client.get("/v1/me", headers=headers)).status_code == 200
     async with running(create_app(settings, sidecar)) as client:

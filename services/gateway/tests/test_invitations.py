@@ -10,7 +10,8 @@ from crewmesh_gateway.settings import Settings
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
-from .people import Somebody, audited, founder, last_token, mails, member, rows
+from .inside import change, rows
+from .people import Somebody, audited, founder, last_token, mails, member
 
 ADDRESS = "ada@example.org"
 
@@ -77,7 +78,7 @@ async def test_one_open_invitation_per_address(settings: Settings, sidecar: Fake
             await client.post("/v1/invitations", json={"email": "eva@example.org"}, headers=once) for _ in range(2)
         ]
         assert same_key[0].json() == same_key[1].json()
-        await rows(app, "UPDATE invitations SET expires_at = now() WHERE id = %s", first)
+        await change(app, "UPDATE invitations SET expires_at = now() WHERE id = %s", first)
         assert (await client.get(f"/v1/invitations/{first}", headers=olga.headers)).json()["status"] == "expired"
         assert (await invite(client, olga)).status_code == 201, "one that expired gives way"
         mia = await member(app, olga.organization, "viewer", email="Mia@example.org")
@@ -146,7 +147,7 @@ async def test_another_mail_kills_the_link_before(settings: Settings, sidecar: F
         olga = await founder(app)
         invitation = (await invite(client, olga)).json()
         first = await last_token(app)
-        await rows(app, "UPDATE invitations SET expires_at = now()")
+        await change(app, "UPDATE invitations SET expires_at = now()")
         again = await client.post(f"/v1/invitations/{invitation['id']}/resend", headers=olga.headers)
         assert again.status_code == 200
         assert again.json()["status"] == "open"
@@ -169,7 +170,7 @@ async def test_nobodys_letter_box_is_filled(app: FastAPI) -> None:
         anew = await invite(client, olga, "ADA@example.org")
         assert anew.status_code == 429, "nor by revoking and inviting again"
         assert len(await mails(app)) == 1
-        await rows(app, "UPDATE invitations SET sent_at = now() - interval '61 s'")
+        await change(app, "UPDATE invitations SET sent_at = now() - interval '61 s'")
         assert (await invite(client, olga)).status_code == 201
 
 

@@ -12,7 +12,8 @@ from crewmesh_kit.db.database import Database
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
-from .people import Somebody, audited, founder, held, last_token, logged_in, member, newcomer, rows
+from .inside import change, held, rows
+from .people import Somebody, audited, founder, last_token, logged_in, member, newcomer
 
 ADDRESS = "ada@example.org"
 
@@ -28,7 +29,7 @@ async def guest(app: FastAPI, email: str = ADDRESS, *, verified: bool = True) ->
     """Somebody who is logged in, in an organization of their own."""
     user = await newcomer(app, email=email, verified=verified)
     home = await founder(app, "Home")
-    await rows(
+    await change(
         app, "INSERT INTO memberships (org_id, user_id, role) VALUES (%s, %s, 'viewer')", home.organization, user
     )
     return await logged_in(app, user, home.organization)
@@ -99,7 +100,7 @@ async def test_what_is_over_lets_nobody_in(app: FastAPI) -> None:
         olga = await founder(app)
         ada = await guest(app)
         invitation, token = await invited(client, app, olga)
-        await rows(app, "UPDATE invitations SET expires_at = now(), sent_at = now() - interval '1 hour'")
+        await change(app, "UPDATE invitations SET expires_at = now(), sent_at = now() - interval '1 hour'")
         expired = await accept(client, ada, token)
         assert (expired.status_code, expired.json()["invitation"]) == (409, "expired")
         await client.delete(f"/v1/invitations/{invitation}", headers=olga.headers)
@@ -129,8 +130,8 @@ async def test_of_accepting_and_revoking_at_once_one_wins(app: FastAPI) -> None:
         olga = await founder(app)
         ada = await guest(app)
         for _ in range(10):
-            await rows(app, "DELETE FROM memberships WHERE org_id = %s AND user_id = %s", olga.organization, ada.id)
-            await rows(app, "UPDATE invitations SET sent_at = now() - interval '1 hour'")
+            await change(app, "DELETE FROM memberships WHERE org_id = %s AND user_id = %s", olga.organization, ada.id)
+            await change(app, "UPDATE invitations SET sent_at = now() - interval '1 hour'")
             invitation, token = await invited(client, app, olga)
             accepted, revoked = await asyncio.gather(
                 accept(client, ada, token), client.delete(f"/v1/invitations/{invitation}", headers=olga.headers)
@@ -145,7 +146,7 @@ async def test_who_is_a_member_by_now_keeps_the_role_they_have(app: FastAPI) -> 
         olga = await founder(app)
         _, token = await invited(client, app, olga, role="admin")
         ada = await guest(app)
-        await rows(
+        await change(
             app, "INSERT INTO memberships (org_id, user_id, role) VALUES (%s, %s, 'viewer')", olga.organization, ada.id
         )
         assert (await accept(client, ada, token)).json()["role"] == "viewer"
@@ -164,7 +165,7 @@ async def test_the_link_opens_a_page_that_accepts_nothing(app: FastAPI) -> None:
         assert "Olga &lt;b&gt;" in page.text
         assert "<script" not in page.text
         assert [each["status"] for each in await listed(client, olga)] == ["open"]
-        await rows(app, "UPDATE invitations SET expires_at = now()")
+        await change(app, "UPDATE invitations SET expires_at = now()")
         assert "has expired" in (await client.get("/v1/invitations/accept", params={"token": token})).text
         unknown = await client.get("/v1/invitations/accept", params={"token": "x" * 43})
         assert unknown.status_code == 404

@@ -15,7 +15,8 @@ from pydantic import SecretStr
 
 from .credentials import member
 from .gateway import BEARER
-from .people import audited, founder, rows
+from .inside import change
+from .people import audited, founder
 
 _ALLOWLIST = "/v1/limits/allowlist"
 _EMPTY: dict[str, list[str]] = {"networks": []}
@@ -173,7 +174,7 @@ class TestWhoIsShutOut:
         """The way back for who insisted and was wrong, as the guide says."""
         async with running(edge) as client:
             await put(client, ["198.51.100.0/24"], headers=coming_from("192.0.2.7"), force=True)
-            await rows(edge, "UPDATE organizations SET allowlist = '{}'")
+            await change(edge, "UPDATE organizations SET allowlist = '{}'")
         async with running(edge) as client:
             assert (await client.get("/v1/me", headers=coming_from("192.0.2.7"))).status_code == 200
 

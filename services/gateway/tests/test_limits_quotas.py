@@ -15,7 +15,8 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient
 
 from .gateway import BEARER
-from .people import founder, logged_in, member, rows
+from .inside import change
+from .people import founder, logged_in, member
 
 FREE = PLANS["free"]
 # Creating one of each, and the path where that is done.
@@ -39,7 +40,7 @@ async def shown(client: AsyncClient, headers: dict[str, str]) -> dict[str, tuple
 
 
 async def on_plan(app: FastAPI, organization: str, plan: str) -> None:
-    await rows(app, "UPDATE organizations SET plan = %s WHERE id = %s", plan, organization)
+    await change(app, "UPDATE organizations SET plan = %s WHERE id = %s", plan, organization)
 
 
 @pytest.mark.parametrize("quota", QUOTAS)

@@ -19,8 +19,9 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from httpx2 import Response
 
-from .credentials import another_organization, database_of, member
+from .credentials import another_organization, member
 from .gateway import BEARER, Upstream
+from .inside import change
 
 FREE = PLANS["free"]
 _LIMIT = re.compile(r'"([a-z-]+)";r=(\d+);t=(\d+)')
@@ -127,8 +128,7 @@ async def test_the_plan_of_the_organization_decides(app: FastAPI) -> None:
     async with running(app) as client:
         generous = await client.get("/v1/me", headers=BEARER)
         assert '"organization";q=600000;w=60' in generous.headers["ratelimit-policy"]
-        async with database_of(app).system() as conn:
-            await conn.execute("UPDATE organizations SET plan = 'pro'")
+        await change(app, "UPDATE organizations SET plan = 'pro'")
         async with running(app) as again:
             answer = await again.get("/v1/me", headers=BEARER)
             assert '"organization";q=6000;w=60' in answer.headers["ratelimit-policy"]

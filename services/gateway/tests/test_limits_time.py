@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from .gateway import BEARER, served
-from .people import held
+from .inside import held
 
 _SECONDS = 0.5
 
@@ -69,7 +69,7 @@ async def test_a_login_whose_body_never_comes_is_given_up(app: FastAPI) -> None:
 async def test_work_that_takes_too_long_is_given_up_and_leaves_nothing_behind(app: FastAPI) -> None:
     async with running(app) as client:
         async with held(app, Database).system() as conn:
-            await conn.execute("SELECT FROM organizations FOR UPDATE")  # whoever creates waits for this
+            await conn.execute("SELECT 1 FROM organizations FOR UPDATE")  # whoever creates waits for this
             slow = await client.post("/v1/teams", json={"name": "Slow"}, headers=BEARER)
             assert slow.status_code == 504
             assert slow.json()["type"].endswith("/answer-too-slow")

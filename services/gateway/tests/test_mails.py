@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from pydantic import SecretStr
 
 from .gateway import until
 from .guests import account_settings
-from .people import held, mails, rows
+from .inside import change, held, rows
+from .people import mails
 from .post import PostOffice, parsed, post_office, text_of
 
 LETTER = Mail("ada@example.org", "Hello", "Good day, {{7*7}} \u202e Ada.\n.\nA line with one dot was before this one.")
@@ -44,12 +45,6 @@ async def none_left(app: FastAPI) -> None:
 def by_smtp(office: PostOffice, **other: object) -> MailSettings:
     told: dict[str, object] = {"host": "127.0.0.1", "port": office.port, "tls": "none", "first_pause_seconds": 0.05}
     return MailSettings.model_validate({**told, **other})
-
-
-@pytest.fixture
-async def office() -> AsyncGenerator[PostOffice]:
-    async with post_office() as office:
-        yield office
 
 
 @pytest.fixture
@@ -160,7 +155,7 @@ async def test_a_mail_that_another_died_with_is_sent_with_the_same_id(
     silent = create_app(account_settings(url, mail=MailSettings()), sidecar)
     async with running(silent):
         await post(silent)
-        await rows(silent, "UPDATE mails SET attempts = 1, due_at = now() + interval '1 second'")
+        await change(silent, "UPDATE mails SET attempts = 1, due_at = now() + interval '1 second'")
         [row] = await rows(silent, "SELECT id FROM mails")
     app = create_app(account_settings(url, mail=by_smtp(office)), sidecar)
     async with running(app):

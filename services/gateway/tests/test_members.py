@@ -7,14 +7,15 @@ from itertools import product
 
 import httpx2
 import pytest
-from crewmesh_gateway.api_keys.models import PresentedKey
 from crewmesh_gateway.main import create_app
 from crewmesh_gateway.settings import Settings
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
+from .credentials import with_key
 from .gateway import until
-from .people import Somebody, audited, founder, logged_in, member, newcomer, rows
+from .inside import change, rows
+from .people import Somebody, audited, founder, logged_in, member, newcomer
 
 RACES = 50
 
@@ -80,7 +81,7 @@ async def test_roles_are_given_within_what_one_holds(app: FastAPI, sidecar: Fake
         actors = {role: await member(app, olga.organization, role) for role in order}
         target = await member(app, olga.organization, "viewer")
         for actor, before, after in product(order, order, order):
-            await rows(app, "UPDATE memberships SET role = %s WHERE user_id = %s", before, target.id)
+            await change(app, "UPDATE memberships SET role = %s WHERE user_id = %s", before, target.id)
             answer = await set_role(client, actors[actor], target, after)
             rank = order.index
             may = rank(actor) >= rank("admin") and rank(before) <= rank(actor) and rank(after) <= rank(actor)
@@ -126,17 +127,7 @@ async def test_a_scoped_key_gives_no_more_than_it_was_made_for(app: FastAPI) -> 
     async with running(app) as client:
         olga = await founder(app)
         mia = await member(app, olga.organization, "viewer")
-        key = PresentedKey.generate()
-        await rows(
-            app,
-            "INSERT INTO api_keys (id, org_id, user_id, name, prefix, secret_sha256, permissions)"
-            " VALUES ('key_scoped', %s, %s, 'k', %s, %s, '{members:read,members:write}')",
-            olga.organization,
-            olga.id,
-            key.prefix,
-            key.digest(),
-        )
-        headers = {"authorization": f"Bearer {key.text}"}
+        headers = (await with_key(app, olga.organization, olga.id, scopes=["members:read", "members:write"])).headers
         for role in ("viewer", "admin", "owner"):
             answer = await client.patch(f"/v1/members/{mia.id}", json={"role": role}, headers=headers)
             assert answer.status_code == 403
@@ -168,19 +159,10 @@ async def test_whoever_is_removed_is_out_at_once_with_their_keys_and_their_place
     async with running(app) as client, running(replica) as elsewhere:
         olga = await founder(app)
         mia = await member(app, olga.organization, "editor")
-        key = PresentedKey.generate()
-        await rows(
-            app,
-            "INSERT INTO api_keys (id, org_id, user_id, name, prefix, secret_sha256, permissions)"
-            " VALUES ('key_mias', %s, %s, 'k', %s, %s, '{*}')",
-            olga.organization,
-            mia.id,
-            key.prefix,
-            key.digest(),
-        )
+        key = await with_key(app, olga.organization, mia.id)
         team = (await client.post("/v1/teams", json={"name": "Ops"}, headers=olga.headers)).json()["id"]
         await client.put(f"/v1/teams/{team}/members/{mia.id}", headers=olga.headers)
-        credentials = [mia.headers, {"authorization": f"Bearer {key.text}"}]
+        credentials = [mia.headers, key.headers]
         for headers in credentials:
             assert (await client.get("/v1/me", headers=headers)).status_code == 200
             assert (await elsewhere.get("/v1/me", headers=headers)).status_code == 200
@@ -203,7 +185,7 @@ async def test_leaving_one_organization_leaves_the_others_alone(app: FastAPI, si
     async with running(app) as client:
         olga, other = await founder(app), await founder(app, "Elsewhere")
         mia = await member(app, olga.organization, "viewer")
-        await rows(
+        await change(
             app, "INSERT INTO memberships (org_id, user_id, role) VALUES (%s, %s, 'editor')", other.organization, mia.id
         )
         there = await logged_in(app, mia.id, other.organization)
@@ -247,9 +229,9 @@ async def test_of_two_owners_who_go_at_once_one_stays(app: FastAPI, way: str) ->
     async with running(app) as client:
         olga, oscar = await founder(app), await founder(app, "Elsewhere")
         for _ in range(RACES if way == "leave" else 10):
-            await rows(app, "DELETE FROM memberships WHERE org_id = %s", olga.organization)
+            await change(app, "DELETE FROM memberships WHERE org_id = %s", olga.organization)
             for owner in (olga, oscar):
-                await rows(
+                await change(
                     app,
                     "INSERT INTO memberships (org_id, user_id, role) VALUES (%s, %s, 'owner')",
                     olga.organization,

@@ -15,7 +15,8 @@ from fastapi import FastAPI
 
 from .audit_log import event
 from .gateway import Upstream, until
-from .people import Somebody, audited, founder, held, logged_in, member, newcomer, rows
+from .inside import change, held, rows
+from .people import Somebody, audited, founder, logged_in, member, newcomer
 
 NAME = "Hill and Daughters"
 
@@ -25,7 +26,7 @@ async def deleted(client: httpx2.AsyncClient, by: Somebody, confirm: str = NAME)
 
 
 async def make_due(app: FastAPI, organization: str) -> None:
-    await rows(app, "UPDATE organizations SET delete_after = now() - interval '1 s' WHERE id = %s", organization)
+    await change(app, "UPDATE organizations SET delete_after = now() - interval '1 s' WHERE id = %s", organization)
 
 
 async def test_deleting_takes_the_name_and_leaves_time(app: FastAPI, sidecar: FakeSidecar) -> None:
@@ -169,7 +170,7 @@ async def test_what_is_not_due_or_was_restored_stays(app: FastAPI) -> None:
         await deleted(client, olga)
         assert await held(app, Ending).erase_one() is None
         await client.post("/v1/organization/restore", headers=olga.headers)
-        await rows(app, "UPDATE organizations SET delete_after = now() - interval '1 day'")
+        await change(app, "UPDATE organizations SET delete_after = now() - interval '1 day'")
         assert await held(app, Ending).erase_one() is None
         for who in (olga, other):
             assert (await client.get("/v1/organization", headers=who.headers)).status_code == 200

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from .people import Somebody, audited, founder, member, newcomer, rows
+from .inside import change, rows
+from .people import Somebody, audited, founder, member, newcomer
 
 PASSWORD = "correct horse battery staple"
 HASH = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),)).hash(PASSWORD)
@@ -18,7 +19,7 @@ HASH = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),))
 
 async def owner_with_password(app: FastAPI) -> Somebody:
     olga = await founder(app)
-    await rows(app, "UPDATE users SET password_hash = %s WHERE id = %s", HASH, olga.id)
+    await change(app, "UPDATE users SET password_hash = %s WHERE id = %s", HASH, olga.id)
     return olga
 
 
@@ -74,7 +75,7 @@ async def test_a_custom_role_with_the_permission_makes_no_owner(app: FastAPI) ->
             "/v1/roles", json={"name": "Heir maker", "permissions": ["organization:transfer"]}, headers=olga.headers
         )
         maker = await member(app, olga.organization, made.json()["id"])
-        await rows(app, "UPDATE users SET password_hash = %s WHERE id = %s", HASH, maker.id)
+        await change(app, "UPDATE users SET password_hash = %s WHERE id = %s", HASH, maker.id)
         mia = await member(app, olga.organization, "viewer")
         refused = await transfer(client, maker, mia.id)
         assert refused.status_code == 403

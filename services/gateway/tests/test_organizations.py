@@ -8,7 +8,8 @@ from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
 from .gateway import BEARER, until
-from .people import audited, founder, logged_in, member, newcomer, rows
+from .inside import rows
+from .people import audited, founder, logged_in, member, newcomer
 
 
 async def test_whoever_founds_an_organization_owns_it_and_the_services_hear_of_it(

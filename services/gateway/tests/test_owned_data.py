@@ -25,13 +25,12 @@ from crewmesh_contracts.invocations.owned_data import (
 from crewmesh_gateway.exports.gatherer import Gatherer
 from crewmesh_gateway.main import create_app
 from crewmesh_gateway.settings import ExportSettings, Settings
-from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import BadGateway, Unavailable
-from crewmesh_kit.resources import Resources
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
 from .gateway import BEARER, KEY, until
+from .inside import change, held
 
 
 class Services:
@@ -107,16 +106,14 @@ async def test_what_fails_for_a_while_is_gone_on_with(app: FastAPI, sidecar: Fak
     services = Services(sidecar)
     services.failures = [Unavailable("It restarts.")]
     async with running(app) as client:
-        resources: Resources = app.state.resources
         export = await requested(client)
 
         async def pausing() -> bool:
             return (await client.get(f"/v1/exports/{export}", headers=BEARER)).json()["error"] is not None
 
         await until(pausing)
-        async with resources.get(Database).system() as conn:
-            await conn.execute("UPDATE exports SET due_at = now()")
-        resources.get(Gatherer).nudge()
+        await change(app, "UPDATE exports SET due_at = now()")
+        held(app, Gatherer).nudge()
         await until_over(client, export, "done")
         found = lines((await client.get(f"/v1/exports/{export}/file", headers=BEARER)).content)
     assert [row["number"] for row in of(KEEPERS[0], found)] == [0, 1, 2]
@@ -150,10 +147,8 @@ async def test_another_replica_goes_on_behind_the_last_page(settings: Settings, 
     sidecar.blobs.put = original
     app = create_app(settings, sidecar)
     async with running(app) as client:
-        resources: Resources = app.state.resources
-        async with resources.get(Database).system() as conn:
-            await conn.execute("UPDATE exports SET due_at = now()")
-        resources.get(Gatherer).nudge()
+        await change(app, "UPDATE exports SET due_at = now()")
+        held(app, Gatherer).nudge()
         await until_over(client, export, "done")
         found = lines((await client.get(f"/v1/exports/{export}/file", headers=BEARER)).content)
     assert [row["number"] for row in of(KEEPERS[0], found)] == [0, 1]

@@ -17,14 +17,16 @@ from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.principals.repository import PrincipalRepository
 from crewmesh_gateway.principals.service import Principals
 from crewmesh_gateway.settings import KeySettings, Settings
+from crewmesh_kit.db.database import Database
 from crewmesh_kit.signals import Signals
 from crewmesh_testkit import FakeSidecar, free_port, running
 from crewmesh_testkit.servers import running_valkey
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
-from .credentials import Json, Member, bearer, database_of, member, resources_of
-from .gateway import BEARER, KEY, until
+from .credentials import Json, Member, member
+from .gateway import BEARER, KEY, bearer, until
+from .inside import held
 
 AT_ONCE = 1.0
 
@@ -52,7 +54,7 @@ async def replicas(settings: Settings, sidecar: FakeSidecar) -> AsyncGenerator[l
         for _ in range(2):
             app = create_app(remembering(settings, 300), sidecar)
             started.append(Replica(app, await stack.enter_async_context(running(app))))
-        one, other = (resources_of(each.app).get(Signals) for each in started)
+        one, other = (held(each.app, Signals) for each in started)
         for sender, hearer in ((one, other), (other, one)):
             async with hearer.listen("warm-up") as listener:
 
@@ -128,11 +130,11 @@ async def test_a_service_accounts_role_holds_at_the_other_replica(replicas: list
 
 async def test_what_was_rolled_back_is_remembered_on(replicas: list[Replica]) -> None:
     here, _ = replicas
-    principals = resources_of(here.app).get(Principals)
+    principals = held(here.app, Principals)
     known = await principals.whose(KEY.text, address="a")
 
     async def begun_and_given_up() -> None:
-        async with database_of(here.app).system() as conn:
+        async with held(here.app, Database).system() as conn:
             principals.forget_with(conn, known.credential)
             raise RuntimeError
 
@@ -166,7 +168,7 @@ async def test_what_was_missed_without_valkey_is_made_up_for_when_it_is_back(
         async with running(here_app) as here_client, running(there_app) as there_client:
             here, there = Replica(here_app, here_client), Replica(there_app, there_client)
             editor = await member(here.app, "editor")
-            principals = resources_of(there.app).get(Principals)
+            principals = held(there.app, Principals)
 
             async def remembered() -> bool:
                 known = await principals.whose(editor.key.text, address="a")
@@ -201,9 +203,9 @@ class Paused:
 
 
 async def revoke(app: FastAPI, who: Member) -> None:
-    async with database_of(app).system() as conn:
+    async with held(app, Database).system() as conn:
         await conn.execute("UPDATE api_keys SET revoked_at = now() WHERE id = %s", [who.key_id])
-        resources_of(app).get(Principals).forget_with(conn, who.key_id)
+        held(app, Principals).forget_with(conn, who.key_id)
 
 
 class TestALookUpOnItsWay:
@@ -215,7 +217,7 @@ class TestALookUpOnItsWay:
 
     async def test_is_not_remembered(self, gateway: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
         editor, paused = await member(gateway, "editor"), Paused(monkeypatch)
-        principals = resources_of(gateway).get(Principals)
+        principals = held(gateway, Principals)
         early = asyncio.create_task(principals.whose(editor.key.text, address="a"))
         await paused.read.wait()
         await revoke(gateway, editor)
@@ -226,7 +228,7 @@ class TestALookUpOnItsWay:
 
     async def test_is_not_shared_with_who_comes_after(self, gateway: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
         editor, paused = await member(gateway, "editor"), Paused(monkeypatch)
-        principals = resources_of(gateway).get(Principals)
+        principals = held(gateway, Principals)
         early = asyncio.create_task(principals.whose(editor.key.text, address="a"))
         await paused.read.wait()
         await revoke(gateway, editor)

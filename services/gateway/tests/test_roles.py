@@ -9,7 +9,8 @@ from crewmesh_contracts.permissions import PERMISSIONS, of_role
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
-from .people import Somebody, audited, founder, member, rows
+from .inside import change
+from .people import Somebody, audited, founder, member
 
 
 async def created(client: httpx2.AsyncClient, by: Somebody, name: str, *permissions: str) -> httpx2.Response:
@@ -161,7 +162,7 @@ async def test_a_role_that_somebody_has_stays(app: FastAPI, sidecar: FakeSidecar
         invited = await client.post(
             "/v1/invitations", json={"email": "a@example.org", "role": role}, headers=olga.headers
         )
-        await rows(
+        await change(
             app,
             "INSERT INTO service_accounts (id, org_id, name, role, created_by) VALUES ('sva_1', %s, 'S', %s, 'x')",
             olga.organization,
@@ -173,7 +174,7 @@ async def test_a_role_that_somebody_has_stays(app: FastAPI, sidecar: FakeSidecar
         assert "1 members, 1 service accounts, 1 open invitations" in refused.json()["detail"]
         await client.patch(f"/v1/members/{mia.id}", json={"role": "viewer"}, headers=olga.headers)
         await client.delete(f"/v1/invitations/{invited.json()['id']}", headers=olga.headers)
-        await rows(app, "DELETE FROM service_accounts")
+        await change(app, "DELETE FROM service_accounts")
         assert (await client.delete(f"/v1/roles/{role}", headers=olga.headers)).status_code == 204
         assert (await client.delete(f"/v1/roles/{role}", headers=olga.headers)).status_code == 404
         assert "role.deleted" in await audited(app, sidecar, olga.organization)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx2
 import pytest
-from crewmesh_gateway.main import create_app
 from crewmesh_gateway.second_factor import recovery_codes, totp
-from crewmesh_testkit import FakeSidecar, running
+from crewmesh_gateway.settings import Settings
 from fastapi import FastAPI
 
 from .guests import PASSWORD, Guest, account_settings, guest, member
-from .people import rows
-from .post import PostOffice, post_office
+from .inside import rows
+from .post import PostOffice
 
 RFC_SECRET = b"12345678901234567890"
 
@@ -65,20 +64,8 @@ class Phone:
 
 
 @pytest.fixture
-async def office() -> AsyncGenerator[PostOffice]:
-    async with post_office() as office:
-        yield office
-
-
-@pytest.fixture
-def app(office: PostOffice, database_url: Callable[[str], str], sidecar: FakeSidecar) -> FastAPI:
-    return create_app(account_settings(database_url("gateway"), office), sidecar)
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
-    async with running(app) as client:
-        yield client
+def settings(office: PostOffice, database_url: Callable[[str], str]) -> Settings:
+    return account_settings(database_url("gateway"), office)
 
 
 async def with_phone(client: httpx2.AsyncClient, office: PostOffice, email: str) -> tuple[Guest, Phone, list[str]]:

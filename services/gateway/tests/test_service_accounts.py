@@ -10,8 +10,8 @@ from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
-from .credentials import Json, another_organization, bearer, member
-from .gateway import BEARER, until
+from .credentials import Json, another_organization, member
+from .gateway import BEARER, bearer, until
 
 NEW: Json = {"name": "Shop backend", "role": "editor"}
 

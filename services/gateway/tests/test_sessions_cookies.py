@@ -10,7 +10,8 @@ from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from .logins import HERE, bearer, cookies_of, log_in, refreshed, sessions_of, somebody, with_cookie
+from .gateway import bearer
+from .logins import HERE, cookies_of, log_in, refreshed, sessions_of, somebody, with_cookie
 
 
 @pytest.mark.parametrize(

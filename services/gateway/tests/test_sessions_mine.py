@@ -12,22 +12,9 @@ from crewmesh_kit.db.database import Database
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
-from .gateway import BEARER
-from .logins import (
-    ELSEWHERE,
-    HERE,
-    USER,
-    bearer,
-    change,
-    cookies_of,
-    held,
-    log_in,
-    next_token,
-    refreshed,
-    refused,
-    sessions_of,
-    somebody,
-)
+from .gateway import BEARER, bearer
+from .inside import change, held
+from .logins import ELSEWHERE, HERE, USER, cookies_of, log_in, next_token, refreshed, refused, sessions_of, somebody
 
 STRANGER = "usr_" + "b" * 32
 

@@ -13,20 +13,9 @@ from crewmesh_gateway.settings import KeySettings, Settings
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
-from .gateway import until
-from .logins import (
-    HERE,
-    bearer,
-    change,
-    cookies_of,
-    log_in,
-    next_token,
-    refreshed,
-    refused,
-    sessions_of,
-    somebody,
-    with_cookie,
-)
+from .gateway import bearer, until
+from .inside import change
+from .logins import HERE, cookies_of, log_in, next_token, refreshed, refused, sessions_of, somebody, with_cookie
 
 GRACE_IS_OVER = "UPDATE sessions SET refreshed_at = refreshed_at - interval '11 seconds'"
 

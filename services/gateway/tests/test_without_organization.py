@@ -20,9 +20,10 @@ from fastapi import FastAPI
 
 from .gateway import BEARER, Upstream, until
 from .guests import CHEAP, PASSWORD, Guest, account_settings, guest, member
+from .inside import change, held, rows
 from .logins import cookies_of, refreshed
-from .people import audited, held, rows
-from .post import PostOffice, post_office
+from .people import audited
+from .post import PostOffice
 
 EMAIL = "vera@example.org"
 # What people may do whom no organization allows anything; what begins with /v1/auth too.
@@ -79,12 +80,6 @@ class Place:
         await self.remove(vera)
         assert (await vera.log_in(EMAIL)).json()["organization"] is None
         return vera
-
-
-@pytest.fixture
-async def office() -> AsyncGenerator[PostOffice]:
-    async with post_office() as office:
-        yield office
 
 
 @pytest.fixture
@@ -227,7 +222,9 @@ async def test_whose_last_organization_is_deleted_stays(place: Place, sidecar: F
     cookies = cookies_of(login := await olga.log_in("olga@example.org"))
     organization = (await olga.get("/v1/organization")).json()["id"]
     assert (await olga.send("DELETE", "/v1/organization", {"confirm": "Short-lived"})).status_code == 204
-    await rows(place.app, "UPDATE organizations SET delete_after = now() - interval '1 s' WHERE id = %s", organization)
+    await change(
+        place.app, "UPDATE organizations SET delete_after = now() - interval '1 s' WHERE id = %s", organization
+    )
 
     async def is_erased() -> bool:
         await held(place.app, Ending).erase_one()
