@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncGenerator, Callable
 
 import pytest
@@ -115,6 +116,17 @@ def test_long_wide_and_deep_values_are_told_by_their_beginning() -> None:
     assert len(str(audit.told("x" * 10_000))) == 2001
     many: JsonValue = ["y" * 1900 for _ in range(150)]
     assert len(json.dumps(audit.told(many))) < 1000
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["-eyJ", "eyJaaaaaaaa.", "bearer ", "basic\t", "-----BEGIN ", "PRIVATE KEY-----", "://", "://a:", ":a", "-cm_"],
+)
+def test_no_text_makes_looking_for_secrets_slow(piece: str) -> None:
+    """Two hundred thousand characters take milliseconds; were it quadratic, it would be half a minute."""
+    begun = time.process_time()
+    audit.told(f"https://-----BEGIN {piece * (200_000 // len(piece))}")
+    assert time.process_time() - begun < 2.0
 
 
 @given(ANYTHING)

@@ -28,11 +28,12 @@ MASK = "•••"
 _SECRET_NAME = re.compile(
     r"passw|secret|token|credential|authorization|api_?-?key|private|signature|cookie", re.IGNORECASE
 )
-# Keys of ours, whatever follows Bearer or Basic, JSON web tokens, private keys, the password inside a URL.
+# Keys of ours, whatever follows Bearer or Basic, JSON web tokens, private keys, the password inside a URL. No text
+# makes looking for them slow: what may be long does not begin anew within itself.
 _SECRET_TEXT = re.compile(
     r"\bcm_(?:live_)?[A-Za-z0-9]{6,32}_[A-Za-z0-9_-]{16,}"
     r"|\b(?i:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"
-    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
+    r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 )
