@@ -114,6 +114,25 @@ def test_no_header_of_a_client_chooses_the_callee_or_speaks_for_the_mesh() -> No
     assert dict(sent.headers) == {"accept": "*"}
 
 
+@pytest.mark.parametrize("name", ["x-{}", "accept"])
+def test_a_crowd_of_headers_hides_none(name: str) -> None:
+    """Kong shows the first so many; one behind them would reach the sidecar as it is."""
+    sent = exchange()
+    sent.headers.extend([(name.format(number), "") for number in range(1000)])
+    sent.headers["dapr-app-id"] = "workflow"
+    status, problem = refused(CLEAN, sent) or (0, {})
+    assert status == 431
+    assert str(problem["type"]).endswith("/too-many-headers")
+
+
+def test_two_hundred_headers_pass() -> None:
+    sent = exchange()
+    sent.headers.extend([(f"x-{number}", "") for number in range(199)])
+    sent.headers["dapr-app-id"] = "workflow"
+    assert refused(CLEAN, sent) is None
+    assert len(sent.headers) == 199
+
+
 def test_basic_authentication_is_moved_to_where_it_chooses_nobody() -> None:
     sent = exchange(authorization="Basic ZGFwci1hcHAtaWQ6eA==", crewmesh_authorization="Basic of-the-client")
     assert refused(CLEAN, sent) is None
