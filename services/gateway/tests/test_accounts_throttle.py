@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
-from crewmesh_gateway.accounts.throttle import network_of
 from crewmesh_gateway.main import create_app
 from crewmesh_gateway.settings import PasswordSettings, Settings
 from crewmesh_testkit import FakeSidecar, running
@@ -171,10 +170,3 @@ async def test_failures_are_written_down_for_whose_account_it_is(
     assert thief.address in str(lines()[0])
     assert PASSWORD not in str(lines()[0])
     assert WRONG not in str(lines()[0])
-
-
-def test_networks() -> None:
-    assert network_of("2001:db8:1:2:3:4:5:6") == network_of("2001:db8:1:2::1") != network_of("2001:db8:1:3::1")
-    assert network_of("::ffff:192.0.2.1") != network_of("::ffff:192.0.2.2")
-    assert network_of("192.0.2.1") == "192.0.2.1"
-    assert network_of(None) == network_of("") == "unknown"

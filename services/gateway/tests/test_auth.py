@@ -168,6 +168,11 @@ async def test_only_the_sidecar_may_name_the_client(settings: Settings, sidecar:
         assert await guess("192.0.2.1", **token) == 429
         assert await guess("192.0.2.3") == 401, "the peer's own first try"
         assert await guess("192.0.2.4") == 429, "a spoofed address does not help"
+        assert await guess("2001:db8:1:2::1", **token) == 401
+        assert await guess("2001:db8:1:2:3:4:5:6", **token) == 429, (
+            "whoever has one address of IPv6 has all its network"
+        )
+        assert await guess("2001:db8:1:3::1", **token) == 401
 
 
 async def test_many_requests_with_one_cold_key_share_one_query(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:

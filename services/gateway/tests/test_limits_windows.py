@@ -6,6 +6,7 @@ from bisect import bisect_right
 from copy import deepcopy
 
 import pytest
+from crewmesh_gateway.limits.neighbourhoods import neighbourhood
 from crewmesh_gateway.limits.windows import MINUTE, SECOND, Shape, Window
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,3 +95,10 @@ def test_a_quiet_caller_holds_no_buckets() -> None:
     assert window.total(1000) == 10
     assert window.total(5000) == 0
     assert window.seconds_unchanged(5000) == 0
+
+
+def test_whoever_has_one_address_of_ipv6_has_its_whole_network() -> None:
+    assert neighbourhood("2001:db8:1:2:3:4:5:6") == neighbourhood("2001:db8:1:2::1") == "2001:db8:1:2::/64"
+    assert neighbourhood("2001:db8:1:3::1") != neighbourhood("2001:db8:1:2::1")
+    assert neighbourhood("::ffff:192.0.2.1") == neighbourhood("192.0.2.1") == "192.0.2.1"
+    assert neighbourhood(None) == neighbourhood("") == "unknown"

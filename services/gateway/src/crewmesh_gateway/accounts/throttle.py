@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 
 from crewmesh_kit.db.database import Database
 from psycopg import AsyncConnection
@@ -25,6 +24,7 @@ from psycopg.rows import DictRow
 from crewmesh_gateway.accounts import throttle_repository as repository
 from crewmesh_gateway.accounts.errors import TooManyAttempts
 from crewmesh_gateway.accounts.throttle_repository import Mark
+from crewmesh_gateway.limits.neighbourhoods import neighbourhood
 from crewmesh_gateway.settings import AccountSettings
 
 # One address often stands for a house full of people.
@@ -79,7 +79,7 @@ class Throttle:
 
     def of_login(self, email: str, address: str | None) -> LoginBuckets:
         size, rate = float(self._settings.failures), self._settings.failures_per_hour / _AN_HOUR
-        network, account = network_of(address), email.lower()
+        network, account = neighbourhood(address), email.lower()
         return LoginBuckets(
             Bucket(_mark("address", network), size * _ADDRESS_SHARE, rate * _ADDRESS_SHARE),
             Bucket(_mark("account", account), size, rate),
@@ -94,7 +94,7 @@ class Throttle:
     def of_visitor(self, address: str | None) -> Bucket:
         """What strangers may ask for: each makes us hash a password or send a mail."""
         size, rate = float(self._settings.failures), self._settings.failures_per_hour / _AN_HOUR
-        return Bucket(_mark("visitor", network_of(address)), size * _ADDRESS_SHARE, rate * _ADDRESS_SHARE)
+        return Bucket(_mark("visitor", neighbourhood(address)), size * _ADDRESS_SHARE, rate * _ADDRESS_SHARE)
 
     def of_mails(self, email: str) -> Bucket:
         """Mails that strangers can have sent to one address."""
@@ -155,17 +155,6 @@ class Throttle:
             return False
         await self.fill_in(conn, bucket)
         return True
-
-
-def network_of(address: str | None) -> str:
-    """Whoever has one IPv6 address has 2^64 of them."""
-    try:
-        parsed = ip_address(address or "")
-    except ValueError:
-        return address or "unknown"
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
-        return str(IPv6Address(int(parsed) >> 64 << 64))
-    return str(parsed)
 
 
 def _mark(kind: str, *parts: str) -> bytes:

@@ -7,17 +7,16 @@ request, and an organization's room is not used by a request that its key had no
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
 from math import ceil
 
 from prometheus_client import Counter
 from starlette.types import Scope
 
-from crewmesh_gateway.limits.allowlist import plain_address
 from crewmesh_gateway.limits.clock import SharedClock
 from crewmesh_gateway.limits.errors import RateLimited
 from crewmesh_gateway.limits.exchange import Exchange
 from crewmesh_gateway.limits.meters import Meter, Meters
+from crewmesh_gateway.limits.neighbourhoods import neighbourhood
 from crewmesh_gateway.limits.plans import Plans, Rate
 from crewmesh_gateway.limits.windows import MINUTE, SECOND
 from crewmesh_gateway.principals.models import Principal
@@ -27,8 +26,6 @@ REFUSED = Counter("crewmesh_limits_refused_total", "Requests refused by a rate l
 # Where a request's scope names the meters that counted it, and the one that refused it.
 _METERS = "crewmesh.limits.meters"
 _REFUSED = "crewmesh.limits.refused"
-# Providers give a customer at least this much of IPv6, so its addresses are one caller's.
-_IPV6_PREFIX_BYTES = 8
 
 
 class Gate:
@@ -64,7 +61,7 @@ class Gate:
         """Count a request of nobody in particular against where it came from; at most once."""
         if _METERS in scope:
             return
-        meter = self._addresses.of(_neighbourhood(address), "address", self._address_rate)
+        meter = self._addresses.of(neighbourhood(address), "address", self._address_rate)
         self._take(scope, (meter,))
         if not meter.untold and meter.is_worth_telling():
             self._exchange.tell(meter)
@@ -130,12 +127,3 @@ def _own_limit(principal: Principal) -> str:
 def _policy_of(limit: str, rate: Rate) -> str:
     minute, second = MINUTE.seconds, SECOND.seconds
     return f'"{limit}";q={rate.per_minute};w={minute}, "{limit}-burst";q={rate.per_second};w={second}'
-
-
-def _neighbourhood(address: str) -> str:
-    """An address of IPv4, the network of one of IPv6, and whatever else a server may call its peer."""
-    known = plain_address(address)
-    if isinstance(known, IPv6Address):
-        packed = known.packed[:_IPV6_PREFIX_BYTES] + bytes(16 - _IPV6_PREFIX_BYTES)
-        return f"{ip_address(packed)}/64"
-    return str(known) if known else address[:64]
