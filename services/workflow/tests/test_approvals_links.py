@@ -152,6 +152,11 @@ class TestWhoGetsALink:
         path, body = f"/v1/approvals/{question}/links", {"for": "user:ann"}
         made = [await desk.post(path, ANN, {**body}, **{"idempotency-key": "k"}) for _ in range(2)]
         assert made[0].json() == made[1].json()
+        async with desk.database.system() as conn:
+            kept = str(await (await conn.execute("SELECT body FROM idempotency WHERE key = 'k'")).fetchall())
+        signature = made[0].json()["url"].rpartition(".")[2]
+        assert "nonce" in kept
+        assert signature not in kept, "what is kept for a repetition decides nothing"
 
 
 class TestDecidingByLink:

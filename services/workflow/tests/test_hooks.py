@@ -243,6 +243,20 @@ class TestListing:
         rotated = await service.post(f"/v1/workflows/{workflow}/triggers/hook/rotate", STRANGER, {})
         assert rotated.status_code == 404
 
+    @pytest.mark.parametrize("part", ["secret", "url"])
+    async def test_what_is_kept_of_a_rotation_calls_no_webhook(self, service: Running, part: str) -> None:
+        """The same key is answered the same; who reads the database learns nothing by it."""
+        workflow = await save(service, auth="hmac")
+        rotate = f"/v1/workflows/{workflow}/triggers/hook/rotate"
+        headers = {"idempotency-key": "once"}
+        answers = [(await service.post(rotate, WRITER, {"part": part}, **headers)).json() for _ in range(2)]
+        assert answers[0] == answers[1]
+        async with service.database.system() as conn:
+            kept = str(await (await conn.execute("SELECT body FROM idempotency WHERE key = 'once'")).fetchall())
+        assert "generation" in kept
+        assert answers[0]["secret"] not in kept
+        assert answers[0]["url"].rsplit("/", 1)[-1] not in kept
+
     async def test_a_leaked_url_ends_at_once_when_it_is_replaced(self, service: Running) -> None:
         workflow = await save(service)
         before = await hook_of(service, workflow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 
-from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.base import JsonObject, Reply
 from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
@@ -31,6 +31,14 @@ PATH = "/v1/approval-links"
 _REPEAT_SECONDS = 60.0
 
 
+class _Made(Reply):
+    """What is kept of a link, so that asking again gives the same one. Without our key it is none."""
+
+    group: str | None
+    expires: int
+    nonce: str
+
+
 class Links:
     def __init__(
         self, database: Database, idempotency: Idempotency, approvals: Approvals, tokens: LinkTokens, *, base_url: str
@@ -53,15 +61,17 @@ class Links:
         async with self._database.tenant(identity.organization) as conn:
             await self._approvals.ensure_seen(conn, identity, approval, ANSWER_QUESTIONS)
             make = partial(self._make, conn, identity, approval, subject, wanted)
-            return await self._idempotency.once_in(
+            made = await self._idempotency.once_in(
                 conn,
                 identity=identity,
                 scope=f"approvals/{approval}/links/{identity.subject}",
                 key=key,
                 request=wanted,
                 work=make,
-                result=ApprovalLink,
+                result=_Made,
             )
+        grant = Grant(identity.organization, approval, subject, made.group, made.expires, made.nonce)
+        return ApprovalLink(url=f"{self._base}{PATH}/{self._tokens.write(grant)}", expires_at=_moment(made.expires))
 
     async def _make(
         self,
@@ -70,7 +80,7 @@ class Links:
         approval: str,
         subject: str,
         wanted: ApprovalLinkRequest,
-    ) -> ApprovalLink:
+    ) -> _Made:
         found = await self._approvals.get_in(conn, identity, approval)
         if found.status != "open":
             raise ApprovalClosed(
@@ -88,11 +98,9 @@ class Links:
         )
         if not may_decide(grant.identity, found.assignees):
             raise NotAsked(wanted.for_, found.assignees)
-        url = f"{self._base}{PATH}/{self._tokens.write(grant)}"
-        link = ApprovalLink(url=url, expires_at=datetime.fromtimestamp(grant.expires, UTC))
-        made: JsonObject = {"for": wanted.for_, "group": group, "expires_at": link.expires_at.isoformat()}
-        await audit.record(conn, identity, "approval.link_created", approval, after=made)
-        return link
+        told: JsonObject = {"for": wanted.for_, "group": group, "expires_at": _moment(grant.expires).isoformat()}
+        await audit.record(conn, identity, "approval.link_created", approval, after=told)
+        return _Made(group=group, expires=grant.expires, nonce=grant.nonce)
 
     async def look(self, token: str) -> Approval:
         """What is to be decided. Looking decides nothing, however often it is done."""
@@ -135,3 +143,7 @@ class Links:
         if not was_said(grant.identity, question, votes, said):
             raise LinkNotUsable
         return await self._approvals.get_in(conn, grant.identity, grant.approval)
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

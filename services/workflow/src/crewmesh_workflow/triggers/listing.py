@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
 
-from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.base import JsonObject, Reply
 from crewmesh_contracts.workflow.triggers.cron import CronTrigger
 from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
@@ -33,6 +35,14 @@ _HEADERS = {
     "hmac": "webhook-signature",
     "github": "x-hub-signature-256",
 }
+
+
+class _Rotated(Reply):
+    """What is kept, so that asking again is answered the same: which secret it was, and not the secret itself."""
+
+    secret_generation: int
+    address_generation: int
+    rotated_at: datetime | None
 
 
 class TriggerListing:
@@ -64,24 +74,18 @@ class TriggerListing:
             if rotation.part == "secret" and hook.config.auth == "none":
                 raise NothingToRotate("This webhook has no secret; rotate its url, or give it an auth.")
 
-            async def renew() -> WebhookView:
+            async def renew() -> _Rotated:
                 change = repository.renew_secret if rotation.part == "secret" else repository.renew_address
                 row = await change(conn, hook)
-                rotated: JsonObject = {"trigger": trigger, "part": rotation.part}
-                await audit.record(conn, identity, "webhook.rotated", found.id, after=rotated)
-                return self._webhook(hook if row is None else hook_of(row), with_secret=True)
+                told: JsonObject = {"trigger": trigger, "part": rotation.part}
+                await audit.record(conn, identity, "webhook.rotated", found.id, after=told)
+                return _rotated(hook if row is None else hook_of(row))
 
-            view = await self._idempotency.once_in(
-                conn,
-                identity=identity,
-                scope=f"rotate {hook.id}",
-                key=key,
-                request=rotation,
-                work=renew,
-                result=WebhookView,
+            rotated = await self._idempotency.once_in(
+                conn, identity=identity, scope=f"rotate {hook.id}", key=key, request=rotation, work=renew
             )
         self._hooks.forget(hook.id)
-        return view
+        return self._webhook(replace(hook, **rotated.model_dump()), with_secret=True)
 
     def _view(self, row: DictRow, *, with_secrets: bool) -> TriggerView:
         cron = CronTrigger.model_validate(row["config"]) if row["kind"] == "cron" else None
@@ -109,6 +113,14 @@ class TriggerListing:
             secret=secret if with_secret else None,
             rotated_at=hook.rotated_at,
         )
+
+
+def _rotated(hook: Hook) -> _Rotated:
+    return _Rotated(
+        secret_generation=hook.secret_generation,
+        address_generation=hook.address_generation,
+        rotated_at=hook.rotated_at,
+    )
 
 
 @asynccontextmanager
