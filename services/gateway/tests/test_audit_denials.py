@@ -11,12 +11,12 @@ from aiohttp import web
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import AuditRecorded
 from crewmesh_gateway.audit.denials import Denials, Refusal
-from crewmesh_gateway.audit.watch import speakable
 from crewmesh_gateway.sessions.access_tokens import AccessTokens
 from crewmesh_kit.background import Background
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.origin import Origin
+from crewmesh_kit.speakable import speakable
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 

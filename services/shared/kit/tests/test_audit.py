@@ -10,11 +10,11 @@ import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.events import AuditRecorded, CloudEvent
 from crewmesh_kit import audit
-from crewmesh_kit.audit import MASK
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.migrations import migrate
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.origin import ADDRESS_HEADER, Origin, note_origin
+from crewmesh_kit.speakable import MASK
 from crewmesh_testkit import ORGANIZATION, identity
 from hypothesis import given
 from hypothesis import strategies as st

@@ -68,6 +68,16 @@ async def test_a_request_becomes_a_span_of_the_callers_trace(collector: Collecto
     assert answer.json()["traceparent"] == f"00-{TRACE}-{span.span_id.hex()}-01"
 
 
+async def test_secrets_of_links_are_in_no_span(collector: Collector) -> None:
+    secret = "5fGq1JmVYw2r8sTnXb0cKeHdLpAoUi3Zy7vQxR4tNkE"
+    async with running(service(collector.url).app) as client:
+        assert (await client.get(f"/v1/things/{secret}", params={"token": secret, "limit": "7"})).status_code == 200
+    (span,) = collector.spans
+    assert secret.encode() not in span.SerializeToString()
+    told = {each.key: each.value.string_value for each in span.attributes}
+    assert (told["url.path"], told["url.query"]) == ("/v1/things/•••", "token=•••&limit=7")
+
+
 async def test_a_caller_that_is_not_sampled_stays_so(collector: Collector) -> None:
     async with running(service(collector.url).app) as client:
         answer = await client.get("/v1/things/7", headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-00"})

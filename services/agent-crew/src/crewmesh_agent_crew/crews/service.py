@@ -54,12 +54,10 @@ class CrewService:
             return await CrewRepository(connection).agents_called(name, reach)
 
     async def page(self, identity: Identity, wanted: PageRequest) -> Page[CrewSummary]:
-        after = wanted.after(str)
+        after = wanted.after_text()
         async with self._database.tenant(identity.organization) as connection:
             reach = await self._sharing.reach(connection, identity, SEE)
-            crews = await CrewRepository(connection).list_after(
-                str(after[0]) if after else None, wanted.limit + 1, reach
-            )
+            crews = await CrewRepository(connection).list_after(after, wanted.limit + 1, reach)
         return wanted.page([_summary(crew) for crew in crews], lambda crew: (crew.name,))
 
     async def create(self, identity: Identity, key: str | None, definition: CrewDefinition) -> Crew:

@@ -83,11 +83,9 @@ class KickoffService:
 
     async def page(self, identity: Identity, crew: str, wanted: PageRequest) -> Page[Kickoff]:
         await self._crews.get(identity, crew, SEE)
-        before = wanted.after(str)
+        before = wanted.after_text()
         async with self._database.tenant(identity.organization) as connection:
-            found = await KickoffRepository(connection).list_before(
-                crew, str(before[0]) if before else None, wanted.limit + 1
-            )
+            found = await KickoffRepository(connection).list_before(crew, before, wanted.limit + 1)
         return wanted.page(found, lambda kickoff: (kickoff.id,))
 
     async def _crew(self, identity: Identity, name: str) -> CrewDefinition:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
-from crewmesh_kit.identity import Identity
 from crewmesh_kit.origin import Origin
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -26,6 +24,7 @@ from crewmesh_gateway.accounts.passwords import Checked, Passwords
 from crewmesh_gateway.accounts.repository import Account
 from crewmesh_gateway.accounts.sign_in import SignIn
 from crewmesh_gateway.accounts.throttle import Throttle
+from crewmesh_gateway.audit import personal
 from crewmesh_gateway.second_factor.service import SecondFactor
 from crewmesh_gateway.sessions.models import Begun
 from crewmesh_gateway.sessions.repository import SessionRepository
@@ -110,11 +109,9 @@ class Login:
         if account is None:
             return
         organization = await self._memberships.organization_of(conn, account.id, account.last_organization)
-        if organization is None:
-            return
-        actor = Identity(organization, account.id, frozenset())
         told: JsonObject = {"with": request.detail.get("with", "password")}
-        await audit.record(conn, actor, "user.login_failed", account.id, after=told)
+        actor = personal.person(account.id, organization)
+        await personal.record(conn, actor, "user.login_failed", account.id, after=told)
 
     async def _known(self, email: str) -> tuple[Account | None, str | None]:
         """The account and its password's hash; without an account the hash of whoever is about to sign up."""

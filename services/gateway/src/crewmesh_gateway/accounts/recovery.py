@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
-from crewmesh_kit.identity import Identity
 from crewmesh_kit.origin import Origin
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -18,6 +16,7 @@ from crewmesh_gateway.accounts.letters import Letters
 from crewmesh_gateway.accounts.passwords import Passwords
 from crewmesh_gateway.accounts.repository import Account
 from crewmesh_gateway.accounts.throttle import Throttle
+from crewmesh_gateway.audit import personal
 from crewmesh_gateway.mail.service import Mailer
 from crewmesh_gateway.sessions.repository import SessionRepository
 from crewmesh_gateway.sessions.service import Sessions
@@ -88,6 +87,4 @@ class Recovery:
 
     async def _note(self, conn: AsyncConnection[DictRow], account: Account) -> None:
         organization = await self._memberships.organization_of(conn, account.id, account.last_organization)
-        if organization is not None:  # without one there is no log that it could be in
-            actor = Identity(organization, account.id, frozenset())
-            await audit.record(conn, actor, "user.password_reset", account.id)
+        await personal.record(conn, personal.person(account.id, organization), "user.password_reset", account.id)

@@ -11,9 +11,7 @@ import base64
 from dataclasses import dataclass
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
-from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.origin import Origin
 from psycopg import AsyncConnection
@@ -31,6 +29,7 @@ from crewmesh_gateway.accounts.passwords import Passwords
 from crewmesh_gateway.accounts.repository import Account
 from crewmesh_gateway.accounts.sign_in import SignIn
 from crewmesh_gateway.accounts.throttle import Throttle
+from crewmesh_gateway.audit import personal
 from crewmesh_gateway.mail.service import Mailer
 from crewmesh_gateway.sessions.models import Begun
 from crewmesh_gateway.settings import AccountSettings
@@ -160,7 +159,7 @@ class Signup:
             conn, user, organization=str(token.detail["organization"]), invitation=self._opened(token, email)
         )
         told: JsonObject = {"name": name, "email": email}
-        await audit.record(conn, _person(organization, user), "user.created", user, after=told)
+        await personal.record(conn, personal.person(user, organization), "user.created", user, after=told)
         return user
 
     async def _claimed(self, conn: AsyncConnection[DictRow], token: StoredToken, account: Account) -> str:
@@ -183,7 +182,3 @@ class Signup:
         if not isinstance(kept, str):
             return None
         return self._master.open(_PURPOSE, base64.b64decode(kept), about=email).decode()
-
-
-def _person(organization: str, user: str) -> Identity:
-    return Identity(organization, user, frozenset())

@@ -6,13 +6,12 @@ from typing import Annotated
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import etag_of
+from crewmesh_kit.http.etags import IfMatch, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Query, Response
 
 from crewmesh_gateway.api_keys.schemas import ApiKey, ApiKeyChange, IdText, NewApiKey, Rotation, ShownApiKey
 from crewmesh_gateway.api_keys.service import ApiKeys
-from crewmesh_gateway.headers import IfMatch
 from crewmesh_gateway.principals.access import needs
 from crewmesh_gateway.principals.models import Principal
 

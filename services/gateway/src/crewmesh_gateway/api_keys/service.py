@@ -50,13 +50,13 @@ class ApiKeys:
         self._quotas = quotas
 
     async def page(self, principal: Principal, request: PageRequest, service_account: str | None) -> Page[ApiKey]:
-        after = request.after(str)
+        after = request.after_text()
         async with self._database.tenant(principal.organization) as conn:
             keys = await repository.page(
                 conn,
                 principal.organization,
                 service_account=service_account,
-                after=str(after[0]) if after else None,
+                after=after,
                 limit=request.limit + 1,
             )
         return request.page(keys, lambda each: (each.id,))

@@ -12,7 +12,14 @@ from crewmesh_kit.logs import get_logger
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_gateway.principals.models import NOWHERE
+
 log = get_logger(__name__)
+
+
+def person(user: str, organization: str | None) -> Identity:
+    """Whom a line is about, whether they are signed in yet or not."""
+    return Identity(organization or NOWHERE, user, frozenset())
 
 
 async def record(

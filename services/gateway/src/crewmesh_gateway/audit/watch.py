@@ -7,17 +7,16 @@ why; who was refused has been noted by the doorkeeper, or is recognized by what 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_kit.audit import MASK
 from crewmesh_kit.background import Background
 from crewmesh_kit.metrics import route_templates
 from crewmesh_kit.origin import Origin
 from crewmesh_kit.resources import Resources
+from crewmesh_kit.speakable import speakable
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,12 +30,7 @@ _WATCHED = "/v1/"
 _REFUSED = (401, 403)
 _MOST_BYTES = 16 * 1024
 _LONGEST_AGENT = 300
-_LONGEST_PATH = 500
 _LONGEST_PERMISSION = 100
-_ID = re.compile(r"[a-z]{2,6}_[0-9a-f]{32}")
-# What stands in a path and is neither an id nor reads like a name may be a secret, such as that of an invitation.
-_READS_LIKE_A_NAME = re.compile(r"(?!.*[0-9a-z]{25})[a-z0-9._-]{1,64}")
-_SHORT = 20
 
 
 @dataclass(slots=True)
@@ -105,16 +99,6 @@ class DenialWatch:
         if not self._templates:
             self._templates = route_templates(cast(FastAPI, scope["app"]))
         return self._templates.get(id(scope.get("route")), "")
-
-
-def speakable(path: str) -> str:
-    """The path without what may be a secret in it, and without what cannot be kept."""
-    segments = path.replace("\0", "").encode(errors="replace").decode().split("/")
-    return "/".join(segment if _may_be_told(segment) else MASK for segment in segments)[:_LONGEST_PATH]
-
-
-def _may_be_told(segment: str) -> bool:
-    return len(segment) < _SHORT or bool(_ID.fullmatch(segment) or _READS_LIKE_A_NAME.fullmatch(segment))
 
 
 def _document(body: bytes) -> JsonObject:

@@ -32,9 +32,9 @@ class Exports:
         return _there(requested)
 
     async def all(self, principal: Principal, request: PageRequest) -> Page[Export]:
-        before = request.after(str)
+        before = request.after_text()
         async with self._database.tenant(principal.organization) as conn:
-            found = await repository.newest_first(conn, str(before[0]) if before else None, request.limit + 1)
+            found = await repository.newest_first(conn, before, request.limit + 1)
         return request.page(found, lambda export: (export.id,))
 
     async def one(self, principal: Principal, export: str) -> Export:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
-from crewmesh_kit.identity import Identity
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_gateway.audit import personal
 from crewmesh_gateway.invitations import repository
 from crewmesh_gateway.invitations.errors import InvitationForAnother, InvitationOver, UnknownInvitation
 from crewmesh_gateway.invitations.schemas import Invitation, InvitationShown, Joined
@@ -67,7 +67,7 @@ class Accepting:
         await teams.place_in_all(conn, organization, invitation.teams, user)
         await repository.accept(conn, invitation.id, user)
         self._principals.forget_with(conn, user)
-        actor = Identity(organization=organization, subject=user, permissions=frozenset())
+        actor = personal.person(user, organization)
         told = invitation.model_dump(mode="json", include={"email", "role", "teams", "invited_by"})
         await audit.record(conn, actor, "invitation.accepted", invitation.id, after={**told, "user": user})
 

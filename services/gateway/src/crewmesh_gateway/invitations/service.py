@@ -71,11 +71,9 @@ class Invitations:
     async def page(
         self, principal: Principal, status: InvitationStatus | None, request: PageRequest
     ) -> Page[Invitation]:
-        before = request.after(str)
+        before = request.after_text()
         async with self._database.tenant(principal.organization) as conn:
-            found = await repository.page(
-                conn, principal.organization, status, str(before[0]) if before else None, request.limit + 1
-            )
+            found = await repository.page(conn, principal.organization, status, before, request.limit + 1)
         return request.page(found, lambda invitation: (invitation.id,))
 
     async def get(self, principal: Principal, invitation: str) -> Invitation:

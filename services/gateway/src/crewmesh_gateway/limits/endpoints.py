@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from crewmesh_kit.app import provided
-from crewmesh_kit.http.etags import etag_of
-from fastapi import APIRouter, Header, Query, Request, Response
+from crewmesh_kit.http.etags import IfMatch, etag_of
+from fastapi import APIRouter, Query, Request, Response
 
 from crewmesh_gateway.limits.schemas import AllowlistChange, AllowlistView, LimitsView
 from crewmesh_gateway.limits.service import Limits, version_of
@@ -44,7 +44,7 @@ async def replace_allowlist(
     change: AllowlistChange,
     request: Request,
     response: Response,
-    if_match: Annotated[str | None, Header(description="The ETag of the list that this change is meant for.")] = None,
+    if_match: IfMatch = None,
     force: Annotated[
         bool, Query(description="Also when the list does not contain your own address and shuts you out.")
     ] = False,

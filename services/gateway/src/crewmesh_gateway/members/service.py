@@ -32,11 +32,9 @@ class Members:
         self._principals = principals
 
     async def page(self, principal: Principal, filters: Filters, request: PageRequest) -> Page[Member]:
-        after = request.after(str)
+        after = request.after_text()
         async with self._database.tenant(principal.organization) as conn:
-            found = await repository.page(
-                conn, principal.organization, filters, str(after[0]) if after else None, request.limit + 1
-            )
+            found = await repository.page(conn, principal.organization, filters, after, request.limit + 1)
         return request.page(found, lambda member: (member.id,))
 
     async def get(self, principal: Principal, user: str) -> Member:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from crewmesh_contracts.events import OrganizationCreated
 from crewmesh_kit import audit
 from crewmesh_kit.db import outbox
-from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_gateway.audit import personal
 from crewmesh_gateway.organizations import repository
 
 
@@ -19,6 +19,6 @@ async def found(conn: AsyncConnection[DictRow], *, name: str, owner: str) -> str
     await repository.add(conn, organization, name, owner=owner)
     # The other services give it its starting content.
     await outbox.add(conn, OrganizationCreated(organization=organization, name=name))
-    founder = Identity(organization=organization, subject=owner, permissions=frozenset())
+    founder = personal.person(owner, organization)
     await audit.record(conn, founder, "organization.created", organization, after={"name": name, "owner": owner})
     return organization

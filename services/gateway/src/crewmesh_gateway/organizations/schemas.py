@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from crewmesh_contracts.base import Contract, Reply
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints
 
 from crewmesh_gateway.accounts.fields import Password
+from crewmesh_gateway.changes import Change
 from crewmesh_gateway.names import Name
 
 Status: TypeAlias = Literal["active", "deleting"]
@@ -26,21 +27,16 @@ class NewOrganization(Contract):
     name: Name
 
 
-class OrganizationChange(Contract):
+class OrganizationChange(Change):
     """What is to be different; what is left away stays as it is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Hill & Daughters", "residency": "eu"}]})
+    may_be_null = frozenset({"residency"})
 
     name: Name | None = None
     residency: Residency | None = Field(
         default=None, description="Where the organization's data is to be kept, as the operator names places; or null."
     )
-
-    @model_validator(mode="after")
-    def _a_name_is_not_taken_away(self) -> Self:
-        if "name" in self.model_fields_set and self.name is None:
-            raise ValueError("name must be a text; leave it away to keep it")
-        return self
 
 
 class Deletion(Contract):

@@ -44,11 +44,9 @@ class Organizations:
             )
 
     async def mine(self, principal: Principal, request: PageRequest) -> Page[MyOrganization]:
-        after = request.after(str)
+        after = request.after_text()
         async with self._database.system() as conn:
-            organizations = await repository.of_a_person(
-                conn, principal.identity.subject, str(after[0]) if after else None, request.limit + 1
-            )
+            organizations = await repository.of_a_person(conn, principal.identity.subject, after, request.limit + 1)
         return request.page(organizations, lambda each: (each.id,))
 
     async def current(self, principal: Principal) -> Organization:

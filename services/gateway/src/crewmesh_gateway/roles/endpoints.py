@@ -6,11 +6,10 @@ from typing import Annotated
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import etag_of
+from crewmesh_kit.http.etags import IfMatch, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Response
 
-from crewmesh_gateway.headers import IfMatch
 from crewmesh_gateway.principals.access import needs
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.roles.schemas import Catalogue, NewRole, Role, RoleChange

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, TypeAlias
 
 from crewmesh_contracts import permissions
 from crewmesh_contracts.base import Contract, Reply
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
+from crewmesh_gateway.changes import Change
 from crewmesh_gateway.names import ShortName
 
 
@@ -56,7 +57,7 @@ class NewRole(Contract):
     permissions: PermissionNames
 
 
-class RoleChange(Contract):
+class RoleChange(Change):
     """What is to be different; what is left away stays as it is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"permissions": ["approvals:decide", "approvals:read"]}]})
@@ -64,13 +65,6 @@ class RoleChange(Contract):
     name: RoleName | None = None
     about: About | None = None
     permissions: PermissionNames | None = None
-
-    @model_validator(mode="after")
-    def _nothing_is_taken_away(self) -> Self:
-        nulls = [name for name in self.model_fields_set if getattr(self, name) is None]
-        if nulls:
-            raise ValueError(f"{' and '.join(sorted(nulls))} must not be null; leave it away to keep what there is")
-        return self
 
 
 class Role(Reply):

@@ -74,8 +74,7 @@ class Roles:
 
     async def page(self, principal: Principal, request: PageRequest) -> Page[Role]:
         """The built-in ones first, from the least to the greatest; then those of the organization."""
-        after = request.after(str)
-        ended = str(after[0]) if after else None
+        ended = request.after_text()
         names = [role.id for role in BUILT_IN]
         if ended is None:
             built_in, ended_custom = BUILT_IN, None

@@ -6,12 +6,11 @@ from typing import Annotated
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import etag_of
+from crewmesh_kit.http.etags import IfMatch, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Response
 
 from crewmesh_gateway.api_keys.schemas import IdText
-from crewmesh_gateway.headers import IfMatch
 from crewmesh_gateway.principals.access import needs
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.service_accounts.schemas import NewServiceAccount, ServiceAccount, ServiceAccountChange

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, TypeAlias
 
 from crewmesh_contracts.base import Contract, Reply
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field
 
 from crewmesh_gateway.api_keys.schemas import IdText
+from crewmesh_gateway.changes import Change
 from crewmesh_gateway.names import Name
 
 
@@ -31,20 +32,13 @@ class NewServiceAccount(Contract):
     role: AccountRole = Field(description=_ROLE)
 
 
-class ServiceAccountChange(Contract):
+class ServiceAccountChange(Change):
     """What is to be different; what is left away stays as it is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"role": "viewer"}]})
 
     name: Name | None = None
     role: AccountRole | None = Field(default=None, description=_ROLE)
-
-    @model_validator(mode="after")
-    def _nothing_is_taken_away(self) -> Self:
-        nulls = [name for name in self.model_fields_set if getattr(self, name) is None]
-        if nulls:
-            raise ValueError(f"{' and '.join(sorted(nulls))} must not be null; leave it away to keep what there is")
-        return self
 
 
 class ServiceAccount(Reply):

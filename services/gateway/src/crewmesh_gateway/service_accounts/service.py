@@ -32,11 +32,9 @@ class ServiceAccounts:
         self._quotas = quotas
 
     async def page(self, principal: Principal, request: PageRequest) -> Page[ServiceAccount]:
-        after = request.after(str)
+        after = request.after_text()
         async with self._database.tenant(principal.organization) as conn:
-            accounts = await repository.page(
-                conn, principal.organization, str(after[0]) if after else None, request.limit + 1
-            )
+            accounts = await repository.page(conn, principal.organization, after, request.limit + 1)
         return request.page(accounts, lambda each: (each.id,))
 
     async def get(self, principal: Principal, account: str) -> ServiceAccount:

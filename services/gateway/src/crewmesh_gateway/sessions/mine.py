@@ -18,8 +18,8 @@ _Sessions = Annotated[Sessions, provided(Sessions)]
 
 @router.get("", summary="Your logins that still hold, the newest first")
 async def list_sessions(principal: Person, page: PageQuery, sessions: _Sessions) -> Page[SessionView]:
-    after = page.after(str)
-    found = await sessions.of(principal, after=str(after[0]) if after else None, most=page.limit + 1)
+    after = page.after_text()
+    found = await sessions.of(principal, after=after, most=page.limit + 1)
     return page.page(found, lambda session: (session.id,))
 
 

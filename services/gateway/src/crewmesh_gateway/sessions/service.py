@@ -11,14 +11,13 @@ import hmac
 from datetime import datetime
 
 from crewmesh_kit.db.database import Database
-from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.origin import Origin
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_gateway.audit import personal
-from crewmesh_gateway.principals.models import NOWHERE, Principal
+from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.principals.service import Principals
 from crewmesh_gateway.sessions.access_tokens import AccessTokens
 from crewmesh_gateway.sessions.errors import NoSuchSession, NotAMember, SessionEnded
@@ -57,7 +56,7 @@ class Sessions:
         expires = await self._repository.add(conn, token, user=user, organization=organization, origin=origin)
         if organization is not None:
             await self._repository.work_in(conn, token.session, user, organization)
-        await personal.record(conn, _person(organization, user), "session.begun", token.session)
+        await personal.record(conn, personal.person(user, organization), "session.begun", token.session)
         return self._begun(token, user, organization, expires)
 
     async def revoke_all(
@@ -114,7 +113,7 @@ class Sessions:
                 raise NotAMember
             await self._repository.work_in(conn, session, user, organization)
             before, after = {"organization": stored.organization}, {"organization": organization}
-            actor = _person(organization, user)
+            actor = personal.person(user, organization)
             await personal.record(conn, actor, "session.switched", session, before={**before}, after={**after})
         access, expires = self._access.issue(user, organization, session)
         return TokenView(
@@ -152,7 +151,8 @@ class Sessions:
         self, conn: AsyncConnection[DictRow], session: str, user: str, organization: str | None, because: str
     ) -> None:
         self._principals.forget_with(conn, session)
-        await personal.record(conn, _person(organization, user), "session.ended", session, after={"because": because})
+        actor = personal.person(user, organization)
+        await personal.record(conn, actor, "session.ended", session, after={"because": because})
 
     def _begun(self, token: RefreshToken, user: str, organization: str | None, expires: datetime) -> Begun:
         access, access_expires = self._access.issue(user, organization, token.session)
@@ -166,8 +166,3 @@ class Sessions:
             organization=organization,
             over_https=self._over_https,
         )
-
-
-def _person(organization: str | None, user: str) -> Identity:
-    """For the audit log: who it is about, whether they are signed in yet or not."""
-    return Identity(organization or NOWHERE, user, frozenset())

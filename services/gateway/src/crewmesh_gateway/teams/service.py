@@ -46,11 +46,9 @@ class Teams:
             )
 
     async def page(self, principal: Principal, request: PageRequest) -> Page[Team]:
-        after = request.after(str)
+        after = request.after_text()
         async with self._database.tenant(principal.organization) as conn:
-            found = await repository.page(
-                conn, principal.organization, str(after[0]) if after else None, request.limit + 1
-            )
+            found = await repository.page(conn, principal.organization, after, request.limit + 1)
         return request.page(found, lambda team: (team.id,))
 
     async def get(self, principal: Principal, team: str) -> Team:
@@ -81,14 +79,14 @@ class Teams:
             await audit.record(conn, principal.identity, "team.deleted", team, before={**told})
 
     async def members(self, principal: Principal, team: str, request: PageRequest) -> Page[Member]:
-        after = request.after(str)
+        after = request.after_text()
         async with self._database.tenant(principal.organization) as conn:
             await _required(conn, principal, team)
             found = await members.page(
                 conn,
                 principal.organization,
                 members.Filters(team=team),
-                str(after[0]) if after else None,
+                after,
                 request.limit + 1,
             )
         return request.page(found, lambda member: (member.id,))

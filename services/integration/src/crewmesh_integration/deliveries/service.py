@@ -70,10 +70,8 @@ class Deliveries:
         return delivery
 
     async def page(self, identity: Identity, filters: Filters, page: PageRequest) -> Page[Delivery]:
-        after = page.after(str)
-        found = await self._repository.newest_first(
-            identity.organization, filters, before=str(after[0]) if after else None, limit=page.limit + 1
-        )
+        after = page.after_text()
+        found = await self._repository.newest_first(identity.organization, filters, before=after, limit=page.limit + 1)
         return page.page(found, lambda delivery: (delivery.id,))
 
     async def forget_old_ones(self, *, days: int) -> None:

@@ -49,10 +49,10 @@ class Bases:
             return await self.reached(connection, identity, name, SEE)
 
     async def page(self, identity: Identity, request: PageRequest) -> Page[KnowledgeBase]:
-        after = request.after(str) or ("",)
+        after = request.after_text() or ""
         async with self._database.tenant(identity.organization) as connection:
             reach = await self._sharing.reach(connection, identity, SEE)
-            found = await repository.after(connection, identity.organization, reach, str(after[0]), request.limit + 1)
+            found = await repository.after(connection, identity.organization, reach, after, request.limit + 1)
         return request.page(found, lambda base: (base.name,))
 
     async def ensure(

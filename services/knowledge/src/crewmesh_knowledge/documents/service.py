@@ -86,10 +86,10 @@ class Documents:
         return found
 
     async def page(self, identity: Identity, base_name: str, request: PageRequest) -> Page[Document]:
-        after = request.after(str) or ("",)
+        after = request.after_text() or ""
         async with self.database.tenant(identity.organization) as connection:
             base = await self.bases.reached(connection, identity, base_name, SEE)
-            found = await repository.after(connection, base.id, str(after[0]), request.limit + 1)
+            found = await repository.after(connection, base.id, after, request.limit + 1)
         return request.page(found, lambda document: (document.id,))
 
     async def delete(self, identity: Identity, base_name: str, id_: str) -> None:

@@ -22,9 +22,9 @@ from crewmesh_kit.db import outbox
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.origin import Origin, current_origin
+from crewmesh_kit.speakable import MASK
 from crewmesh_kit.telemetry import current_trace_id
 
-MASK = "•••"
 _SECRET_NAME = re.compile(
     r"passw|secret|token|credential|authorization|api_?-?key|private|signature|cookie", re.IGNORECASE
 )

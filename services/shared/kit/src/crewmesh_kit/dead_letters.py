@@ -75,13 +75,13 @@ class DeadLetters:
 
     async def list(self, identity: Identity, page: PageRequest) -> Page[DeadLetter]:
         """Newest first."""
-        after = page.after(str)
+        after = page.after_text()
         async with self._database.system() as conn:
             cursor = await conn.execute(
                 "SELECT id, topic, event, raw, reason, at, redriven_at FROM dead_letters"
                 f" WHERE {_VISIBLE} AND (%(after)s::text IS NULL OR id < %(after)s)"
                 " ORDER BY id DESC LIMIT %(limit)s",
-                {**_who(identity), "after": after[0] if after else None, "limit": page.limit + 1},
+                {**_who(identity), "after": after, "limit": page.limit + 1},
             )
             found = [DeadLetter.model_validate(row) for row in await cursor.fetchall()]
         return page.page(found, lambda letter: (letter.id,))

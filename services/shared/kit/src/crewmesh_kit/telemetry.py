@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry import context, propagate, trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBasedTraceIdRatio
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewmesh_kit.settings import TelemetrySettings
+from crewmesh_kit.speakable import speakable, speakable_query
 
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 _SAMPLED = trace.TraceFlags.SAMPLED
@@ -41,6 +42,7 @@ def tracer_provider(app_id: str, version: str, settings: TelemetrySettings) -> T
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         exporter = OTLPSpanExporter(f"{settings.otlp_endpoint.rstrip('/')}/v1/traces", timeout=_EXPORT_SECONDS)
+        provider.add_span_processor(_WithoutSecrets())
         provider.add_span_processor(BatchSpanProcessor(exporter))
     if not isinstance(trace.get_tracer_provider(), TracerProvider):
         trace.set_tracer_provider(provider)
@@ -95,6 +97,16 @@ def trace_headers() -> dict[str, str]:
 def current_trace_id() -> str | None:
     current = trace.get_current_span().get_span_context()
     return f"{current.trace_id:032x}" if current.is_valid else None
+
+
+class _WithoutSecrets(SpanProcessor):
+    """FastAPI writes down where a request went, word for word."""
+
+    def on_start(self, span: Span, parent_context: context.Context | None = None) -> None:
+        attributes = span.attributes or {}
+        for name, told in (("url.path", speakable), ("url.query", speakable_query)):
+            if isinstance(value := attributes.get(name), str):
+                span.set_attribute(name, told(value))
 
 
 class TraceIds:

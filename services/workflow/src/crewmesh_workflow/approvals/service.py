@@ -79,14 +79,14 @@ class Approvals:
         workflow: str | None,
         mine: bool,
     ) -> Page[ApprovalSummary]:
-        after = page.after(str)
+        after = page.after_text()
         async with self._database.tenant(identity.organization) as conn:
             found = await repository.page(
                 conn,
                 identity.organization,
                 await self._sharing.reach(conn, identity, SEE_QUESTIONS),
                 asked=names_of(identity),
-                before=str(after[0]) if after else None,
+                before=after,
                 status=status,
                 kind=kind,
                 run=run,

@@ -96,8 +96,7 @@ class Definitions:
         kinds = TRIGGER_KINDS.all()
         if filters.trigger is not None and filters.trigger not in kinds:
             raise UnknownTriggerKind(filters.trigger, kinds)
-        after = page.after(str)
-        before = str(after[0]) if after else None
+        before = page.after_text()
         async with self._changes.reading(identity) as conn:
             reach = await self._changes.sharing.reach(conn, identity, SEE)
             found = await repository.page(conn, identity.organization, filters, reach, before, page.limit + 1)

@@ -45,8 +45,7 @@ class Runs:
         self._programs = programs
 
     async def page(self, identity: Identity, page: PageRequest, filters: Filters) -> Page[RunSummary]:
-        after = page.after(str)
-        before = str(after[0]) if after else None
+        before = page.after_text()
         async with self._database.tenant(identity.organization) as conn:
             reach = await self._sharing.reach(conn, identity, SEE_RUNS)
             found = await repository.page(

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated, TypeAlias
+
+from fastapi import Header
 
 from crewmesh_kit.errors import PreconditionFailed, PreconditionRequired
+
+# For a handler's signature: ``if_match: IfMatch = None``.
+IfMatch: TypeAlias = Annotated[
+    str | None, Header(description="ETag of the version this change is meant for, or * for any.")
+]
 
 
 def etag_of(version: int | str) -> str:

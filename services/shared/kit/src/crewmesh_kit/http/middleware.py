@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crewmesh_kit.errors import NotFound, PayloadTooLarge, Problem, Unauthenticated
 from crewmesh_kit.http.problems import ProblemResponse, translated
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.speakable import speakable
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/version", "/metrics"})
 EDGE_PATHS = frozenset({"/", "/openapi.json", "/docs", "/.well-known/jwks.json"})
@@ -46,7 +47,7 @@ class LastResort:
         try:
             await self._app(scope, receive, watched)
         except Exception as error:
-            log.exception("request failed unexpectedly", method=scope["method"], path=scope["path"])
+            log.exception("request failed unexpectedly", method=scope["method"], path=speakable(scope["path"]))
             trace.get_current_span().record_exception(error)
             if begun:
                 raise  # half an answer cannot be taken back; the server cuts the connection

@@ -38,6 +38,11 @@ class PageRequest:
         """The sort key to continue after, checked to be of these ``kinds``; none on the first page."""
         return decode_cursor(self.cursor, *kinds) if self.cursor is not None else None
 
+    def after_text(self) -> str | None:
+        """The same in a list that is sorted by one text, such as an id."""
+        key = self.after(str)
+        return str(key[0]) if key else None
+
     def page(self, found: Sequence[ItemT], key: Callable[[ItemT], CursorKey]) -> Page[ItemT]:
         """The page out of up to ``limit + 1`` items that a query found; the one too many says there is more."""
         items = tuple(found[: self.limit])

@@ -33,6 +33,7 @@ from crewmesh_kit.errors import (
     ValidationFailed,
 )
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.speakable import speakable
 from crewmesh_kit.telemetry import current_trace_id
 
 _MOST_ERRORS_TOLD = 50
@@ -94,13 +95,13 @@ def translated(error: Exception) -> Problem:
 async def _answer_problem(request: Request, error: Exception) -> Response:
     problem = cast(Problem, error)
     if problem.status >= 500:
-        log.warning("request failed", path=request.url.path, problem=problem.slug, detail=problem.detail)
+        log.warning("request failed", path=speakable(request.url.path), problem=problem.slug, detail=problem.detail)
     return ProblemResponse(problem, path=request.url.path)
 
 
 async def _answer_translated(request: Request, error: Exception) -> Response:
     problem = translated(error)
-    log.warning("request failed", path=request.url.path, problem=problem.slug, exc_info=error)
+    log.warning("request failed", path=speakable(request.url.path), problem=problem.slug, exc_info=error)
     return ProblemResponse(problem, path=request.url.path)
 
 

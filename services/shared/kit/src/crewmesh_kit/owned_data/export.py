@@ -17,10 +17,11 @@ from crewmesh_contracts.invocations.owned_data import ExportedRow, ExportPage
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow
 
-from crewmesh_kit.audit import MASK, tells_of_a_secret
+from crewmesh_kit.audit import tells_of_a_secret
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import InvalidRequest
 from crewmesh_kit.owned_data.tables import Table, owned_tables
+from crewmesh_kit.speakable import MASK
 
 _PAGE_ROWS = 500
 # A page ends after this many characters, so that a few large rows do not make a large answer.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeAlias, cast
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.params import Depends
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import etag_of
+from crewmesh_kit.http.etags import IfMatch, etag_of
 from crewmesh_kit.identity import Identity, Requires, requires
 from crewmesh_kit.resources import Resources, provided
 from crewmesh_kit.sharing.models import AccessRequest, Kind, Need, ResourceAccess
@@ -75,7 +75,7 @@ def access_router(kind: Kind, find: Find) -> APIRouter:
         sharing: _TheSharing,
         database: _TheDatabase,
         response: Response,
-        if_match: Annotated[str | None, Header(description="The ETag of the access this change is meant for.")] = None,
+        if_match: IfMatch = None,
         key: IdempotencyKey = None,
     ) -> ResourceAccess:
         """Say who may view, run and edit it. Restricted: nobody else, but for owners and admins. It holds at once."""

@@ -22,7 +22,6 @@ Writer = Annotated[Identity, reaching(CHANGE)]
 # Of new ones.
 Maker = Annotated[Identity, requires("workflows:write")]
 WorkflowRef = Annotated[Slug, Path(description="Its id, or its slug.")]
-IfMatch = Annotated[str | None, Header(description="The ETag of what this change is meant for.")]
 IfNoneMatch = Annotated[str | None, Header(description="The ETag of what the caller has.")]
 
 UNCHANGED: Final[dict[int | str, dict[str, Any]]] = {

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import etag_of
+from crewmesh_kit.http.etags import IfMatch, etag_of
 from fastapi import APIRouter, Response
 
 from crewmesh_workflow.definitions.drafts import Drafts
@@ -14,7 +14,6 @@ from crewmesh_workflow.definitions.endpoints.common import (
     TAKES_DRAFT,
     UNCHANGED,
     Document,
-    IfMatch,
     IfNoneMatch,
     Reader,
     WorkflowRef,

@@ -6,14 +6,13 @@ from typing import Annotated, Literal
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import etag_of
+from crewmesh_kit.http.etags import IfMatch, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Path, Response
 
 from crewmesh_workflow.definitions.diff import Diff
 from crewmesh_workflow.definitions.endpoints.common import (
     UNCHANGED,
-    IfMatch,
     IfNoneMatch,
     Reader,
     WorkflowRef,
