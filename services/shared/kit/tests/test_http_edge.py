@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.app import Service, provided
-from crewmesh_kit.errors import NotFound, TooManyRequests
+from crewmesh_kit.errors import NotFound, TooManyRequests, Unavailable
 from crewmesh_kit.http.access import UndeclaredAccess
 from crewmesh_kit.identity import Identity, public, requires
 from crewmesh_kit.settings import DaprSettings, HttpServerSettings, ServiceSettings
@@ -75,6 +75,10 @@ def things() -> APIRouter:
     async def no_database() -> None:
         raise psycopg.OperationalError("connection to 10.0.0.1 refused")
 
+    @router.get("/links/{link}/{end}", dependencies=[public()])
+    async def fail(link: str, end: str) -> None:
+        raise RuntimeError(end) if end == "broken" else Unavailable("The database is away.")
+
     @router.get("/{thing}")
     async def read(thing: str, who: Annotated[Identity, requires("things:read")], size: int = 1) -> Thing:
         if thing == "none":
@@ -89,7 +93,7 @@ def things() -> APIRouter:
     async def delete_part(thing: str, part: str) -> str:
         return thing + part
 
-    _ = (shelf, limited, broken, no_database, read, create, delete_part)
+    _ = (shelf, limited, broken, fail, no_database, read, create, delete_part)
     router.include_router(nested)
     return router
 
@@ -121,6 +125,19 @@ def problem(answer: httpx2.Response, status: int, slug: str) -> JsonObject:
     assert re.fullmatch(r"[0-9a-f]{32}", str(document["trace_id"]))
     assert document["detail"]
     return document
+
+
+@pytest.mark.parametrize(("end", "status"), [("broken", 500), ("away", 503)])
+async def test_no_log_keeps_a_secret_that_stands_in_a_path(
+    client: httpx2.AsyncClient, capsys: pytest.CaptureFixture[str], end: str, status: int
+) -> None:
+    """Such as the address of a webhook, or a link to a decision."""
+    secret = "AaF9hK0mQxT3vZb1-cD2eRfGy4uIoP5lNsWjX6tYq8k_"
+    answer = await client.get(f"/v1/things/links/{secret}/{end}", headers=SIDECAR)
+    assert answer.status_code == status
+    written = capsys.readouterr().out
+    assert f"/v1/things/links/•••/{end}" in written
+    assert secret not in written
 
 
 class TestAccess:

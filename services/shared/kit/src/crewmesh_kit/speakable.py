@@ -6,7 +6,7 @@ Some hold secrets: the address of a webhook, a link in a mail. Whoever could rea
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote_plus
 
 MASK = "•••"
 _LONGEST = 500
@@ -24,8 +24,11 @@ def speakable(path: str) -> str:
 
 def speakable_query(query: str) -> str:
     """The same for what stands behind the question mark."""
-    told = [(name, value if _may_be_told(value) else MASK) for name, value in parse_qsl(query, keep_blank_values=True)]
-    return urlencode(told, safe=MASK)[:_LONGEST]
+    told = [
+        f"{quote_plus(name)}={quote_plus(value) if _may_be_told(value) else MASK}"
+        for name, value in parse_qsl(query, keep_blank_values=True)
+    ]
+    return "&".join(told)[:_LONGEST]
 
 
 def _may_be_told(segment: str) -> bool:
