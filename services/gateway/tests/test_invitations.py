@@ -174,6 +174,26 @@ async def test_nobodys_letter_box_is_filled(app: FastAPI) -> None:
         assert (await invite(client, olga)).status_code == 201
 
 
+async def test_an_organization_is_no_way_to_send_mails_to_everybody(settings: Settings, sidecar: FakeSidecar) -> None:
+    few = settings.invitations.model_copy(update={"mails_per_hour": 3.0, "resend_seconds": 0.0})
+    app = create_app(settings.model_copy(update={"invitations": few}), sidecar)
+    async with running(app) as client:
+        olga, other = await founder(app), await founder(app, "Elsewhere")
+        first = (await invite(client, olga, "a0@example.org")).json()["id"]
+        assert (await client.post(f"/v1/invitations/{first}/resend", headers=olga.headers)).status_code == 200
+        assert (await client.delete(f"/v1/invitations/{first}", headers=olga.headers)).status_code == 204
+        assert (await invite(client, olga, "a1@example.org")).status_code == 201
+        for refused in (
+            await invite(client, olga, "a2@example.org"),
+            await client.post(f"/v1/invitations/{first}/resend", headers=olga.headers),
+        ):
+            assert refused.status_code == 429
+            assert refused.json()["type"].endswith("/too-many-invitations")
+            assert int(refused.headers["retry-after"]) == 1200
+        assert len(await mails(app)) == 3
+        assert (await invite(client, other, "a0@example.org")).status_code == 201
+
+
 async def test_a_revoked_invitation_is_over(app: FastAPI, sidecar: FakeSidecar) -> None:
     async with running(app) as client:
         olga = await founder(app)

@@ -196,6 +196,9 @@ class InvitationSettings(SettingsGroup):
     resend_seconds: float = Field(
         default=60.0, ge=0, le=86_400, description="Pause between two invitation mails to the same address."
     )
+    mails_per_hour: float = Field(
+        default=100.0, gt=0, le=100_000, description="Invitation mails an hour that one organization may have sent."
+    )
 
 
 class AuditSettings(SettingsGroup):

@@ -101,6 +101,10 @@ class Throttle:
         hourly = self._settings.mails_per_hour
         return Bucket(_mark("mails", email.lower()), max(1.0, hourly), hourly / _AN_HOUR)
 
+    def of_invitations(self, organization: str, hourly: float) -> Bucket:
+        """Mails that an organization can have sent, to whomever: they carry what its members write."""
+        return Bucket(_mark("invitations", organization), max(1.0, hourly), hourly / _AN_HOUR)
+
     async def admit(self, login: LoginBuckets) -> None:
         """Count an attempt as a failure until it is known to be none. Raises TooManyAttempts."""
         async with self._database.system() as conn:

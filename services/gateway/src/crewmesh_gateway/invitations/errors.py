@@ -78,6 +78,20 @@ class InvitedAMomentAgo(TooManyRequests):
         )
 
 
+class TooManyInvitations(TooManyRequests):
+    """The organization had as many invitation mails sent within an hour as it may."""
+
+    slug, title = "too-many-invitations", "Too many invitations"
+
+    def __init__(self, hourly: float) -> None:
+        seconds = math.ceil(3600 / hourly)
+        super().__init__(
+            f"This organization had {hourly:g} invitation mails sent within an hour, which is the most. Wait {seconds} "
+            "s for each further one.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
 class TeamsNotYours(PermissionDenied):
     """Inviting into teams takes the permission to say who belongs to them."""
 

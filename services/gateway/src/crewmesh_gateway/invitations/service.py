@@ -13,6 +13,7 @@ from crewmesh_kit.http.pagination import Page, PageRequest
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_gateway.accounts.throttle import Throttle
 from crewmesh_gateway.invitations import repository
 from crewmesh_gateway.invitations.errors import (
     InvitationOpen,
@@ -20,6 +21,7 @@ from crewmesh_gateway.invitations.errors import (
     InvitedAMomentAgo,
     MemberAlready,
     TeamsNotYours,
+    TooManyInvitations,
     UnknownInvitation,
 )
 from crewmesh_gateway.invitations.letters import InvitationLetters
@@ -49,6 +51,7 @@ class Invitations:
         mailer: Mailer,
         letters: InvitationLetters,
         quotas: Quotas,
+        throttle: Throttle,
         settings: InvitationSettings,
     ) -> None:
         self._database = database
@@ -56,9 +59,11 @@ class Invitations:
         self._mailer = mailer
         self._letters = letters
         self._quotas = quotas
+        self._throttle = throttle
         self._settings = settings
 
     async def invite(self, principal: Principal, new: NewInvitation, *, key: str | None) -> Invitation:
+        await self._take_one(principal.organization)
         async with self._database.tenant(principal.organization) as conn:
 
             async def work() -> Invitation:
@@ -82,6 +87,7 @@ class Invitations:
 
     async def resend(self, principal: Principal, invitation: str) -> Invitation:
         """Another mail with another link; the link before is dead from now on, and the time begins anew."""
+        await self._take_one(principal.organization)
         async with self._database.tenant(principal.organization) as conn:
             organization = await active(conn, principal.organization)
             before = await _required(conn, principal, invitation)
@@ -106,6 +112,14 @@ class Invitations:
             if await repository.revoke(conn, principal.organization, invitation):
                 told = before.model_dump(mode="json", include={"email", "role", "teams"})
                 await audit.record(conn, principal.identity, "invitation.revoked", invitation, before=told)
+
+    async def _take_one(self, organization: str) -> None:
+        """Nobody's organization is a way to send mails to everybody. It counts when it is asked for."""
+        hourly = self._settings.mails_per_hour
+        async with self._database.system() as conn:
+            room = await self._throttle.room_in(conn, self._throttle.of_invitations(organization, hourly))
+        if not room:
+            raise TooManyInvitations(hourly)
 
     async def _invite(self, conn: AsyncConnection[DictRow], principal: Principal, new: NewInvitation) -> Invitation:
         organization = await active(conn, principal.organization)

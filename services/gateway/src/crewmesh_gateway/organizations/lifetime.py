@@ -10,6 +10,7 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.resources import Resources
 
+from crewmesh_gateway.accounts.throttle import Throttle
 from crewmesh_gateway.invitations import endpoints as invitations
 from crewmesh_gateway.invitations.accepting import Accepting
 from crewmesh_gateway.invitations.guesses import Guessing
@@ -42,12 +43,12 @@ async def open_organizations(resources: Resources) -> AsyncGenerator[Organizatio
     settings, quotas = resources.get(Settings), resources.get(Quotas)
     database, idempotency = resources.get(Database), resources.get(Idempotency)
     principals, mailer = resources.get(Principals), resources.get(Mailer)
-    letters = InvitationLetters(settings)
+    letters, throttle = InvitationLetters(settings), Throttle(database, settings.accounts)
     for part in (
         Ending(database, principals, settings.organizations),
         Members(database, principals),
         Transfers(database, principals),
-        Invitations(database, idempotency, mailer, letters, quotas, settings.invitations),
+        Invitations(database, idempotency, mailer, letters, quotas, throttle, settings.invitations),
         Accepting(database, principals),
         Guessing(settings.throttle),
         Teams(database, idempotency, principals, quotas),
