@@ -34,7 +34,7 @@ async def test_what_is_changed_in_a_service_arrives_in_the_log(mesh: MeshProcess
         assert told["actor"].startswith("key_")
         assert told["acting_for"].startswith("usr_")
         assert told["address"]
-        assert (await line(client, f"resource={base.body['id']}"))["action"] == "knowledge_base.created"
+        assert (await line(client, f"resource={base.body['id']}"))["action"] == "knowledge-base.created"
 
         verified = await client.post("/v1/audit-events/verify", {})
         assert verified.body["ok"] is True, verified.body

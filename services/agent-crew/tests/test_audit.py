@@ -36,4 +36,4 @@ async def test_every_change_leaves_its_line(service: Running) -> None:
     headers = {**auth_headers(service.who("*"), audience="agent-crew"), "if-match": "*"}
     shared = await service.client.put("/v1/crews/told/access", json=access, headers=headers)
     assert shared.status_code == 200, shared.text
-    assert (await audit_line(sidecar, "crew.access_changed", created["id"])).actor == service.who("*").subject
+    assert (await audit_line(sidecar, "crew.access-changed", created["id"])).actor == service.who("*").subject

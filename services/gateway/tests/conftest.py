@@ -25,7 +25,7 @@ def every_change_is_told(request: pytest.FixtureRequest) -> Generator[None]:
 
     A test that is run alone may only repeat what changes nothing, so the second is asked with test_audit_routes.py.
     """
-    with watching_changes() as changes:
+    with watching_changes("Crewmesh gateway") as changes:
         yield
     assert changes.leaked == set()
     if any(item.path.name == "test_audit_routes.py" for item in request.session.items):

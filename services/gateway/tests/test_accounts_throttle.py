@@ -164,7 +164,7 @@ async def test_failures_are_written_down_for_whose_account_it_is(
     await thief.log_in("nobody@example.org", WRONG)
 
     def lines() -> list[object]:
-        return [event.data for event in sidecar.published_on("audit") if "login_failed" in str(event.data)]
+        return [event.data for event in sidecar.published_on("audit") if "login-failed" in str(event.data)]
 
     await until(lambda: len(lines()) == 1)
     assert thief.address in str(lines()[0])

@@ -133,7 +133,7 @@ async def test_filters_narrow_down_and_pages_follow_each_other(client: httpx2.As
         event("workflow.paused", "wf_2", organization=organization, actor="key_b", acting_for="usr_a"),
         event("crew.created", "crew_1", organization=organization, actor="usr_b", after={"name": "Müller 100%"}),
         event("request.denied", "/v1/x", organization=organization, actor="usr_b", outcome="denied"),
-        event("workflow_x.odd", "wf_3", organization=organization, at=HAPPENED + timedelta(hours=2)),
+        event("workflow-x.odd", "wf_3", organization=organization, at=HAPPENED + timedelta(hours=2)),
     ]
     for line in lines:
         await deliver(client, line)

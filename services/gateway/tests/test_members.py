@@ -90,7 +90,7 @@ async def test_roles_are_given_within_what_one_holds(app: FastAPI, sidecar: Fake
             if not may:
                 slug = "more-than-you-hold" if actor == "admin" else "permission-denied"
                 assert answer.json()["type"].endswith(f"/{slug}")
-        assert "member.role_changed" in await audited(app, sidecar, olga.organization)
+        assert "member.role-changed" in await audited(app, sidecar, olga.organization)
 
 
 async def test_a_new_role_holds_at_once(app: FastAPI) -> None:

@@ -44,7 +44,7 @@ async def test_the_heir_is_the_owner_and_the_former_one_an_admin(app: FastAPI, s
         assert (await client.get("/v1/me", headers=mia.headers)).json()["permissions"] == ["*"]
         assert (await client.get("/v1/me", headers=olga.headers)).json()["role"] == "admin"
         assert (await transfer(client, olga, mia.id)).status_code == 403
-        assert (await audited(app, sidecar, olga.organization)).count("member.role_changed") == 2
+        assert (await audited(app, sidecar, olga.organization)).count("member.role-changed") == 2
 
 
 async def test_an_heir_is_another_member(app: FastAPI) -> None:

@@ -78,8 +78,8 @@ async def test_services_learn_at_once_which_teams_somebody_belongs_to(
         await client.delete(f"/v1/teams/{team}", headers=olga.headers)
         assert await groups() == {"role:editor"}
         actions = await audited(app, sidecar, olga.organization)
-        assert actions.count("team.member_added") == 2, "what was so already is no change"
-        assert actions.count("team.member_removed") == 1
+        assert actions.count("team.member-added") == 2, "what was so already is no change"
+        assert actions.count("team.member-removed") == 1
 
 
 async def test_other_organizations_teams_do_not_exist_here(app: FastAPI) -> None:

@@ -53,9 +53,9 @@ async def test_every_change_leaves_its_line(caller: Caller, sidecar: FakeSidecar
     await audit_line(sidecar, "document.deleted", document["id"])
     lines = [line for line in audit_lines(sidecar) if line.organization == organization]
     assert [(line.action, line.resource) for line in lines] == [
-        ("knowledge_base.created", base["id"]),
+        ("knowledge-base.created", base["id"]),
         ("document.added", document["id"]),
-        ("knowledge_base.access_changed", base["id"]),
+        ("knowledge-base.access-changed", base["id"]),
         ("document.deleted", document["id"]),
     ]
     assert lines[1].after == {"knowledge_base": base["id"], "title": "Title", "characters": len(new["text"])}

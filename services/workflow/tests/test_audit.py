@@ -88,7 +88,7 @@ async def create(caller: Caller) -> tuple[str, str]:
 async def save(caller: Caller) -> tuple[str, str]:
     workflow = await caller.workflow()
     await caller.draft(workflow, SETS, WAITS)
-    return "workflow.draft_saved", workflow
+    return "workflow.draft-saved", workflow
 
 
 async def publish(caller: Caller) -> tuple[str, str]:
@@ -101,7 +101,7 @@ async def roll_back(caller: Caller) -> tuple[str, str]:
     workflow = await caller.workflow()
     await caller.published(workflow, SETS, WAITS)
     await caller.call("POST", f"/v1/workflows/{workflow}/rollback", {"version": 1})
-    return "workflow.rolled_back", workflow
+    return "workflow.rolled-back", workflow
 
 
 async def set_status(caller: Caller) -> tuple[str, str]:
@@ -134,14 +134,14 @@ async def move(caller: Caller) -> tuple[str, str]:
     await caller.published(workflow, WAITS, SETS)
     moved = await caller.call("POST", f"/v1/workflows/{workflow}/versions/1/migrate", {"dry_run": False})
     assert moved["moved"] == [run]
-    return "workflow.runs_moved", workflow
+    return "workflow.runs-moved", workflow
 
 
 async def share(caller: Caller) -> tuple[str, str]:
     workflow = await caller.workflow()
     access: JsonObject = {"restricted": True, "grants": [{"grantee": "role:viewer", "level": "view"}]}
     await caller.call("PUT", f"/v1/workflows/{workflow}/access", access, **{"if-match": "*"})
-    return "workflow.access_changed", workflow
+    return "workflow.access-changed", workflow
 
 
 async def rotate(caller: Caller) -> tuple[str, str]:
@@ -213,7 +213,7 @@ async def decide(caller: Caller) -> tuple[str, str]:
 async def make_link(caller: Caller) -> tuple[str, str]:
     approval = await caller.approval()
     await caller.call("POST", f"/v1/approvals/{approval}/links", {"for": f"user:{OWNER.subject}"})
-    return "approval.link_created", approval
+    return "approval.link-created", approval
 
 
 async def decide_by_link(caller: Caller) -> tuple[str, str]:
@@ -230,7 +230,7 @@ async def redrive(caller: Caller) -> tuple[str, str]:
     await caller.service.event("events.dead", {**poison})
     (letter,) = (await caller.call("GET", "/v1/dead-letters"))["items"]
     await caller.call("POST", f"/v1/dead-letters/{letter['id']}/redrive")
-    return "dead_letter.redriven", letter["id"]
+    return "dead-letter.redriven", letter["id"]
 
 
 SCENARIOS: Final[dict[str, Scenario]] = {

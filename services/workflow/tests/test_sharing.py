@@ -90,7 +90,7 @@ class TestAccess:
         assert (await put(OWNER, "PUT", path, body, **{"if-match": '"0"'})).status_code == 412
         emptied = await put(OWNER, "PUT", path, {}, **{"if-match": '"1"'})
         assert (emptied.json()["restricted"], emptied.json()["grants"]) == (False, [])
-        assert "workflow.access_changed" in [line["action"] for line in audited(service)] or await told(service)
+        assert "workflow.access-changed" in [line["action"] for line in audited(service)] or await told(service)
 
     async def test_of_many_who_change_it_at_once_one_does(self, service: Running) -> None:
         path = f"/v1/workflows/{await save(service, 'w')}/access"
@@ -140,7 +140,7 @@ async def told(service: Running) -> list[JsonValue]:
     """Audit lines that have not left yet."""
     async with service.database.system() as conn:
         rows = await (await conn.execute("SELECT event FROM outbox WHERE topic = 'audit'")).fetchall()
-    return [row["event"] for row in rows if "workflow.access_changed" in row["event"]]
+    return [row["event"] for row in rows if "workflow.access-changed" in row["event"]]
 
 
 def audited(service: Running) -> list[JsonObject]:

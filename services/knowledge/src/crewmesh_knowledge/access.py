@@ -5,7 +5,7 @@ from __future__ import annotations
 from crewmesh_contracts.invocations import SEARCH
 from crewmesh_kit.sharing.models import Kind, Need
 
-KNOWLEDGE_BASE = Kind("knowledge_base", path="knowledge-bases", called="knowledge base")
+KNOWLEDGE_BASE = Kind("knowledge-base", path="knowledge-bases", called="knowledge base")
 
 SEE = Need(KNOWLEDGE_BASE, "view", SEARCH.permission, seeing=SEARCH.permission)
 CHANGE = Need(KNOWLEDGE_BASE, "edit", "knowledge:write", seeing=SEARCH.permission)

@@ -111,7 +111,7 @@ class Login:
         organization = await self._memberships.organization_of(conn, account.id, account.last_organization)
         told: JsonObject = {"with": request.detail.get("with", "password")}
         actor = personal.person(account.id, organization)
-        await personal.record(conn, actor, "user.login_failed", account.id, after=told)
+        await personal.record(conn, actor, "user.login-failed", account.id, after=told)
 
     async def _known(self, email: str) -> tuple[Account | None, str | None]:
         """The account and its password's hash; without an account the hash of whoever is about to sign up."""

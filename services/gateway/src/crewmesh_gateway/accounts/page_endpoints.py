@@ -6,6 +6,7 @@ from typing import Annotated
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.app import provided
+from crewmesh_kit.errors import PROBLEM_MEDIA_TYPE
 from crewmesh_kit.identity import public
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
@@ -19,7 +20,15 @@ from crewmesh_gateway.accounts.signup import Signup
 from crewmesh_gateway.sessions.cookies import give
 from crewmesh_gateway.sessions.origins import CameFrom, from_our_pages
 
-router = APIRouter(prefix="/v1/auth/pages", tags=["auth"], default_response_class=HTMLResponse)
+# A page where the form was understood; a problem where it was not.
+_PAGE_OR_PROBLEM = {"content": {"text/html": {}, PROBLEM_MEDIA_TYPE: {}}}
+_REFUSALS: dict[int | str, dict[str, object]] = {
+    400: {"description": "The link does not work any more.", **_PAGE_OR_PROBLEM},
+    409: {"description": "Somebody else has this address by now.", **_PAGE_OR_PROBLEM},
+    422: {"description": "The password is refused.", **_PAGE_OR_PROBLEM},
+}
+
+router = APIRouter(prefix="/v1/auth/pages", tags=["auth"], default_response_class=HTMLResponse, responses=_REFUSALS)
 
 TheSignup = Annotated[Signup, provided(Signup)]
 TheRecovery = Annotated[Recovery, provided(Recovery)]

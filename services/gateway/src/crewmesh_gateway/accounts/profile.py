@@ -50,7 +50,7 @@ class Profile:
             await repository.rename(conn, account.id, name)
             before, after = {"name": account.name}, {"name": name}
             await personal.record(
-                conn, principal.identity, "user.changed", account.id, before={**before}, after={**after}
+                conn, principal.identity, "user.updated", account.id, before={**before}, after={**after}
             )
 
     async def change_password(self, principal: Principal, current: SecretStr, new: SecretStr) -> None:
@@ -68,7 +68,7 @@ class Profile:
             await self._sessions.revoke_all(conn, account.id, because="password-change", keep=principal.credential)
             if account.email is not None:
                 await self._mailer.send(conn, self._letters.password_changed(account.email, account.name))
-            await personal.record(conn, principal.identity, "user.password_changed", account.id)
+            await personal.record(conn, principal.identity, "user.password-changed", account.id)
 
     async def prove_password(self, principal: Principal, password: SecretStr) -> Account:
         """That it is still the person who logged in, and not who found their screen. Raises PasswordWrong."""
@@ -101,7 +101,7 @@ class Profile:
                 raise LoginExists
             await self._signup.claim(conn, account, email, password_hash)
             told = {"email": email}
-            await personal.record(conn, principal.identity, "user.login_claimed", account.id, after={**told})
+            await personal.record(conn, principal.identity, "user.login-claimed", account.id, after={**told})
 
 
 async def _held(conn: AsyncConnection[DictRow], principal: Principal) -> Account:

@@ -87,4 +87,4 @@ class Recovery:
 
     async def _note(self, conn: AsyncConnection[DictRow], account: Account) -> None:
         organization = await self._memberships.organization_of(conn, account.id, account.last_organization)
-        await personal.record(conn, personal.person(account.id, organization), "user.password_reset", account.id)
+        await personal.record(conn, personal.person(account.id, organization), "user.password-reset", account.id)

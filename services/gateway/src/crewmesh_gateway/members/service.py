@@ -105,7 +105,7 @@ async def record_role(conn: AsyncConnection[DictRow], principal: Principal, befo
     await audit.record(
         conn,
         principal.identity,
-        "member.role_changed",
+        "member.role-changed",
         before.id,
         before={"role": before.role},
         after={"role": role},

@@ -43,7 +43,7 @@ class MySecondFactor:
         account = await self._profile.prove_password(principal, password)
         async with self._database.system() as conn:
             secret = await self._factor.begin(conn, account.id)
-            await personal.record(conn, principal.identity, "second_factor.begun", account.id)
+            await personal.record(conn, principal.identity, "second-factor.begun", account.id)
         uri = totp.as_uri(secret, account=account.email or account.name)
         return SecondFactorBegun(secret=totp.as_text(secret), uri=uri)
 
@@ -56,7 +56,7 @@ class MySecondFactor:
     async def renew_codes(self, principal: Principal, code: str) -> RecoveryCodes:
         async with self._changing(principal) as (conn, user):
             codes = await self._factor.renew_codes(conn, user, code)
-            await personal.record(conn, principal.identity, "second_factor.recovery_codes_renewed", user)
+            await personal.record(conn, principal.identity, "second-factor.recovery-codes-renewed", user)
         return RecoveryCodes(recovery_codes=codes)
 
     async def remove(self, principal: Principal, password: SecretStr, code: str) -> None:
@@ -79,5 +79,5 @@ class MySecondFactor:
         account = await accounts.held(conn, principal.user or "")
         if account is not None and account.email is not None:
             await self._mailer.send(conn, self._letters.second_factor(account.email, account.name, on=on))
-        action = "second_factor.turned_on" if on else "second_factor.turned_off"
+        action = "second-factor.turned-on" if on else "second-factor.turned-off"
         await personal.record(conn, principal.identity, action, principal.user or "")

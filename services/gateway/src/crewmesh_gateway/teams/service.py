@@ -97,7 +97,7 @@ class Teams:
             await required_member(conn, principal.organization, user)
             if await repository.place(conn, principal.organization, team, user):
                 self._principals.forget_with(conn, user)
-                await audit.record(conn, principal.identity, "team.member_added", team, after={"user": user})
+                await audit.record(conn, principal.identity, "team.member-added", team, after={"user": user})
 
     async def take_out(self, principal: Principal, team: str, user: str) -> None:
         async with self._database.tenant(principal.organization) as conn:
@@ -105,7 +105,7 @@ class Teams:
             await required_member(conn, principal.organization, user)
             if await repository.take_out(conn, principal.organization, team, user):
                 self._principals.forget_with(conn, user)
-                await audit.record(conn, principal.identity, "team.member_removed", team, before={"user": user})
+                await audit.record(conn, principal.identity, "team.member-removed", team, before={"user": user})
 
 
 async def _held(conn: AsyncConnection[DictRow], principal: Principal, team: str) -> Team:

@@ -36,7 +36,7 @@ class Bases:
                 if created is None:
                     raise KnowledgeBaseExists(new.name)
                 await audit.record(
-                    connection, identity, "knowledge_base.created", created.id, after={"name": created.name}
+                    connection, identity, "knowledge-base.created", created.id, after={"name": created.name}
                 )
                 return created
 

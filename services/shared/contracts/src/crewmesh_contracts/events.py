@@ -94,7 +94,10 @@ class AuditRecorded(Event):
     at: datetime
     actor: str = Field(description="Who did it: a user, a key, a service account, a run; or anonymous.")
     acting_for: str | None = Field(description="On whose behalf, where that is somebody else.")
-    action: str = Field(description="<resource>.<past tense>, such as workflow.published.")
+    action: str = Field(
+        pattern=r"^[a-z]+(-[a-z]+)*\.[a-z]+(-[a-z]+)*$",
+        description="<resource>.<past tense>, such as workflow.published or api-key.created.",
+    )
     resource: str = Field(description="What it was done to, by its id.")
     outcome: Literal["done", "denied"]
     before: JsonValue = None

@@ -105,7 +105,7 @@ class DeadLetters:
                 "UPDATE dead_letters SET redriven_at = now() WHERE id = %s RETURNING redriven_at", [letter_id]
             )
             updated = cast(DictRow, await cursor.fetchone())
-            await audit.record(conn, identity, "dead_letter.redriven", letter_id, after={"topic": letter.topic})
+            await audit.record(conn, identity, "dead-letter.redriven", letter_id, after={"topic": letter.topic})
             log.info("dead letter was sent again", letter=letter_id, topic=letter.topic, by=identity.subject)
             return letter.model_copy(update={"redriven_at": updated["redriven_at"]})
 

@@ -37,8 +37,9 @@ _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 @dataclass
 class Changes:
-    """What all tests of a run together did by routes that change something."""
+    """What all tests of a run together did by routes of one service that change something."""
 
+    title: str
     done: set[str] = field(default_factory=set[str])
     told: set[str] = field(default_factory=set[str])
     # What stood under the name of a secret in a body, on the way in or out; and all lines as they were published.
@@ -70,9 +71,10 @@ _watching: list[Changes] = []
 
 
 @contextmanager
-def watching_changes() -> Generator[Changes]:
-    """Notes of every request that ``running`` passes on whether it changed something and whether a line tells so."""
-    changes = Changes()
+def watching_changes(title: str) -> Generator[Changes]:
+    """Notes of every request that ``running`` passes to the app of this title whether it changed something, and whether
+    a line tells so."""
+    changes = Changes(title)
     add = outbox.add
 
     async def noting(conn: AsyncConnection[DictRow], event: Event) -> None:
@@ -120,7 +122,8 @@ class _Watched:
         await self._app(scope, asked, answered)
         if scope["type"] == "http":
             for changes in _watching:
-                self._note(changes, request, scope)
+                if changes.title == self._app.title:
+                    self._note(changes, request, scope)
 
     def _note(self, changes: Changes, request: _Request, scope: Scope) -> None:
         changes.secrets.update(_secrets_in(bytes(request.asked)), _secrets_in(bytes(request.answered)))

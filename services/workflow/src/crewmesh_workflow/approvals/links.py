@@ -99,7 +99,7 @@ class Links:
         if not may_decide(grant.identity, found.assignees):
             raise NotAsked(wanted.for_, found.assignees)
         told: JsonObject = {"for": wanted.for_, "group": group, "expires_at": _moment(grant.expires).isoformat()}
-        await audit.record(conn, identity, "approval.link_created", approval, after=told)
+        await audit.record(conn, identity, "approval.link-created", approval, after=told)
         return _Made(group=group, expires=grant.expires, nonce=grant.nonce)
 
     async def look(self, token: str) -> Approval:

@@ -48,7 +48,7 @@ class Drafts:
             await definition_changed(
                 conn,
                 identity,
-                "workflow.draft_saved",
+                "workflow.draft-saved",
                 stored.id,
                 content=(stored.edited, document),
                 before={"revision": stored.draft_revision},

@@ -52,7 +52,7 @@ class Moves:
                 data = {"from": version, "to": to, "by": identity.subject}
                 await versions_repository.move(conn, moved, to=to, data={**data})
                 runs_moved: JsonObject = {"from": version, "to": to, "runs": [*moved]}
-                await audit.record(conn, identity, "workflow.runs_moved", stored.id, after=runs_moved)
+                await audit.record(conn, identity, "workflow.runs-moved", stored.id, after=runs_moved)
             return Moved(
                 from_version=version,
                 to_version=to,

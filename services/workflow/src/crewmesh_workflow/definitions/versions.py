@@ -82,7 +82,7 @@ class Versions:
                 message=request.message or f"Back to version {request.version}.",
                 by=identity.subject,
             )
-            await version_published(conn, identity, "workflow.rolled_back", stored, old, {"to": request.version})
+            await version_published(conn, identity, "workflow.rolled-back", stored, old, {"to": request.version})
             return await published(conn, identity.organization, stored.id, changed=True)
 
         scope = f"workflows/{workflow}/rollback"

@@ -104,7 +104,7 @@ class Sharing:
             require_match(if_match, before.version)
             await repository.replace(conn, place, restricted=request.restricted, grants=request.grants)
             after = await repository.get(conn, place)
-            action = f"{kind.name}.access_changed"
+            action = f"{kind.name}.access-changed"
             await audit.record(conn, identity, action, resource, before=_told(before), after=_told(after))
             self.forget_with(conn, identity.organization)
             return after
