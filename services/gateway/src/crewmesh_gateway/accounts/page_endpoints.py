@@ -21,7 +21,7 @@ from crewmesh_gateway.sessions.cookies import give
 from crewmesh_gateway.sessions.origins import CameFrom, from_our_pages
 
 # A page where the form was understood; a problem where it was not.
-_PAGE_OR_PROBLEM = {"content": {"text/html": {}, PROBLEM_MEDIA_TYPE: {}}}
+_PAGE_OR_PROBLEM: dict[str, object] = {"content": {"text/html": {}, PROBLEM_MEDIA_TYPE: {}}}
 _REFUSALS: dict[int | str, dict[str, object]] = {
     400: {"description": "The link does not work any more.", **_PAGE_OR_PROBLEM},
     409: {"description": "Somebody else has this address by now.", **_PAGE_OR_PROBLEM},
