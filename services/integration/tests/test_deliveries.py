@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Generator
 from io import StringIO
 
 import psycopg
 import pytest
-import structlog
 from aiohttp import web
 from crewmesh_integration.deliveries.repository import Attempt, DeliveryRepository, Filters, Result
 from crewmesh_integration.deliveries.service import shown_path
-from crewmesh_kit import logs
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.settings import LogSettings
 from crewmesh_testkit.identities import OTHER_ORGANIZATION, identity
+from crewmesh_testkit.log_capture import captured_log
 from crewmesh_testkit.servers import PostgresServer
 from psycopg import sql
 
@@ -140,13 +138,8 @@ class TestAccess:
 @pytest.fixture
 def log_lines() -> Generator[StringIO]:
     """Everything the process logs, as the service would write it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    written = StringIO()
-    logs.configure("integration", LogSettings(level="debug"), stream=written)
-    yield written
-    structlog.reset_defaults()
-    root.handlers, root.level = handlers, level
+    with captured_log("integration", LogSettings(level="debug")) as written:
+        yield written
 
 
 async def test_secrets_are_in_no_row_and_in_no_log(database: str, log_lines: StringIO) -> None:

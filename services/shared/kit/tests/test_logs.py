@@ -5,24 +5,17 @@ from collections.abc import Generator
 from typing import cast
 
 import pytest
-import structlog
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit import logs
-from crewmesh_kit.settings import LogSettings
 from crewmesh_kit.telemetry import continued, current_trace_id, trace_headers
+from crewmesh_testkit.log_capture import captured_log
 
 
 @pytest.fixture
 def written() -> Generator[io.StringIO]:
-    """Where the log goes; the process's logging is put back afterwards."""
-    root = logging.getLogger()
-    handlers, level, configuration = root.handlers, root.level, structlog.get_config()
-    stream = io.StringIO()
-    logs.configure("workflow", LogSettings(), stream=stream)
-    yield stream
-    root.handlers, root.level = handlers, level
-    structlog.configure(**configuration)
-    structlog.contextvars.clear_contextvars()
+    """Where the log goes."""
+    with captured_log("workflow") as stream:
+        yield stream
 
 
 def lines(stream: io.StringIO) -> list[JsonObject]:
