@@ -8,12 +8,12 @@ from crewmesh_contracts.base import Contract, Reply
 from pydantic import ConfigDict, Field
 
 from crewmesh_gateway.accounts.fields import EmailAddress, Password, Token
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.names import Name
 from crewmesh_gateway.second_factor.schemas import Code
 
 _EMAIL, _PASSWORD = "ada@example.org", "four plain random words"
 _TOKEN = "5fGq1JmVYw2r8sTnXb0cKeHdLpAoUi3Zy7vQxR4tNkE"
-_LONGEST_ID = 100
 
 
 def _example(**fields: str) -> ConfigDict:
@@ -55,8 +55,8 @@ class LoginRequest(Contract):
 
     email: EmailAddress
     password: Password
-    organization: str | None = Field(
-        default=None, max_length=_LONGEST_ID, description="Where to work first; otherwise where one worked last."
+    organization: IdText | None = Field(
+        default=None, description="Where to work first; otherwise where one worked last."
     )
     invitation: Token | None = Field(default=None, description="Token of an invitation to accept on the way in.")
 

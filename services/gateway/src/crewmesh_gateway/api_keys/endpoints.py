@@ -10,8 +10,9 @@ from crewmesh_kit.http.etags import IfMatch, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Query, Response
 
-from crewmesh_gateway.api_keys.schemas import ApiKey, ApiKeyChange, IdText, NewApiKey, Rotation, ShownApiKey
+from crewmesh_gateway.api_keys.schemas import ApiKey, ApiKeyChange, NewApiKey, Rotation, ShownApiKey
 from crewmesh_gateway.api_keys.service import ApiKeys
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.principals.access import needs
 from crewmesh_gateway.principals.models import Principal
 

@@ -6,16 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, TypeAlias
 
 from crewmesh_contracts.base import Contract, Reply
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
 
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.names import Name
 from crewmesh_gateway.roles.schemas import PermissionNames
 
 _LONGEST_LIFE = timedelta(days=3660)
 MOST_OVERLAP_SECONDS = 7 * 24 * 3600
 
-# Of anything that is looked up by what a caller sent: what cannot be an id is refused before it reaches a statement.
-IdText: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,100}$")]
 Status: TypeAlias = Literal["active", "ending", "expired", "revoked"]
 
 

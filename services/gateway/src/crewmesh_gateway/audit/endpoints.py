@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from crewmesh_gateway.audit.export import MEDIA_TYPES, Format, as_csv, as_json
 from crewmesh_gateway.audit.schemas import AuditEvent, FilterQuery, Verified
 from crewmesh_gateway.audit.service import AuditLog
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.principals.access import needs
 from crewmesh_gateway.principals.models import Principal
 
@@ -55,7 +56,7 @@ async def verify_audit_events(principal: Auditor, audit_log: TheLog) -> Verified
 
 @router.get("/{id}")
 async def get_audit_event(
-    id_: Annotated[str, Path(alias="id", max_length=80)], principal: Auditor, audit_log: TheLog
+    id_: Annotated[IdText, Path(alias="id")], principal: Auditor, audit_log: TheLog
 ) -> AuditEvent:
     """Get one line."""
     return await audit_log.get(principal.organization, id_)

@@ -6,11 +6,12 @@ from typing import Annotated
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.http.pagination import Page, PageQuery
-from fastapi import APIRouter, Path, Response, status
+from fastapi import APIRouter, Response, status
 from fastapi.responses import StreamingResponse
 
 from crewmesh_gateway.exports.schemas import Export
 from crewmesh_gateway.exports.service import Exports
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.principals.access import needs
 from crewmesh_gateway.principals.models import Principal
 
@@ -20,7 +21,6 @@ Reader = Annotated[Principal, needs("data:read")]
 # Also from an organization that is deleted: whoever leaves takes their data along.
 Writer = Annotated[Principal, needs("data:write", while_deleting=True)]
 TheExports = Annotated[Exports, provided(Exports)]
-ExportId = Annotated[str, Path(max_length=60, examples=["exp_018f4b6ec1d27a3b9c5d8e7f60718293"])]
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, summary="Export everything the organization owns")
@@ -37,7 +37,7 @@ async def list_exports(principal: Reader, exports: TheExports, page: PageQuery) 
 
 
 @router.get("/{export}", summary="How far an export has come")
-async def get_export(export: ExportId, principal: Reader, exports: TheExports) -> Export:
+async def get_export(export: IdText, principal: Reader, exports: TheExports) -> Export:
     return await exports.one(principal, export)
 
 
@@ -47,7 +47,7 @@ async def get_export(export: ExportId, principal: Reader, exports: TheExports) -
     response_class=StreamingResponse,
     responses={200: {"description": "JSON lines, compressed.", "content": {"application/gzip": {}}}},
 )
-async def get_export_file(export: ExportId, principal: Writer, exports: TheExports) -> StreamingResponse:
+async def get_export_file(export: IdText, principal: Writer, exports: TheExports) -> StreamingResponse:
     """Each line is ``{"service", "table", "row"}``; secrets are masked."""
     name = f'attachment; filename="{export}.jsonl.gz"'
     return StreamingResponse(
@@ -58,5 +58,5 @@ async def get_export_file(export: ExportId, principal: Writer, exports: TheExpor
 
 
 @router.delete("/{export}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete an export and its file")
-async def delete_export(export: ExportId, principal: Writer, exports: TheExports) -> None:
+async def delete_export(export: IdText, principal: Writer, exports: TheExports) -> None:
     await exports.delete(principal, export)

@@ -11,6 +11,7 @@ from crewmesh_kit.identity import public
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse
 
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.invitations.accepting import Accepting
 from crewmesh_gateway.invitations.errors import UnknownInvitation
 from crewmesh_gateway.invitations.guesses import Guessing
@@ -101,18 +102,18 @@ async def accept_invitation(
 
 
 @router.get("/{invitation}")
-async def get_invitation(invitation: str, principal: Reader, invitations: TheInvitations) -> Invitation:
+async def get_invitation(invitation: IdText, principal: Reader, invitations: TheInvitations) -> Invitation:
     """Get an invitation by its id."""
     return await invitations.get(principal, invitation)
 
 
 @router.post("/{invitation}/resend")
-async def resend_invitation(invitation: str, principal: Writer, invitations: TheInvitations) -> Invitation:
+async def resend_invitation(invitation: IdText, principal: Writer, invitations: TheInvitations) -> Invitation:
     """Send another mail with a new link. The link before is dead from now on."""
     return await invitations.resend(principal, invitation)
 
 
 @router.delete("/{invitation}", status_code=204)
-async def revoke_invitation(invitation: str, principal: Writer, invitations: TheInvitations) -> None:
+async def revoke_invitation(invitation: IdText, principal: Writer, invitations: TheInvitations) -> None:
     """Revoke an invitation that was not accepted. Its link is dead from now on."""
     await invitations.revoke(principal, invitation)

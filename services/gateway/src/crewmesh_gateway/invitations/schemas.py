@@ -9,9 +9,8 @@ from crewmesh_contracts.base import Contract, Reply
 from pydantic import ConfigDict, Field, StringConstraints
 
 from crewmesh_gateway.accounts.fields import EmailAddress
-from crewmesh_gateway.roles.schemas import RoleRef
+from crewmesh_gateway.ids import IdText
 
-TeamRef: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 InvitationStatus: TypeAlias = Literal["open", "expired", "accepted", "revoked"]
 
 
@@ -27,8 +26,8 @@ class NewInvitation(Contract):
     )
 
     email: EmailAddress
-    role: RoleRef = "viewer"
-    teams: Annotated[tuple[TeamRef, ...], Field(max_length=50)] = ()
+    role: IdText = "viewer"
+    teams: Annotated[tuple[IdText, ...], Field(max_length=50)] = ()
 
 
 class InvitationToken(Contract):

@@ -9,6 +9,7 @@ from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Query
 
 from crewmesh_gateway.accounts.profile import Profile
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.members.repository import Filters
 from crewmesh_gateway.members.schemas import Member, MemberChange
 from crewmesh_gateway.members.service import Members
@@ -30,8 +31,8 @@ async def list_members(
     principal: Reader,
     members: TheMembers,
     page: PageQuery,
-    role: Annotated[str | None, Query(max_length=100, description="Only those with this role.")] = None,
-    team: Annotated[str | None, Query(max_length=100, description="Only those in this team.")] = None,
+    role: Annotated[IdText | None, Query(description="Only those with this role.")] = None,
+    team: Annotated[IdText | None, Query(description="Only those in this team.")] = None,
     q: Annotated[str | None, Query(max_length=200, description="Part of the name or the mail address.")] = None,
 ) -> Page[Member]:
     """List the people of the organization."""
@@ -39,19 +40,19 @@ async def list_members(
 
 
 @router.get("/members/{user}")
-async def get_member(user: str, principal: Reader, members: TheMembers) -> Member:
+async def get_member(user: IdText, principal: Reader, members: TheMembers) -> Member:
     """Get a member by their id."""
     return await members.get(principal, user)
 
 
 @router.patch("/members/{user}")
-async def change_member(user: str, change: MemberChange, principal: Writer, members: TheMembers) -> Member:
+async def change_member(user: IdText, change: MemberChange, principal: Writer, members: TheMembers) -> Member:
     """Give a member another role. Neither the old nor the new one may hold more than one's own."""
     return await members.set_role(principal, user, change.role)
 
 
 @router.delete("/members/{user}", status_code=204)
-async def remove_member(user: str, principal: Writer, members: TheMembers) -> None:
+async def remove_member(user: IdText, principal: Writer, members: TheMembers) -> None:
     """Remove a member. Their keys and their places in teams end with it, and they are out at once."""
     await members.remove(principal, user)
 

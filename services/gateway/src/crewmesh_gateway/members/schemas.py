@@ -7,7 +7,7 @@ from datetime import datetime
 from crewmesh_contracts.base import Contract, Reply
 from pydantic import ConfigDict, Field
 
-from crewmesh_gateway.roles.schemas import RoleRef
+from crewmesh_gateway.ids import IdText
 
 
 class MemberChange(Contract):
@@ -15,7 +15,7 @@ class MemberChange(Contract):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"role": "editor"}]})
 
-    role: RoleRef
+    role: IdText
 
 
 class Member(Reply):

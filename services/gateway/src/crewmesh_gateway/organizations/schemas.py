@@ -10,13 +10,13 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from crewmesh_gateway.accounts.fields import Password
 from crewmesh_gateway.changes import Change
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.names import Name
 
 Status: TypeAlias = Literal["active", "deleting"]
 Residency: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]+(?:-[a-z0-9]+)*$", min_length=2, max_length=40)
 ]
-UserId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
 class NewOrganization(Contract):
@@ -56,7 +56,7 @@ class Transfer(Contract):
         }
     )
 
-    user: UserId
+    user: IdText
     password: Password = Field(description="The present owner's password, once more.")
 
 

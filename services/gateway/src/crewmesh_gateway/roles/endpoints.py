@@ -10,6 +10,7 @@ from crewmesh_kit.http.etags import IfMatch, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Response
 
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.principals.access import needs
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.roles.schemas import Catalogue, NewRole, Role, RoleChange
@@ -46,7 +47,7 @@ async def list_roles(principal: Reader, roles: TheRoles, page: PageQuery) -> Pag
 
 
 @router.get("/roles/{role}")
-async def get_role(role: str, principal: Reader, roles: TheRoles, response: Response) -> Role:
+async def get_role(role: IdText, principal: Reader, roles: TheRoles, response: Response) -> Role:
     """Get a role by its id, which for a built-in one is its name."""
     found = await roles.get(principal, role)
     _tag(response, found)
@@ -55,7 +56,7 @@ async def get_role(role: str, principal: Reader, roles: TheRoles, response: Resp
 
 @router.patch("/roles/{role}")
 async def change_role(
-    role: str, change: RoleChange, principal: Writer, roles: TheRoles, response: Response, if_match: IfMatch = None
+    role: IdText, change: RoleChange, principal: Writer, roles: TheRoles, response: Response, if_match: IfMatch = None
 ) -> Role:
     """Change a custom role. Whoever has it may do what it says at once."""
     changed = await roles.change(principal, role, change, if_match)
@@ -64,7 +65,7 @@ async def change_role(
 
 
 @router.delete("/roles/{role}", status_code=204)
-async def delete_role(role: str, principal: Writer, roles: TheRoles) -> None:
+async def delete_role(role: IdText, principal: Writer, roles: TheRoles) -> None:
     """Delete a custom role that nobody has."""
     await roles.delete(principal, role)
 

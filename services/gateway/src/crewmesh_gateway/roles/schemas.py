@@ -33,8 +33,6 @@ PermissionNames: TypeAlias = Annotated[
 ]
 RoleName: TypeAlias = Annotated[ShortName, AfterValidator(_not_built_in)]
 About: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
-# Of any role: the name of a built-in one, or the id of a custom one.
-RoleRef: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
 class NewRole(Contract):

@@ -10,7 +10,7 @@ from crewmesh_kit.http.etags import IfMatch, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Response
 
-from crewmesh_gateway.api_keys.schemas import IdText
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.principals.access import needs
 from crewmesh_gateway.principals.models import Principal
 from crewmesh_gateway.service_accounts.schemas import NewServiceAccount, ServiceAccount, ServiceAccountChange

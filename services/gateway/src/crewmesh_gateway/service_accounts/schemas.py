@@ -8,8 +8,8 @@ from typing import Annotated, TypeAlias
 from crewmesh_contracts.base import Contract, Reply
 from pydantic import AfterValidator, ConfigDict, Field
 
-from crewmesh_gateway.api_keys.schemas import IdText
 from crewmesh_gateway.changes import Change
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.names import Name
 
 

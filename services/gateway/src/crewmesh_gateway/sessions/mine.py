@@ -8,6 +8,7 @@ from crewmesh_kit.app import provided
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter
 
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.principals.access import Person
 from crewmesh_gateway.sessions.schemas import SessionView
 from crewmesh_gateway.sessions.service import Sessions
@@ -24,5 +25,5 @@ async def list_sessions(principal: Person, page: PageQuery, sessions: _Sessions)
 
 
 @router.delete("/{session}", status_code=204, summary="End one of your logins, at once")
-async def end_session(principal: Person, session: str, sessions: _Sessions) -> None:
+async def end_session(principal: Person, session: IdText, sessions: _Sessions) -> None:
     await sessions.revoke(principal, session)

@@ -10,6 +10,7 @@ from crewmesh_kit.http.etags import IfMatch, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Response
 
+from crewmesh_gateway.ids import IdText
 from crewmesh_gateway.members.schemas import Member
 from crewmesh_gateway.principals.access import needs
 from crewmesh_gateway.principals.models import Principal
@@ -41,7 +42,7 @@ async def list_teams(principal: Reader, teams: TheTeams, page: PageQuery) -> Pag
 
 
 @router.get("/{team}")
-async def get_team(team: str, principal: Reader, teams: TheTeams, response: Response) -> Team:
+async def get_team(team: IdText, principal: Reader, teams: TheTeams, response: Response) -> Team:
     """Get a team by its id."""
     found = await teams.get(principal, team)
     response.headers["ETag"] = etag_of(found.version)
@@ -50,7 +51,7 @@ async def get_team(team: str, principal: Reader, teams: TheTeams, response: Resp
 
 @router.patch("/{team}")
 async def change_team(
-    team: str, change: TeamChange, principal: Writer, teams: TheTeams, response: Response, if_match: IfMatch = None
+    team: IdText, change: TeamChange, principal: Writer, teams: TheTeams, response: Response, if_match: IfMatch = None
 ) -> Team:
     """Give a team another name."""
     changed = await teams.rename(principal, team, change, if_match)
@@ -59,24 +60,24 @@ async def change_team(
 
 
 @router.delete("/{team}", status_code=204)
-async def delete_team(team: str, principal: Writer, teams: TheTeams) -> None:
+async def delete_team(team: IdText, principal: Writer, teams: TheTeams) -> None:
     """Delete a team. Its members stay in the organization."""
     await teams.delete(principal, team)
 
 
 @router.get("/{team}/members")
-async def list_team_members(team: str, principal: Reader, teams: TheTeams, page: PageQuery) -> Page[Member]:
+async def list_team_members(team: IdText, principal: Reader, teams: TheTeams, page: PageQuery) -> Page[Member]:
     """List the members who belong to a team."""
     return await teams.members(principal, team, page)
 
 
 @router.put("/{team}/members/{user}", status_code=204)
-async def add_team_member(team: str, user: str, principal: Writer, teams: TheTeams) -> None:
+async def add_team_member(team: IdText, user: IdText, principal: Writer, teams: TheTeams) -> None:
     """Put a member into a team; nothing happens when they are in it."""
     await teams.place(principal, team, user)
 
 
 @router.delete("/{team}/members/{user}", status_code=204)
-async def remove_team_member(team: str, user: str, principal: Writer, teams: TheTeams) -> None:
+async def remove_team_member(team: IdText, user: IdText, principal: Writer, teams: TheTeams) -> None:
     """Take a member out of a team; nothing happens when they are not in it."""
     await teams.take_out(principal, team, user)
