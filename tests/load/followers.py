@@ -80,7 +80,7 @@ class Followers:
             # One that never reads has a small buffer here as well, beyond which the socket is left alone.
             limit = _SMALLEST_BUFFER if small else _LONGEST_LINE
             stream, writer = await asyncio.open_connection(sock=connection, limit=limit)
-            lines = [f"GET {crowd.path} HTTP/1.1", f"host: {crowd.host}:{crowd.port}"]
+            lines = [f"GET {crowd.path} HTTP/1.1", f"host: {crowd.host}:{crowd.port}", "connection: close"]
             lines += [f"{name}: {value}" for name, value in crowd.headers.items()]
             writer.write("\r\n".join([*lines, "", ""]).encode())
             status = await stream.readline()
