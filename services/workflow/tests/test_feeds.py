@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
 
 import pytest
 from crewmesh_kit.errors import Unavailable
 from crewmesh_kit.signals import Signals
 from crewmesh_workflow.runs.feeds import Feeds
-from crewmesh_workflow.runs.schemas import StoredEvent
+from crewmesh_workflow.runs.lines import Line
 
 BATCH = 10
 
@@ -25,13 +24,12 @@ class World:
         self.away = False
         self.feeds = Feeds(self.read, signals, batch=BATCH, poll_seconds=0.05)
 
-    async def read(self, organization: str, run: str, after: int, limit: int) -> list[StoredEvent]:
+    async def read(self, organization: str, run: str, after: int, limit: int) -> list[Line]:
         self.reads += 1
         if self.away:
             raise Unavailable("The database is away.")
-        now = datetime.now(UTC)
         upto = min(self.written, after + limit)
-        return [StoredEvent(seq=n, type="x", data={}, at=now) for n in range(after + 1, upto + 1)]
+        return [Line(n, b"", ends=False) for n in range(after + 1, upto + 1)]
 
     def write(self, count: int, *, tell: bool = True) -> None:
         self.written += count

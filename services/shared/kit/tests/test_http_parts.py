@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, Callable
-from typing import Annotated
+from typing import Annotated, cast
 
 import pytest
 from crewmesh_kit.app import Service, provided
@@ -11,7 +11,7 @@ from crewmesh_kit.errors import InvalidRequest, PreconditionFailed, Precondition
 from crewmesh_kit.health import Lifecycle
 from crewmesh_kit.http.etags import check_match, etag_of, is_current, require_match
 from crewmesh_kit.http.pagination import Page, PageQuery, PageRequest, decode_cursor, encode_cursor
-from crewmesh_kit.http.sse import EventSourceResponse, ServerSentEvent, until_stopping
+from crewmesh_kit.http.sse import EventStream, encoded
 from crewmesh_kit.identity import public
 from crewmesh_kit.settings import ServiceSettings
 from crewmesh_testkit.fake_sidecar import FakeSidecar
@@ -68,52 +68,59 @@ class TestETags:
         assert not is_current(None, 3)
 
 
-async def counting() -> AsyncGenerator[int]:
+async def counting() -> AsyncGenerator[bytes]:
     for number in range(3):
-        yield number
+        yield encoded(str(number), "number", {"is": number})
+
+
+async def pieces_of(stream: EventStream) -> list[bytes]:
+    return [piece async for piece in cast("AsyncIterator[bytes]", stream.body_iterator)]
 
 
 class TestStreams:
     async def test_a_stream_ends_with_its_source(self) -> None:
-        assert [item async for item in until_stopping(Lifecycle(), counting())] == [0, 1, 2]
+        pieces = await pieces_of(EventStream(counting(), Lifecycle()))
+        assert pieces == [b'id: %d\nevent: number\ndata: {"is":%d}\n\n' % (n, n) for n in range(3)]
 
     async def test_a_stream_ends_when_the_service_stops_and_its_source_is_told(self) -> None:
         lifecycle, told = Lifecycle(), asyncio.Event()
 
-        async def endless() -> AsyncGenerator[int]:
+        async def endless() -> AsyncGenerator[bytes]:
             try:
-                yield 0
+                yield b"0"
+                lifecycle.stop()
                 await asyncio.Event().wait()
             finally:
                 told.set()
 
-        async def follow() -> list[int]:
-            seen: list[int] = []
-            async for item in until_stopping(lifecycle, endless()):
-                seen.append(item)
-                lifecycle.stop()
-            return seen
-
-        assert await asyncio.wait_for(follow(), 5) == [0]
+        assert await asyncio.wait_for(pieces_of(EventStream(endless(), lifecycle)), 5) == [b"0"]
         assert told.is_set()
 
+    async def test_a_silent_stream_shows_that_it_lives(self) -> None:
+        async def slow() -> AsyncGenerator[bytes]:
+            yield b"0"
+            await asyncio.sleep(0.2)
+            yield b"1"
+
+        pieces = await pieces_of(EventStream(slow(), Lifecycle(), heartbeat_seconds=0.05))
+        assert (pieces[0], pieces[-1]) == (b"0", b"1")
+        assert set(pieces[1:-1]) == {b": still here\n\n"}
+
     async def test_an_error_of_the_source_arrives(self) -> None:
-        async def failing() -> AsyncGenerator[int]:
-            yield 0
+        async def failing() -> AsyncGenerator[bytes]:
+            yield b"0"
             raise RuntimeError("broken")
 
         with pytest.raises(RuntimeError, match="broken"):
-            async for _ in until_stopping(Lifecycle(), failing()):
-                pass
+            await pieces_of(EventStream(failing(), Lifecycle()))
 
 
 def service() -> Service:
     router = APIRouter(prefix="/v1/numbers", dependencies=[public()])
 
-    @router.get("/stream", response_class=EventSourceResponse)
-    async def stream(lifecycle: Annotated[Lifecycle, provided(Lifecycle)]) -> AsyncGenerator[ServerSentEvent]:
-        async for number in until_stopping(lifecycle, counting()):
-            yield ServerSentEvent(id=str(number), event="number", data={"is": number})
+    @router.get("/stream", response_class=EventStream)
+    async def stream(lifecycle: Annotated[Lifecycle, provided(Lifecycle)]) -> EventStream:
+        return EventStream(counting(), lifecycle)
 
     @router.get("")
     async def listed(page: PageQuery) -> Page[int]:
@@ -131,7 +138,7 @@ class TestOverHttp:
         async with running(service().app) as client:
             answer = await client.get("/v1/numbers/stream")
             assert answer.headers["content-type"].startswith("text/event-stream")
-            assert answer.text.split("\n\n")[1] == 'event: number\ndata: {"is": 1}\nid: 1'
+            assert answer.text.split("\n\n")[1] == 'id: 1\nevent: number\ndata: {"is":1}'
 
     async def test_a_list_is_walked_page_by_page(self) -> None:
         async with running(service().app) as client:

@@ -19,14 +19,13 @@ from crewmesh_testkit.ports import free_port
 SERVICE = """
 import asyncio
 import gc
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
 from crewmesh_kit.app import Service, provided, serve
 from crewmesh_kit.background import Background
 from crewmesh_kit.health import Lifecycle
-from crewmesh_kit.http.sse import EventSourceResponse, ServerSentEvent, until_stopping
+from crewmesh_kit.http.sse import EventStream, encoded
 from crewmesh_kit.identity import public
 from crewmesh_kit.settings import ServiceSettings
 from crewmesh_testkit.fake_sidecar import FakeSidecar
@@ -51,13 +50,12 @@ async def frozen():
     return gc.get_freeze_count()
 
 async def endless():
-    yield 0
+    yield encoded("1", "number", {"is": 0})
     await asyncio.Event().wait()
 
-@router.get("/stream", response_class=EventSourceResponse)
-async def stream(lifecycle: Annotated[Lifecycle, provided(Lifecycle)]) -> AsyncIterator[ServerSentEvent]:
-    async for item in until_stopping(lifecycle, endless()):
-        yield ServerSentEvent(data=item)
+@router.get("/stream", response_class=EventStream)
+async def stream(lifecycle: Annotated[Lifecycle, provided(Lifecycle)]) -> EventStream:
+    return EventStream(endless(), lifecycle)
 
 def create_app():
     sidecar = None if Path("real-sidecar").exists() else FakeSidecar("knowledge")
@@ -150,11 +148,11 @@ def test_work_in_hand_is_finished(running: Running, tmp_path: Path) -> None:
 
 def test_an_open_stream_does_not_hold_it_up(running: Running) -> None:
     stream = running.get("/v1/stream")
-    assert stream.readline() == b"data: 0\n"
+    assert stream.readline() == b"id: 1\n"
     stopped_at = time.monotonic()
     assert running.stop() == 0
     assert time.monotonic() - stopped_at < 3
-    assert stream.read() == b"\n"
+    assert stream.read() == b'event: number\ndata: {"is":0}\n\n'
 
 
 def test_it_logs_json_only(running: Running) -> None:

@@ -15,12 +15,12 @@ from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import get_logger
 from crewmesh_kit.signals import Signals
 
-from crewmesh_workflow.runs.schemas import StoredEvent
+from crewmesh_workflow.runs.lines import Line
 
 _KEPT = 1_000
 
 # The events of (organization, run) after a number, at most so many.
-Read = Callable[[str, str, int, int], Awaitable[list[StoredEvent]]]
+Read = Callable[[str, str, int, int], Awaitable[list[Line]]]
 
 log = get_logger(__name__)
 
@@ -28,7 +28,7 @@ log = get_logger(__name__)
 class Feed:
     def __init__(self, after: int) -> None:
         self._first = self._last = after  # what is kept begins behind the first
-        self._events: deque[StoredEvent] = deque()
+        self._events: deque[Line] = deque()
         self._changed = asyncio.Event()
         self.followers = 0
 
@@ -36,7 +36,7 @@ class Feed:
     def last(self) -> int:
         return self._last
 
-    def add(self, events: list[StoredEvent]) -> None:
+    def add(self, events: list[Line]) -> None:
         self._events.extend(events)
         self._last = events[-1].seq
         while len(self._events) > _KEPT:
@@ -44,7 +44,7 @@ class Feed:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def after(self, seq: int, *, timeout: float) -> list[StoredEvent] | None:
+    async def after(self, seq: int, *, timeout: float) -> list[Line] | None:
         """What followed event ``seq``; nothing new within ``timeout``: an empty list; none: that is not kept."""
         if seq >= self._last:
             with suppress(TimeoutError):

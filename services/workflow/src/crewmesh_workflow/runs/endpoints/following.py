@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
-from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.app import provided
 from crewmesh_kit.errors import InvalidRequest
 from crewmesh_kit.health import Lifecycle
-from crewmesh_kit.http.sse import EventSourceResponse, ServerSentEvent, until_stopping
+from crewmesh_kit.http.sse import EventStream
 from fastapi import APIRouter, Depends, Header, HTTPException, Query
 
 from crewmesh_workflow.runs.endpoints.common import Reader, RunId, TheRuns
@@ -38,15 +36,13 @@ async def _follow_after(
     return after
 
 
-@router.get("/{run}/events", response_class=EventSourceResponse, responses={204: {"description": "Nothing follows."}})
+@router.get("/{run}/events", response_class=EventStream, responses={204: {"description": "Nothing follows."}})
 async def follow_run(
     run: RunId,
     identity: Reader,
     streams: Annotated[Streams, provided(Streams)],
     lifecycle: Annotated[Lifecycle, provided(Lifecycle)],
     after: Annotated[int, Depends(_follow_after)],
-) -> AsyncIterator[ServerSentEvent]:
+) -> EventStream:
     """Follow a run: all its events so far, then each as it happens, until it is completed, failed or cancelled."""
-    async for event in until_stopping(lifecycle, streams.follow(identity, run, after)):
-        data: JsonObject = {"run": run, "at": event.at.isoformat(), **event.data}
-        yield ServerSentEvent(id=str(event.seq), event=event.type, data=data)
+    return EventStream(streams.follow(identity, run, after), lifecycle)
