@@ -2,7 +2,7 @@
 
 ::
 
-    @router.get("/v1/…/events", response_class=EventStream)
+    @router.get("/v1/…/events", response_class=EventStream, responses=EVENTS)
     async def follow(lifecycle: Annotated[Lifecycle, provided(Lifecycle)]) -> EventStream:
         return EventStream(service.follow(...), lifecycle)
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 from crewmesh_contracts.base import JsonObject
 from pydantic_core import to_json
@@ -24,6 +25,17 @@ from crewmesh_kit.health import Lifecycle
 
 HEARTBEAT_SECONDS = 15.0
 _HEARTBEAT = b": still here\n\n"
+_EVENT_SCHEMA: JsonObject = {
+    "type": "object",
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+}
+# How a route that answers with a stream describes it.
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events, as they happen.",
+        "content": {"text/event-stream": {"itemSchema": _EVENT_SCHEMA}},
+    }
+}
 
 
 def encoded(event_id: str, kind: str, data: JsonObject) -> bytes:
@@ -40,9 +52,10 @@ class EventStream(StreamingResponse):
         lifecycle: Lifecycle,
         *,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        status_code: int = 200,  # FastAPI reads the default for the API's description
     ) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(_alive(pieces, lifecycle, heartbeat_seconds), headers=headers)
+        super().__init__(_alive(pieces, lifecycle, heartbeat_seconds), status_code=status_code, headers=headers)
 
 
 async def _alive(source: AsyncIterator[bytes], lifecycle: Lifecycle, heartbeat_seconds: float) -> AsyncIterator[bytes]:

@@ -7,7 +7,7 @@ from typing import Annotated
 from crewmesh_kit.app import provided
 from crewmesh_kit.errors import InvalidRequest
 from crewmesh_kit.health import Lifecycle
-from crewmesh_kit.http.sse import EventStream
+from crewmesh_kit.http.sse import EVENTS, EventStream
 from fastapi import APIRouter, Depends, Header, HTTPException, Query
 
 from crewmesh_workflow.runs.endpoints.common import Reader, RunId, TheRuns
@@ -36,7 +36,7 @@ async def _follow_after(
     return after
 
 
-@router.get("/{run}/events", response_class=EventStream, responses={204: {"description": "Nothing follows."}})
+@router.get("/{run}/events", response_class=EventStream, responses={**EVENTS, 204: {"description": "Nothing follows."}})
 async def follow_run(
     run: RunId,
     identity: Reader,
