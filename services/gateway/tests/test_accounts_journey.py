@@ -59,7 +59,7 @@ async def test_the_whole_journey(client: httpx2.AsyncClient, office: PostOffice,
     notice = await office.next_to("Ada@Example.org", after=2)
     assert notice["Subject"] == "Your password was changed"
     assert "Hello Ada King" in text_of(notice)
-    await until(lambda: any("password_changed" in str(event.data) for event in sidecar.published_on("audit")))
+    await until(lambda: any("password-changed" in str(event.data) for event in sidecar.published_on("audit")))
     assert any(event.type == "crewmesh.organization.created.v1" for event in sidecar.published_on("organizations"))
 
 
