@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import NoReturn
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
@@ -13,14 +13,25 @@ from crewmesh_kit.sharing.service import Sharing
 from crewmesh_kit.signals import Signals
 
 
+class _Silence:
+    """Nothing is ever said on any channel."""
+
+    async def subscribe(self, *channels: str) -> None:
+        return None
+
+    async def listen(self) -> AsyncGenerator[dict[str, object]]:
+        await asyncio.Event().wait()
+        yield {}
+
+
 class _Nobody:
     """Stands where Redis would: there is no other replica to tell."""
 
     async def publish(self, channel: str, message: str) -> int:
         return 0
 
-    def pubsub(self) -> AbstractAsyncContextManager[NoReturn]:
-        raise NotImplementedError("one replica hears itself without Redis")
+    def pubsub(self) -> AbstractAsyncContextManager[_Silence]:
+        return nullcontext(_Silence())
 
     async def aclose(self) -> None:
         return None
