@@ -6,17 +6,28 @@ from crewmesh_contracts.invocations.actions import RUN_ACTION, ActionRequest, Ac
 from crewmesh_contracts.invocations.agents import (
     ASK_AGENT,
     STOP_THINKING,
+    AgentProgress,
     AgentRequest,
     AgentResult,
     StopRequest,
     StopResult,
 )
 from crewmesh_contracts.invocations.base import Invocation
-from crewmesh_contracts.invocations.crews import KICKOFF, CrewMessage, KickoffRequest, KickoffResult, TokenUsage
+from crewmesh_contracts.invocations.crews import (
+    KICKOFF,
+    CrewMessage,
+    CrewQuestion,
+    KickoffProgress,
+    KickoffRequest,
+    KickoffResult,
+    TokenUsage,
+    Verdict,
+)
 from crewmesh_contracts.invocations.http import SEND_HTTP, HttpReply, HttpSend
 from crewmesh_contracts.invocations.knowledge import SEARCH, SearchHit, SearchRequest, SearchResult
 from crewmesh_contracts.invocations.models import ASK_MODEL, ModelAnswer, ModelMessage, ModelRequest
 from crewmesh_contracts.invocations.owned_data import EXPORT, WOULD_FORGET
+from crewmesh_contracts.invocations.payer import Payer
 
 INVOCATIONS: tuple[Invocation[Any, Any], ...] = (
     SEARCH,
@@ -43,21 +54,26 @@ __all__ = [
     "WOULD_FORGET",
     "ActionRequest",
     "ActionResult",
+    "AgentProgress",
     "AgentRequest",
     "AgentResult",
     "CrewMessage",
+    "CrewQuestion",
     "HttpReply",
     "HttpSend",
     "Invocation",
+    "KickoffProgress",
     "KickoffRequest",
     "KickoffResult",
     "ModelAnswer",
     "ModelMessage",
     "ModelRequest",
+    "Payer",
     "SearchHit",
     "SearchRequest",
     "SearchResult",
     "StopRequest",
     "StopResult",
     "TokenUsage",
+    "Verdict",
 ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
 from crewmesh_contracts.ids import Slug
 from crewmesh_contracts.invocations.base import Invocation
-from crewmesh_contracts.invocations.crews import CrewMessage, TokenUsage
+from crewmesh_contracts.invocations.crews import CrewMessage, CrewQuestion, TokenUsage, Verdict
+from crewmesh_contracts.invocations.payer import NOBODY_IN_PARTICULAR, Payer
 
 
 class AgentRequest(Contract):
@@ -17,6 +18,8 @@ class AgentRequest(Contract):
     task: Annotated[str, Field(min_length=1, max_length=200_000)]
     expected: Annotated[str, Field(max_length=20_000)] = "A short, correct answer."
     output_schema: JsonObject | None = None
+    payer: Payer = NOBODY_IN_PARTICULAR
+    verdicts: Annotated[tuple[Verdict, ...], Field(max_length=500)] = ()
 
 
 class AgentResult(Reply):
@@ -24,6 +27,15 @@ class AgentResult(Reply):
     data: JsonValue = None
     messages: tuple[CrewMessage, ...] = ()
     usage: TokenUsage
+
+
+class AgentProgress(Reply):
+    """As with a crew: ``working`` means ask again at once, ``waiting`` when the questions are decided."""
+
+    crew_run: str
+    status: Literal["working", "waiting", "done"]
+    result: AgentResult | None = None
+    questions: tuple[CrewQuestion, ...] = ()
 
 
 class StopRequest(Contract):
@@ -43,7 +55,7 @@ ASK_AGENT = Invocation(
     path="/internal/agent",
     permission="crews:run",
     request=AgentRequest,
-    result=AgentResult,
+    result=AgentProgress,
     callers=("workflow",),
     effect=True,
 )

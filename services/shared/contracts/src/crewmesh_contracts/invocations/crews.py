@@ -1,19 +1,37 @@
-"""Letting a crew of agents think."""
+"""Letting a crew of agents think.
+
+A crew may work for hours and may have to wait for people, so it is asked again and again under one key until it is
+done: each call says how far it is. Nothing that was paid for is done twice, whoever dies meanwhile.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from crewmesh_contracts.base import Contract, Reply
+from crewmesh_contracts.base import Contract, JsonObject, Reply
 from crewmesh_contracts.ids import Slug
 from crewmesh_contracts.invocations.base import Invocation
+from crewmesh_contracts.invocations.payer import NOBODY_IN_PARTICULAR, Payer
+
+
+class Verdict(Contract):
+    """What people said to a question. ``arguments``: do it with these instead."""
+
+    question: Annotated[str, Field(min_length=1, max_length=300)]
+    approved: bool
+    arguments: JsonObject | None = None
+    by: Annotated[str, Field(max_length=300)] = ""
 
 
 class KickoffRequest(Contract):
+    """``verdicts``: answers to questions of this crew that were told before."""
+
     crew: Slug
     inputs: dict[str, Annotated[str, Field(max_length=20_000)]]
+    payer: Payer = NOBODY_IN_PARTICULAR
+    verdicts: Annotated[tuple[Verdict, ...], Field(max_length=500)] = ()
 
 
 class CrewMessage(Reply):
@@ -23,10 +41,14 @@ class CrewMessage(Reply):
 
 
 class TokenUsage(Reply):
+    """``cost`` is in US dollars, exact, as a decimal. ``model``: the one that was asked last."""
+
     model: str
     requests: int
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    cost: str = "0"
 
 
 class KickoffResult(Reply):
@@ -35,12 +57,32 @@ class KickoffResult(Reply):
     usage: TokenUsage
 
 
+class CrewQuestion(Reply):
+    """What must be decided before the work goes on. ``budget``: a budget is used up, until somebody tops it up."""
+
+    id: str
+    kind: Literal["tool", "budget"]
+    title: str
+    agent: str
+    tool: str | None = None
+    arguments: JsonObject | None = None
+
+
+class KickoffProgress(Reply):
+    """``working``: ask again under the same key, at once. ``waiting``: ask again when the questions are decided."""
+
+    crew_run: str
+    status: Literal["working", "waiting", "done"]
+    result: KickoffResult | None = None
+    questions: tuple[CrewQuestion, ...] = ()
+
+
 KICKOFF = Invocation(
     app="agent-crew",
     path="/internal/kickoff",
     permission="crews:run",
     request=KickoffRequest,
-    result=KickoffResult,
+    result=KickoffProgress,
     callers=("workflow",),
     effect=True,
 )

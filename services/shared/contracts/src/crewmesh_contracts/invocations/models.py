@@ -9,6 +9,7 @@ from pydantic import Field
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
 from crewmesh_contracts.invocations.base import Invocation
 from crewmesh_contracts.invocations.crews import TokenUsage
+from crewmesh_contracts.invocations.payer import NOBODY_IN_PARTICULAR, Payer
 
 
 class ModelMessage(Contract):
@@ -29,6 +30,7 @@ class ModelRequest(Contract):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     max_tokens: Annotated[int, Field(ge=1, le=200_000)] = 1_024
     timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 300.0
+    payer: Payer = NOBODY_IN_PARTICULAR
 
 
 class ModelAnswer(Reply):

@@ -1,0 +1,1 @@
+"""What agents may read, say and do, whatever a model wants."""

@@ -1,0 +1,1 @@
+"""The protocols that model servers speak, and the organization's accounts at them."""

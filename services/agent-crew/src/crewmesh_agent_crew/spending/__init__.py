@@ -1,0 +1,1 @@
+"""What models cost: every call on the record, and money reserved before it is spent."""

@@ -1,0 +1,1 @@
+"""What agents can do beside talking: each use checked, allowed, bounded, and done once."""
