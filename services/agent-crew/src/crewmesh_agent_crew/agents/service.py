@@ -13,7 +13,8 @@ from crewmesh_kit.identity import Identity
 from crewmesh_kit.logs import bound, get_logger
 
 from crewmesh_agent_crew.agents.errors import AmbiguousAgent, UnknownAgent
-from crewmesh_agent_crew.crews.models import Agent, CrewDefinition, Task
+from crewmesh_agent_crew.agents.models import AgentDefinition
+from crewmesh_agent_crew.crews.models import CrewDefinition, Task
 from crewmesh_agent_crew.crews.service import CrewService
 from crewmesh_agent_crew.kickoff.runner import CrewRunner
 from crewmesh_agent_crew.models.answers import Following, settled
@@ -63,7 +64,7 @@ class AgentService:
             wait=self._wait_seconds,
         )
 
-    async def _agent(self, identity: Identity, name: str) -> Agent:
+    async def _agent(self, identity: Identity, name: str) -> AgentDefinition:
         found = await self._crews.agents_called(identity, name)
         if not found:
             raise UnknownAgent(name)
@@ -73,7 +74,7 @@ class AgentService:
         return agent
 
     async def _work(
-        self, identity: Identity, key: str, request: AgentRequest, agent: Agent, wanted: Following | None
+        self, identity: Identity, key: str, request: AgentRequest, agent: AgentDefinition, wanted: Following | None
     ) -> AgentResult:
         with bound(agent=agent.name, requested_by=identity.subject):
             async with self._stopping.stoppable(identity, key), self._runner.capacity.place():
@@ -81,7 +82,7 @@ class AgentService:
             log.info("agent answered", **result.usage.model_dump())
             return result
 
-    async def _result(self, request: AgentRequest, agent: Agent, wanted: Following | None) -> AgentResult:
+    async def _result(self, request: AgentRequest, agent: AgentDefinition, wanted: Following | None) -> AgentResult:
         usage = Usage()
         wishes = Wishes(schema=None if wanted is None else wanted.schema)
         asked = _asked(request, wanted)
@@ -110,7 +111,7 @@ def _asked(request: AgentRequest, wanted: Following | None) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _alone(agent: Agent) -> CrewDefinition:
+def _alone(agent: AgentDefinition) -> CrewDefinition:
     """A crew of this one agent, with one task that its input is put into."""
     task = Task.model_construct(name="task", agent=agent.name, description="{task}", expected_output="", context=())
     return CrewDefinition.model_construct(name=agent.name, agents=(agent,), tasks=(task,))

@@ -8,7 +8,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from crewmesh_agent_crew.crews.models import Agent, CrewDefinition
+from crewmesh_agent_crew.agents.models import AgentDefinition
+from crewmesh_agent_crew.crews.models import CrewDefinition
 from crewmesh_agent_crew.crews.schemas import Crew
 
 _COLUMNS = "id, version, definition, created_at"
@@ -34,7 +35,7 @@ class CrewRepository:
         row = await cursor.fetchone()
         return None if row is None else Crew.model_validate(row)
 
-    async def agents_called(self, name: str, reach: Reach) -> dict[str, Agent]:
+    async def agents_called(self, name: str, reach: Reach) -> dict[str, AgentDefinition]:
         """By crew: the agents of that name, or else those whose role reads like it ("a writer": a-writer)."""
         cursor = await self._connection.execute(
             "SELECT crews.name AS crew, agent, agent->>'name' = %(name)s AS by_name"
@@ -46,7 +47,7 @@ class CrewRepository:
         )
         rows = await cursor.fetchall()
         named = [row for row in rows if row["by_name"]] or rows
-        return {row["crew"]: Agent.model_validate(row["agent"]) for row in named}
+        return {row["crew"]: AgentDefinition.model_validate(row["agent"]) for row in named}
 
     async def list_after(self, name: str | None, limit: int, reach: Reach) -> list[Crew]:
         """By name, up to ``limit``."""

@@ -24,8 +24,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.access import RUN, SEE
+from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crews.errors import CrewExists, CrewNotFound
-from crewmesh_agent_crew.crews.models import Agent, CrewDefinition
+from crewmesh_agent_crew.crews.models import CrewDefinition, name_of
 from crewmesh_agent_crew.crews.repository import CrewRepository
 from crewmesh_agent_crew.crews.schemas import Crew, CrewSummary
 
@@ -47,7 +48,7 @@ class CrewService:
             await self._sharing.ensure(connection, identity, need, crew.id, unknown=CrewNotFound(name))
         return crew
 
-    async def agents_called(self, identity: Identity, name: str) -> dict[str, Agent]:
+    async def agents_called(self, identity: Identity, name: str) -> dict[str, AgentDefinition]:
         """Agents of that name or role, by the crew they belong to, among those that ``identity`` may set to work."""
         async with self._database.tenant(identity.organization) as connection:
             reach = await self._sharing.reach(connection, identity, RUN)
@@ -67,7 +68,7 @@ class CrewService:
                 crew = await CrewRepository(connection).add(identity.organization, definition)
                 if crew is None:
                     raise CrewExists(definition.name)
-                told: JsonObject = {"name": definition.name, "agents": [agent.name for agent in definition.agents]}
+                told: JsonObject = {"name": definition.name, "agents": [name_of(agent) for agent in definition.agents]}
                 await audit.record(connection, identity, "crew.created", crew.id, after=told)
                 return crew
 
@@ -101,7 +102,7 @@ def _summary(crew: Crew) -> CrewSummary:
         id=crew.id,
         name=crew.definition.name,
         description=crew.definition.description,
-        agents=tuple(agent.name for agent in crew.definition.agents),
+        agents=tuple(name_of(agent) for agent in crew.definition.agents),
         version=crew.version,
         created_at=crew.created_at,
     )
