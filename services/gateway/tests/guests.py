@@ -54,8 +54,8 @@ class Guest:
         answer = await self.post("/v1/auth/login", email=email, password=password, **other)
         return self._let_in(answer)
 
-    async def verify(self, token: str) -> httpx2.Response:
-        return self._let_in(await self.post("/v1/auth/verify-email", token=token))
+    async def verify(self, token: str, password: str = PASSWORD) -> httpx2.Response:
+        return self._let_in(await self.post("/v1/auth/verify-email", token=token, password=password))
 
     def _let_in(self, answer: httpx2.Response) -> httpx2.Response:
         if answer.status_code == 200 and "access_token" in answer.json():

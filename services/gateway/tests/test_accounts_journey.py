@@ -18,6 +18,7 @@ from .inside import change, rows
 from .post import PostOffice, text_of
 
 OTHER = "quite different random words"
+_THIEFS = "the password of a thief"
 
 
 @pytest.fixture
@@ -78,14 +79,33 @@ async def test_who_signs_up_with_a_strange_address_occupies_nothing(
     client: httpx2.AsyncClient, office: PostOffice
 ) -> None:
     thief = guest(client)
-    await thief.sign_up("cleo@example.org", password="the password of a thief", name="Thief <a href=evil>")
+    await thief.sign_up("cleo@example.org", password=_THIEFS, name="Thief <a href=evil>")
     first = await office.next_to("cleo@example.org")
     assert "Thief" not in first.as_string(), "a stranger's words do not travel in our mail"
     cleo = await member(client, office, "cleo@example.org")
     assert (await cleo.get("/v1/me")).json()["user"]["name"] == "Ada"
-    assert (await thief.log_in("cleo@example.org", "the password of a thief")).status_code == 401
+    assert (await thief.log_in("cleo@example.org", _THIEFS)).status_code == 401
     stale = await office.token_to("cleo@example.org")
-    assert (await thief.verify(stale)).status_code == 400, "what was sent before is void"
+    assert (await thief.verify(stale, _THIEFS)).status_code == 400, "what was sent before is void"
+
+
+async def test_who_follows_the_link_of_a_strangers_wish_gets_no_account_of_theirs(
+    client: httpx2.AsyncClient, office: PostOffice
+) -> None:
+    """Also when the newest mail is the stranger's, as after "send it again"."""
+    owner, thief = guest(client), guest(client)
+    await owner.sign_up("dana@example.org")
+    await thief.sign_up("dana@example.org", password=_THIEFS)
+    await thief.post("/v1/auth/verify-email/resend", email="dana@example.org")
+    links = [await office.token_to("dana@example.org", after=after) for after in (0, 2)]
+    refused = await owner.verify(links[1])
+    assert (refused.status_code, refused.json()["type"].rsplit("/", 1)[1]) == (403, "not-who-signed-up")
+    page = await client.post("/v1/auth/pages/verify-email", data={"token": links[1], "password": PASSWORD})
+    assert page.status_code == 403
+    assert "not the password that was chosen" in page.text
+    assert (await owner.verify(links[0])).status_code == 200
+    assert (await thief.log_in("dana@example.org", _THIEFS)).status_code == 401
+    assert (await owner.log_in("dana@example.org")).status_code == 200
 
 
 async def test_a_link_works_once_however_many_follow_it(client: httpx2.AsyncClient, office: PostOffice) -> None:
@@ -208,7 +228,7 @@ async def test_the_pages_behind_the_links(client: httpx2.AsyncClient, office: Po
             assert shown.headers["referrer-policy"] == "same-origin", "else browsers send Origin: null with the form"
         fields = {"token": token, "password": OTHER}
         if page == "verify-email":
-            del fields["password"]
+            fields["password"] = PASSWORD
         else:
             weak = await client.post(path, data={**fields, "password": "password1234"})
             assert weak.status_code == 422

@@ -47,7 +47,7 @@ async def sign_up(body: SignupRequest, origin: CameFrom, signup: TheSignup) -> A
     dependencies=[public(), from_our_pages()],
 )
 async def verify_email(body: VerifyRequest, origin: CameFrom, signup: TheSignup, response: Response) -> TokenView:
-    return _let_in(response, await signup.verify(body.token, origin))
+    return _let_in(response, await signup.verify(body.token, body.password, origin))
 
 
 @router.post(

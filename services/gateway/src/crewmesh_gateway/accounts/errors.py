@@ -41,6 +41,18 @@ class CodeRefused(Unauthenticated):
         )
 
 
+class NotWhoSignedUp(PermissionDenied):
+    """The link is good, and the password is not the one that was chosen when signing up with this link."""
+
+    slug, title = "not-who-signed-up", "Not who signed up"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This is not the password that was chosen when signing up with this link. If it was not you who signed up, "
+            "do so now, and follow the link of the newest mail: POST /v1/auth/signup."
+        )
+
+
 class TooManyAttempts(TooManyRequests):
     """Too many attempts failed, here or for this account. Those who failed have to wait."""
 

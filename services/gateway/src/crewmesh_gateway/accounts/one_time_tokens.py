@@ -74,6 +74,11 @@ async def make(
     return text, row["expires_at"]
 
 
+async def seen(conn: AsyncConnection[DictRow], text: str, *purposes: Purpose) -> StoredToken | None:
+    """What a good token is for, without holding it."""
+    return await _one(conn, _SEEN, {"digest": _digest(text), "purposes": list(purposes)})
+
+
 async def held(
     conn: AsyncConnection[DictRow], text: str, *purposes: Purpose
 ) -> tuple[StoredToken, Account | None] | None:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from crewmesh_gateway.accounts import pages
-from crewmesh_gateway.accounts.errors import AddressTaken, LinkExpired
+from crewmesh_gateway.accounts.errors import AddressTaken, LinkExpired, NotWhoSignedUp
 from crewmesh_gateway.accounts.password_rules import PasswordRefused
 from crewmesh_gateway.accounts.recovery import Recovery
 from crewmesh_gateway.accounts.schemas import ResetRequest, VerifyRequest
@@ -24,6 +24,7 @@ from crewmesh_gateway.sessions.origins import CameFrom, from_our_pages
 _PAGE_OR_PROBLEM: dict[str, object] = {"content": {"text/html": {}, PROBLEM_MEDIA_TYPE: {}}}
 _REFUSALS: dict[int | str, dict[str, object]] = {
     400: {"description": "The link does not work any more.", **_PAGE_OR_PROBLEM},
+    403: {"description": "The password is not the one that was chosen when signing up.", **_PAGE_OR_PROBLEM},
     409: {"description": "Somebody else has this address by now.", **_PAGE_OR_PROBLEM},
     422: {"description": "The password is refused.", **_PAGE_OR_PROBLEM},
 }
@@ -53,12 +54,14 @@ async def show_verify_page(token: LinkToken) -> HTMLResponse:
     "/verify-email",
     summary="What the form of that page sends",
     dependencies=[public(), from_our_pages()],
-    openapi_extra=_form_of("token"),
+    openapi_extra=_form_of("token", "password"),
 )
 async def send_verify_page(request: Request, origin: CameFrom, signup: TheSignup) -> HTMLResponse:
     body = await pages.posted(request, VerifyRequest)
     try:
-        begun = await signup.verify(body.token, origin)
+        begun = await signup.verify(body.token, body.password, origin)
+    except NotWhoSignedUp as problem:
+        return pages.verify_page(body.token, mistake=problem.detail, status=problem.status)
     except (LinkExpired, AddressTaken) as problem:
         return pages.told_page("This link does not work any more", problem.detail, status=problem.status)
     page = pages.told_page("Your address is verified", "Your account is ready, and you are logged in.")

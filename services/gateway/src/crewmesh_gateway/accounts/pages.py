@@ -32,21 +32,23 @@ _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 5
 
 
-def verify_page(token: str) -> HTMLResponse:
+def verify_page(token: str, *, mistake: str = "", status: int = 200) -> HTMLResponse:
+    field = _password_field("The password you chose when you signed up", 'autocomplete="current-password"')
     return _page(
         "Verify your address",
-        "<p>Is this the address you gave to Crewmesh? Then your account is ready after this step.</p>"
-        f"{_form(token, '<button>Yes, verify it</button>')}",
+        f"{_alert(mistake)}<p>Is this the address you gave to Crewmesh? Then your account is ready after this step.</p>"
+        f"{_form(token, f'{field}<button>Yes, verify it</button>')}",
+        status=status,
     )
 
 
 def reset_page(token: str, *, mistake: str = "", status: int = 200) -> HTMLResponse:
-    wrong = f'<p role="alert">{escape(mistake)}</p>' if mistake else ""
-    field = (
-        f'<p><label>New password, at least {SHORTEST} characters<br><input type="password" name="password" required '
-        f'minlength="{SHORTEST}" maxlength="{LONGEST}" autocomplete="new-password"></label></p><button>Set it</button>'
+    field = _password_field(
+        f"New password, at least {SHORTEST} characters", f'minlength="{SHORTEST}" autocomplete="new-password"'
     )
-    return _page("Choose a new password", f"{wrong}{_form(token, field)}", status=status)
+    return _page(
+        "Choose a new password", f"{_alert(mistake)}{_form(token, f'{field}<button>Set it</button>')}", status=status
+    )
 
 
 def told_page(title: str, text: str, *, status: int = 200) -> HTMLResponse:
@@ -65,6 +67,17 @@ async def posted(request: Request, kind: type[FormT]) -> FormT:
         raise ValidationFailed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
     except ValueError as error:
         raise ValidationFailed("The form cannot be read. Open the page from your mail again.") from error
+
+
+def _alert(mistake: str) -> str:
+    return f'<p role="alert">{escape(mistake)}</p>' if mistake else ""
+
+
+def _password_field(label: str, attributes: str) -> str:
+    return (
+        f'<p><label>{label}<br><input type="password" name="password" required maxlength="{LONGEST}" {attributes}>'
+        "</label></p>"
+    )
 
 
 def _form(token: str, content: str) -> str:

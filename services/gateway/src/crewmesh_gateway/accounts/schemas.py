@@ -45,9 +45,10 @@ class EmailRequest(Contract):
 
 
 class VerifyRequest(Contract):
-    model_config = _example(token=_TOKEN)
+    model_config = _example(token=_TOKEN, password=_PASSWORD)
 
     token: Token = Field(description="From the mail.")
+    password: Password = Field(description="The one that was chosen when signing up.")
 
 
 class LoginRequest(Contract):

@@ -2,7 +2,8 @@
 
 Until then there is a token in a mail, with all that was asked for behind it. So nobody can occupy an address that is
 not theirs, make organizations by the thousand, or learn from the answer whether an address has an account. Two who sign
-up with one address have a token each; what counts is the name and the password of the one that is used.
+up with one address have a token each; what counts is the name and the password of the one that is used, and only who
+knows that password can use it: the owner of an address may well follow the link of a stranger's wish.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pydantic import SecretStr
 
 from crewmesh_gateway.accounts import one_time_tokens as tokens
 from crewmesh_gateway.accounts import password_rules, repository
-from crewmesh_gateway.accounts.errors import AddressTaken, LinkExpired
+from crewmesh_gateway.accounts.errors import AddressTaken, LinkExpired, NotWhoSignedUp
 from crewmesh_gateway.accounts.joining import Joining
 from crewmesh_gateway.accounts.later import AccountRequest, Later
 from crewmesh_gateway.accounts.letters import Letters
@@ -124,11 +125,13 @@ class Signup:
         )
         await self._mailer.send(conn, self._letters.verify(waiting.email, text))
 
-    async def verify(self, text: str, origin: Origin) -> Begun:
+    async def verify(self, text: str, password: SecretStr, origin: Origin) -> Begun:
         """The address is proved: the account exists from now on, and a login begins."""
+        async with self._passwords.turn():
+            checked = await self._asked_by(text, password)
         async with self._database.system() as conn:
             found = await tokens.held(conn, text, "signup", "claim")
-            if found is None or found[0].email is None:
+            if found is None or found[0].email is None or found[0].digest != checked.digest:
                 raise LinkExpired(_AGAIN)
             token, claiming = found
             user = await (self._claimed(conn, token, claiming) if claiming else self._new(conn, token))
@@ -137,6 +140,16 @@ class Signup:
                 raise LinkExpired(_AGAIN)
             await tokens.use_up_all(conn, user=user, email=token.email)
             return await self._sign_in.begin(conn, account, origin)
+
+    async def _asked_by(self, text: str, password: SecretStr) -> StoredToken:
+        """The token, if it is shown by whoever chose this password. What is behind a token never changes."""
+        async with self._database.system() as conn:
+            token = await tokens.seen(conn, text, "signup", "claim")
+        if token is None:
+            raise LinkExpired(_AGAIN)
+        if not (await self._passwords.check(password, str(token.detail["password_hash"]))).right:
+            raise NotWhoSignedUp
+        return token
 
     async def claim(self, conn: AsyncConnection[DictRow], account: Account, email: str, password_hash: str) -> None:
         """Somebody who is there, without a login, is to get one when the address is proved."""

@@ -33,7 +33,7 @@ async def signed_up(mesh: MeshProcess, email: str, *, organization: str) -> Pers
         token = await until(
             lambda: token_in_mail(mesh.home / ".crewmesh" / "mail", email), seconds=20, what=f"a mail to {email}"
         )
-        begun = await client.post("/v1/auth/verify-email", {"token": token})
+        begun = await client.post("/v1/auth/verify-email", {"token": token, "password": PASSWORD})
     if begun.status != 200:
         raise RuntimeError(f"the address could not be verified: {begun.body}")
     return _person(email, begun)
