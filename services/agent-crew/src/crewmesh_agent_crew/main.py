@@ -15,8 +15,8 @@ from crewmesh_kit.signals import open_signals
 from fastapi import FastAPI
 
 from crewmesh_agent_crew.access import CREW
-from crewmesh_agent_crew.agents import endpoints as agents
-from crewmesh_agent_crew.agents.service import open_agents
+from crewmesh_agent_crew.agents import asking_endpoints as asking_agents
+from crewmesh_agent_crew.agents.asking import open_agents
 from crewmesh_agent_crew.crews import endpoints as crews
 from crewmesh_agent_crew.crews.service import crew_id, open_crews
 from crewmesh_agent_crew.crews.subscriptions import give_starter_crews
@@ -57,6 +57,6 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.ready_check("crews", why_not_ready)
     service.subscribe(topic=OrganizationCreated.topic, handler=give_starter_crews)
     service.owned_data(by_age("kickoffs", table="kickoffs", column="ended_at"))
-    service.routes(crews.router, kickoffs.router, agents.router, models.router, stopping.router)
+    service.routes(crews.router, kickoffs.router, asking_agents.router, models.router, stopping.router)
     service.routes(access_router(CREW, crew_id))
     return service.app
