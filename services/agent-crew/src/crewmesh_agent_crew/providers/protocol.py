@@ -59,17 +59,27 @@ class Account:
 class ProviderError(Exception):
     """One attempt failed. ``detail`` is for people and holds no secret; ``pause``: seconds, when the server said so.
 
-    ``tokens_paid``: the server may have charged for what it did (an answer that broke off).
+    ``tokens_paid``: the server may have charged for what it did (an answer that broke off). ``status`` and
+    ``parameter``: what the server answered, and the part of the request that it named as the reason.
     """
 
     def __init__(
-        self, kind: FailureKind, detail: str, *, pause: float | None = None, tokens_paid: bool = False
+        self,
+        kind: FailureKind,
+        detail: str,
+        *,
+        pause: float | None = None,
+        tokens_paid: bool = False,
+        status: int | None = None,
+        parameter: str | None = None,
     ) -> None:
         super().__init__(detail)
-        self.kind = kind
+        self.kind: FailureKind = kind
         self.detail = detail
         self.pause = pause
         self.tokens_paid = tokens_paid
+        self.status = status
+        self.parameter = parameter
 
 
 class ModelProtocol(Protocol):
