@@ -24,6 +24,8 @@ from crewmesh_integration.guard.connector import SystemLookup
 from crewmesh_integration.guard.policy import OutboundPolicy
 from crewmesh_integration.http_requests.endpoints import router as http_requests_router
 from crewmesh_integration.http_requests.service import HttpRequests
+from crewmesh_integration.mcp.endpoints import router as mcp_router
+from crewmesh_integration.mcp.servers import McpServers
 from crewmesh_integration.settings import IntegrationSettings
 from crewmesh_integration.signing.webhooks import WebhookSigner
 
@@ -41,9 +43,10 @@ def create_app(settings: IntegrationSettings | None = None, sidecar: Sidecar | N
     service.lifetime(_delivery_records)
     service.lifetime(_http_requests)
     service.lifetime(_actions)
+    service.resources.add(McpServers())
     service.owned_data(by_age("deliveries", table="deliveries", column="at"))
     service.background("delivery retention", _forget_old_deliveries)
-    service.routes(http_requests_router, actions_router, deliveries_router)
+    service.routes(http_requests_router, actions_router, mcp_router, deliveries_router)
     return service.app
 
 

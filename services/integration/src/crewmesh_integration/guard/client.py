@@ -36,6 +36,7 @@ class OutboundRequest:
     body: bytes | None
     timeout_seconds: float
     seal: Seal
+    same_origin: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,10 @@ class GuardedClient:
                 if location is None or not is_redirect(response.status, location):
                     return await self._answer(response, redirects)
                 hop = next_hop(hop, status=response.status, location=location)
+                if request.same_origin and not hop.at_home:
+                    raise UpstreamRedirected(
+                        f"{request.target.host} redirects to another origin, where this request may not go."
+                    )
         raise UpstreamRedirected(f"{request.target.host} redirects more than {MAX_REDIRECTS} times; use the final URL.")
 
     @asynccontextmanager

@@ -42,6 +42,7 @@ class Outgoing:
     body: bytes | None
     timeout_seconds: float
     repeatable: bool = True
+    same_origin: bool = False
 
 
 def outgoing(request: HttpSend) -> Outgoing:
@@ -58,7 +59,9 @@ def outgoing(request: HttpSend) -> Outgoing:
     headers = dict(request.headers)
     if body is not None and not _content_type(headers):
         headers["Content-Type"] = "application/json"
-    return Outgoing(request.method, target, headers, body, request.timeout_seconds, request.repeatable)
+    return Outgoing(
+        request.method, target, headers, body, request.timeout_seconds, request.repeatable, request.same_origin
+    )
 
 
 def _place(path: str, message: str) -> JsonObject:

@@ -116,6 +116,7 @@ class HttpRequests:
             body=request.body,
             timeout_seconds=request.timeout_seconds,
             seal=partial(self._signer.headers, key),
+            same_origin=request.same_origin,
         )
         try:
             answer = await self._client.send(sending)

@@ -13,6 +13,7 @@ from crewmesh_contracts.invocations.agents import (
     StopResult,
 )
 from crewmesh_contracts.invocations.base import Invocation
+from crewmesh_contracts.invocations.code import RUN_CODE, CodeRun, CodeRunResult
 from crewmesh_contracts.invocations.crews import (
     KICKOFF,
     CrewMessage,
@@ -25,6 +26,15 @@ from crewmesh_contracts.invocations.crews import (
 )
 from crewmesh_contracts.invocations.http import SEND_HTTP, HttpReply, HttpSend
 from crewmesh_contracts.invocations.knowledge import SEARCH, SearchHit, SearchRequest, SearchResult
+from crewmesh_contracts.invocations.mcp import (
+    CALL_MCP_TOOL,
+    LIST_MCP_TOOLS,
+    McpCall,
+    McpListing,
+    McpResult,
+    McpTool,
+    McpTools,
+)
 from crewmesh_contracts.invocations.models import ASK_MODEL, ModelAnswer, ModelMessage, ModelRequest
 from crewmesh_contracts.invocations.owned_data import EXPORT, WOULD_FORGET
 from crewmesh_contracts.invocations.payer import Payer
@@ -37,6 +47,9 @@ INVOCATIONS: tuple[Invocation[Any, Any], ...] = (
     STOP_THINKING,
     SEND_HTTP,
     RUN_ACTION,
+    RUN_CODE,
+    LIST_MCP_TOOLS,
+    CALL_MCP_TOOL,
     *EXPORT.values(),
     *WOULD_FORGET.values(),
 )
@@ -44,10 +57,13 @@ INVOCATIONS: tuple[Invocation[Any, Any], ...] = (
 __all__ = [
     "ASK_AGENT",
     "ASK_MODEL",
+    "CALL_MCP_TOOL",
     "EXPORT",
     "INVOCATIONS",
     "KICKOFF",
+    "LIST_MCP_TOOLS",
     "RUN_ACTION",
+    "RUN_CODE",
     "SEARCH",
     "SEND_HTTP",
     "STOP_THINKING",
@@ -57,6 +73,8 @@ __all__ = [
     "AgentProgress",
     "AgentRequest",
     "AgentResult",
+    "CodeRun",
+    "CodeRunResult",
     "CrewMessage",
     "CrewQuestion",
     "HttpReply",
@@ -65,6 +83,11 @@ __all__ = [
     "KickoffProgress",
     "KickoffRequest",
     "KickoffResult",
+    "McpCall",
+    "McpListing",
+    "McpResult",
+    "McpTool",
+    "McpTools",
     "ModelAnswer",
     "ModelMessage",
     "ModelRequest",

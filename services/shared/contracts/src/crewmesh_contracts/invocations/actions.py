@@ -28,6 +28,6 @@ RUN_ACTION = Invocation(
     permission="actions:run",
     request=ActionRequest,
     result=ActionResult,
-    callers=("workflow",),
+    callers=("workflow", "agent-crew"),
     effect=True,
 )

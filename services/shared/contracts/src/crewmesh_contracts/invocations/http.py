@@ -26,6 +26,9 @@ class HttpSend(Contract):
             "If not, the problem outcome-unknown is answered instead."
         ),
     ] = True
+    same_origin: Annotated[
+        bool, Field(description="Whether redirects are followed only where scheme, host and port stay the same.")
+    ] = False
 
 
 class HttpReply(Reply):
@@ -42,6 +45,6 @@ SEND_HTTP = Invocation(
     permission="http:send",
     request=HttpSend,
     result=HttpReply,
-    callers=("workflow",),
+    callers=("workflow", "agent-crew"),
     effect=True,
 )

@@ -35,6 +35,6 @@ SEARCH = Invocation(
     permission="knowledge:read",
     request=SearchRequest,
     result=SearchResult,
-    callers=("workflow",),
+    callers=("workflow", "agent-crew"),
     effect=False,
 )

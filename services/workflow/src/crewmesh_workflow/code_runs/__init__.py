@@ -1,0 +1,1 @@
+"""Code that agents wrote, run in the sandbox that code steps have."""
