@@ -19,6 +19,7 @@ from crewmesh_workflow.approvals import endpoints as approvals
 from crewmesh_workflow.approvals import link_endpoints as approval_links
 from crewmesh_workflow.approvals.lifetime import open_approvals, open_links
 from crewmesh_workflow.approvals.reminders import Reminders
+from crewmesh_workflow.code_runs import endpoints as code_runs
 from crewmesh_workflow.definitions import endpoints as definitions
 from crewmesh_workflow.definitions.lookup import workflow_id
 from crewmesh_workflow.definitions.service import open_definitions
@@ -62,7 +63,7 @@ def create_app(
     service.owned_data(RUNS_BY_AGE)
     service.routes(triggers.router, triggers.of_workflow, hooks.router, schedules.router, definitions.router)
     service.routes(access_router(WORKFLOW, workflow_id))
-    service.routes(runs.router, approvals.router, approval_links.router, dead_letters.router)
+    service.routes(runs.router, approvals.router, approval_links.router, code_runs.router, dead_letters.router)
     return service.app
 
 
