@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from crewmesh_contracts.events import EVENTS_TOPIC, OrganizationCreated
+from crewmesh_contracts.events import EVENTS_TOPIC, OrganizationCreated, OrganizationStatusChanged
 from crewmesh_kit import dead_letters
 from crewmesh_kit.app import Service
 from crewmesh_kit.dapr.sidecar import Sidecar
@@ -40,6 +40,7 @@ from crewmesh_workflow.schedules.clock import Clock
 from crewmesh_workflow.schedules.lifetime import open_clock
 from crewmesh_workflow.seed.subscriptions import on_organization_event
 from crewmesh_workflow.settings import WorkflowSettings
+from crewmesh_workflow.standstill.subscriptions import on_status_changed
 from crewmesh_workflow.triggers import endpoints as triggers
 from crewmesh_workflow.triggers.ended import EndedRuns
 from crewmesh_workflow.triggers.lifetime import open_triggers
@@ -60,6 +61,7 @@ def create_app(
     _features(service, settings)
     service.subscribe(topic=EVENTS_TOPIC, handler=on_event)
     service.subscribe(topic=OrganizationCreated.topic, handler=on_organization_event)
+    service.subscribe(topic=OrganizationStatusChanged.topic, handler=on_status_changed)
     service.owned_data(RUNS_BY_AGE)
     service.routes(triggers.router, triggers.of_workflow, hooks.router, schedules.router, definitions.router)
     service.routes(access_router(WORKFLOW, workflow_id))

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import random
 
-from crewmesh_contracts.events import OrganizationDeleted
+from crewmesh_contracts.events import OrganizationDeleted, OrganizationStatusChanged
 from crewmesh_kit import audit
 from crewmesh_kit.db import outbox
 from crewmesh_kit.db.database import Database, DatabaseUnavailable
 from crewmesh_kit.logs import get_logger
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
 from crewmesh_gateway.organizations import erasing, repository
 from crewmesh_gateway.organizations.errors import ConfirmationWrong, OrganizationGone
@@ -41,6 +43,7 @@ class Ending:
             if after is None or after.delete_after is None:
                 raise OrganizationGone
             self._principals.forget_with(conn, before.id)
+            await _tell(conn, after)
             told = {"name": before.name, "delete_after": after.delete_after.isoformat()}
             await audit.record(conn, principal.identity, "organization.deleted", before.id, after={**told})
 
@@ -53,6 +56,7 @@ class Ending:
             if after is None:
                 raise OrganizationGone
             self._principals.forget_with(conn, before.id)
+            await _tell(conn, after)
             await audit.record(conn, principal.identity, "organization.restored", before.id, after={"name": after.name})
             return after
 
@@ -77,3 +81,9 @@ class Ending:
             except DatabaseUnavailable as problem:
                 _log.warning("erasing waits", reason=problem.detail)
             await asyncio.sleep(self._settings.erase_every_seconds * random.uniform(0.5, 1.5))
+
+
+async def _tell(conn: AsyncConnection[DictRow], after: Organization) -> None:
+    """To the other services, for what starts by itself."""
+    changed = OrganizationStatusChanged(organization=after.id, status=after.status, at=after.updated_at)
+    await outbox.add(conn, changed)

@@ -70,6 +70,18 @@ class OrganizationCreated(Event):
     name: str
 
 
+class OrganizationStatusChanged(Event):
+    """An organization is about to be deleted, or is not any more. Meanwhile nothing of it starts by itself.
+
+    ``at`` orders these events: an older one that comes late does not count.
+    """
+
+    topic: ClassVar[str] = "organizations"
+
+    status: Literal["active", "deleting"]
+    at: datetime
+
+
 class OrganizationDeleted(Event):
     """The grace period of a deleted organization is over; services forget everything they hold of it."""
 
@@ -169,6 +181,7 @@ class ApprovalDecided(ApprovalEvent):
 
 PUBLISHED_EVENTS: tuple[type[Event], ...] = (
     OrganizationCreated,
+    OrganizationStatusChanged,
     OrganizationDeleted,
     RetentionChanged,
     AuditRecorded,
