@@ -63,11 +63,14 @@ class ModelCall(Contract):
 
 
 class Tokens(Contract):
-    """``cached`` is the part of ``input`` that the provider had read before and charges less for."""
+    """``cached`` is the part of ``input`` that the provider had read before and charges less for; ``written`` the part
+    that it keeps for later, for which some charge more. ``output`` counts what a model thinks to itself, too.
+    """
 
     input: int = 0
     output: int = 0
     cached: int = 0
+    written: int = 0
 
 
 class ModelReply(Contract):

@@ -1,0 +1,1 @@
+"""Places for model calls: few enough for every server, and shared fairly."""
