@@ -53,6 +53,16 @@ async def test_nobody_owns_more_than_the_operator_lets_them(settings: Settings, 
         assert refused.json()["type"].endswith("/too-many-organizations")
 
 
+async def test_where_nobody_founds_organizations(settings: Settings, sidecar: FakeSidecar) -> None:
+    closed = settings.organizations.model_copy(update={"most_owned": 0})
+    app = create_app(settings.model_copy(update={"organizations": closed}), sidecar)
+    async with running(app) as client:
+        olga = await founder(app)
+        refused = await client.post("/v1/organizations", json={"name": "Another"}, headers=olga.headers)
+        assert (refused.status_code, refused.json()["type"].rsplit("/", 1)[1]) == (403, "too-many-organizations")
+        assert "Nobody founds organizations here" in refused.json()["detail"]
+
+
 async def test_a_person_sees_their_organizations_in_pages_and_nobody_elses(app: FastAPI) -> None:
     async with running(app) as client:
         olga = await founder(app, "First")

@@ -188,7 +188,12 @@ class OrganizationSettings(SettingsGroup):
     erase_every_seconds: float = Field(
         default=300.0, ge=0.05, le=86_400, description="How often organizations whose time of grace is over are erased."
     )
-    most_owned: int = Field(default=50, ge=1, le=10_000, description="Most organizations that one person may own.")
+    most_owned: int = Field(
+        default=50,
+        ge=0,
+        le=10_000,
+        description="Most organizations that one person may own. 0: nobody founds one, other than by signing up.",
+    )
 
 
 class InvitationSettings(SettingsGroup):

@@ -38,12 +38,13 @@ class ConfirmationWrong(Conflict):
 
 
 class TooManyOrganizations(PermissionDenied):
-    """This person owns as many organizations as one may."""
+    """This person owns as many organizations as one may; or none are founded here, other than by signing up."""
 
     slug, title = "too-many-organizations", "Too many organizations"
 
     def __init__(self, most: int) -> None:
-        super().__init__(
-            f"You own {most} organizations, which is the most one person may. Hand one over or delete one first.",
-            most=most,
+        many = f"You own {most} organizations, which is the most one person may. Hand one over or delete one first."
+        none = (
+            "Nobody founds organizations here. Ask for an invitation to one, or ask the operator of this installation."
         )
+        super().__init__(many if most else none, most=most)
