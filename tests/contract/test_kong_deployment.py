@@ -55,6 +55,7 @@ def test_whatever_the_file_reads_from_the_environment_is_there() -> None:
     ("name", "value"),
     [
         ("KONG_ADMIN_LISTEN", "off"),
+        ("KONG_PROXY_ACCESS_LOG", "off"),
         ("KONG_DATABASE", "off"),
         ("KONG_HEADERS", "off"),
         ("KONG_HEADERS_UPSTREAM", "off"),
