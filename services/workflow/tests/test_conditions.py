@@ -95,4 +95,4 @@ def test_walking_over_much_data_is_refused() -> None:
     started = time.perf_counter()
     with pytest.raises(ExpressionError, match="128 KiB"):
         condition.evaluate(big)
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < 5, "walking over it takes hours"

@@ -130,4 +130,4 @@ def test_reading_takes_linear_time(text: str) -> None:
     started = time.perf_counter()
     with contextlib.suppress(ExpressionError):
         compile_template(text)
-    assert time.perf_counter() - started < 0.2
+    assert time.perf_counter() - started < 5, "quadratic time would be minutes"
