@@ -52,6 +52,28 @@ async def test_ones_logins_in_pages_the_newest_first(app: FastAPI) -> None:
         }
 
 
+async def test_the_least_used_login_ends_for_one_too_many(settings: Settings, sidecar: FakeSidecar) -> None:
+    few = settings.tokens.model_copy(update={"most_logins": 2})
+    app = create_app(settings.model_copy(update={"tokens": few}), sidecar)
+    async with running(app) as client:
+        await somebody(app, HERE)
+        await somebody(app, HERE, user=STRANGER)
+        theirs = await log_in(app, user=STRANGER)
+        first, second = await log_in(app), await log_in(app)
+        await change(app, "UPDATE sessions SET last_used_at = now() + interval '1 s' WHERE id = %s", first.session)
+        third = await log_in(app)
+        asked = {
+            one.session: await client.get("/v1/me", headers=bearer(one.access_token))
+            for one in (first, second, third, theirs)
+        }
+        assert {session: answer.status_code for session, answer in asked.items()} == {
+            first.session: 200,
+            second.session: 401,
+            third.session: 200,
+            theirs.session: 200,
+        }
+
+
 async def test_keys_have_no_logins(app: FastAPI) -> None:
     async with running(app) as client:
         for method, path in (

@@ -58,6 +58,12 @@ class TokenSettings(SettingsGroup):
     longest_days: float = Field(
         default=90.0, gt=0, le=365, description="A login ends so long after it began, however much it is used."
     )
+    most_logins: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Most logins of one person at a time; the least used one ends for another.",
+    )
     grace_seconds: float = Field(
         default=10.0,
         ge=0,

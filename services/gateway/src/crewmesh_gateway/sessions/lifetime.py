@@ -41,6 +41,7 @@ async def open_sessions(resources: Resources) -> AsyncGenerator[Sessions]:
         refresh,
         resources.get(Principals),
         over_https=_over_https(settings),
+        most=settings.tokens.most_logins,
     )
 
 

@@ -42,6 +42,13 @@ UPDATE sessions SET revoked_at = now(), revoked_because = %(because)s
 WHERE user_id = %(user)s AND revoked_at IS NULL AND expires_at > now() AND id IS DISTINCT FROM %(keep)s
 RETURNING id, {_WORKS_IN}
 """
+_END_LEAST_USED = f"""
+UPDATE sessions SET revoked_at = now(), revoked_because = %(because)s WHERE id IN (
+    SELECT id FROM sessions WHERE user_id = %(user)s AND revoked_at IS NULL AND expires_at > now()
+    ORDER BY last_used_at DESC, id DESC OFFSET %(most)s
+)
+RETURNING id, {_WORKS_IN}
+"""
 _OF_A_USER = f"""
 SELECT *, {_WORKS_IN} FROM sessions
 WHERE user_id = %(user)s AND revoked_at IS NULL AND expires_at > now() AND (%(after)s::text IS NULL OR id < %(after)s)
@@ -90,8 +97,13 @@ class SessionRepository:
         self, conn: AsyncConnection[DictRow], user: str, because: str, keep: str | None
     ) -> list[tuple[str, str | None]]:
         """The sessions that ended, each with the organization it worked in."""
-        cursor = await conn.execute(_END_ALL.encode(), {"user": user, "because": because, "keep": keep})
-        return [(row["id"], row["works_in"]) for row in await cursor.fetchall()]
+        return await _ended(conn, _END_ALL, {"user": user, "because": because, "keep": keep})
+
+    async def end_least_used(
+        self, conn: AsyncConnection[DictRow], user: str, because: str, *, most: int
+    ) -> list[tuple[str, str | None]]:
+        """All but the ``most`` that were used or begun last."""
+        return await _ended(conn, _END_LEAST_USED, {"user": user, "because": because, "most": most})
 
     async def organization_of(self, conn: AsyncConnection[DictRow], user: str, preferred: str | None) -> str | None:
         """The preferred organization while the user belongs to it, or else the one they joined first, if there is."""
@@ -143,6 +155,13 @@ def _stored(row: DictRow) -> StoredSession:
         lives=row["lives"],
         in_grace=row["in_grace"],
     )
+
+
+async def _ended(
+    conn: AsyncConnection[DictRow], query: str, parameters: dict[str, object]
+) -> list[tuple[str, str | None]]:
+    cursor = await conn.execute(query.encode(), parameters)
+    return [(row["id"], row["works_in"]) for row in await cursor.fetchall()]
 
 
 def _view(row: DictRow, current: str) -> SessionView:

@@ -37,6 +37,7 @@ class Sessions:
         principals: Principals,
         *,
         over_https: bool,
+        most: int,
     ) -> None:
         self._database = database
         self._repository = repository
@@ -44,6 +45,7 @@ class Sessions:
         self._refresh = refresh
         self._principals = principals
         self._over_https = over_https
+        self._most = most
 
     async def begin(
         self, conn: AsyncConnection[DictRow], *, user: str, organization: str | None, origin: Origin
@@ -57,6 +59,8 @@ class Sessions:
         if organization is not None:
             await self._repository.work_in(conn, token.session, user, organization)
         await personal.record(conn, personal.person(user, organization), "session.begun", token.session)
+        for session, at in await self._repository.end_least_used(conn, user, "too-many", most=self._most):
+            await self._tell_ended(conn, session, user, at, "too-many")
         return self._begun(token, user, organization, expires)
 
     async def revoke_all(
