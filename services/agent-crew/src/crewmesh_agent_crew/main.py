@@ -27,9 +27,12 @@ from crewmesh_agent_crew.models import endpoints as models
 from crewmesh_agent_crew.models.client import open_model_client
 from crewmesh_agent_crew.models.json_schemas import open_json_schemas
 from crewmesh_agent_crew.models.service import open_model_service
+from crewmesh_agent_crew.providers.accounts import open_accounts
+from crewmesh_agent_crew.providers.adapters import open_adapters
 from crewmesh_agent_crew.settings import Settings
 from crewmesh_agent_crew.stopping import endpoints as stopping
 from crewmesh_agent_crew.stopping.service import open_stopping, watch_stops
+from crewmesh_agent_crew.turns import runner as turns
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
@@ -46,15 +49,19 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_signals)
     service.lifetime(open_stopping)
     service.lifetime(open_sharing)
+    service.lifetime(open_adapters)
+    service.lifetime(open_accounts)
     service.lifetime(open_model_client)
     service.lifetime(open_json_schemas)
     service.lifetime(open_model_service)
+    service.lifetime(turns.open_turns)
     service.lifetime(open_runner)
     service.lifetime(open_crews)
     service.lifetime(open_agents)
     service.lifetime(open_kickoffs)
     service.background("stops", watch_stops)
     service.ready_check("crews", why_not_ready)
+    service.ready_check("turns", turns.why_not_ready)
     service.subscribe(topic=OrganizationCreated.topic, handler=give_starter_crews)
     service.owned_data(by_age("kickoffs", table="kickoffs", column="ended_at"))
     service.routes(crews.router, kickoffs.router, asking_agents.router, models.router, stopping.router)
