@@ -1,35 +1,80 @@
-"""An OpenAI-compatible server inside the test: it answers what it was told, counts tokens, fails and dawdles on demand.
+"""An OpenAI-compatible server inside the test: chat completions, whole and streamed (controls: see ``model_fake``).
 
-::
-
-    async with OpenAiFake() as server:
-        server.answers("First answer", "Second answer")        # then "ok" for ever
-        server.fails(429, times=2, retry_after="0")            # the next two requests
-        server.cuts(times=1)                                    # the next breaks off in the middle of its answer
-        server.delay = 5.0                                      # every answer is slow
-        ...  # ask server.url
-        assert server.requests[0].prompt == "…"
-
-It speaks both whole and streamed answers, requires what OpenAI requires, and answers errors in OpenAI's shape.
+It requires what OpenAI requires, and answers errors in OpenAI's shape.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections import deque
-from collections.abc import Callable
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
 from aiohttp import web
-from crewmesh_contracts.base import JsonObject
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from crewmesh_contracts.base import JsonObject, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from crewmesh_testkit.model_fake import ModelFake, RefusedError, Says, event, halves, tokens_of
+
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_FINISHES = {"stop": "stop", "length": "length", "filtered": "content_filter"}
+
+
+class Part(BaseModel):
+    type: Literal["text", "image_url"]
+    text: str = ""
+    image_url: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.type == "image_url" and not self.image_url.get("url", "").startswith(("data:image/", "https://")):
+            raise ValueError("image_url.url must be a data URL or https")
+        return self
+
+
+class Function(BaseModel):
+    name: str
+    arguments: str
+
+
+class Call(BaseModel):
+    id: Annotated[str, Field(min_length=1)]
+    type: Literal["function"]
+    function: Function
 
 
 class Message(BaseModel):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str
+    """``content`` is the text, also of a message in parts."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str = ""
+    images: list[str] = []
+    tool_calls: list[Call] = []
+    tool_call_id: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flattened(cls, sent: JsonObject) -> JsonObject:
+        content = sent.get("content")
+        if content is None and not sent.get("tool_calls"):
+            raise ValueError("content is needed")
+        if not isinstance(content, list):
+            return {**sent, "content": content or ""}
+        parts = [Part.model_validate(part) for part in content]
+        text = "".join(part.text for part in parts)
+        images: list[JsonValue] = [part.image_url["url"] for part in parts if part.type == "image_url"]
+        return {**sent, "content": text, "images": images}
+
+
+class ToolFunction(BaseModel):
+    name: str
+    description: str = ""
+    parameters: dict[str, JsonValue] = {}
+
+
+class Tool(BaseModel):
+    type: Literal["function"]
+    function: ToolFunction
 
 
 class StreamOptions(BaseModel):
@@ -43,9 +88,11 @@ class ChatRequest(BaseModel):
 
     model: Annotated[str, Field(min_length=1)]
     messages: Annotated[list[Message], Field(min_length=1)]
+    tools: list[Tool] = []
     stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
+    stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     authorization: str = ""
 
@@ -54,160 +101,159 @@ class ChatRequest(BaseModel):
         """Everything the model was shown, in order."""
         return "\n".join(message.content for message in self.messages)
 
+    @property
+    def most_tokens(self) -> int | None:
+        return self.max_tokens or self.max_completion_tokens
 
-Answer = str | Callable[[ChatRequest], str]
+    @property
+    def streamed(self) -> bool:
+        return self.stream
 
+    @property
+    def last(self) -> Message:
+        return self.messages[-1]
 
-@dataclass(frozen=True)
-class _Failure:
-    status: int
-    retry_after: str | None
-    body: bytes | None
-    cut: bool = False
+    @property
+    def tool_names(self) -> list[str]:
+        return [tool.function.name for tool in self.tools]
 
 
 @dataclass
-class OpenAiFake:
-    """``url`` is what a client is given as its base URL. ``api_key``: when set, other keys are refused."""
+class OpenAiFake(ModelFake[ChatRequest]):
+    """``refuses``: parameters that this server does not take, as newer models do not take max_tokens."""
 
-    api_key: str = ""
-    delay: float = 0.0
-    counts_tokens: bool = True
-    requests: list[ChatRequest] = field(default_factory=list[ChatRequest])
-    abandoned: int = 0
-    most_at_once: int = 0
-    _answers: deque[Answer] = field(default_factory=deque[Answer])
-    _failures: deque[_Failure] = field(default_factory=deque[_Failure])
-    _at_once: int = 0
-    _runner: web.AppRunner | None = None
-    url: str = ""
+    refuses: frozenset[str] = field(default=frozenset())
 
-    def answers(self, *answers: Answer) -> None:
-        """What the next requests get; a function is shown the request."""
-        self._answers.extend(answers)
+    base_path = "/v1"
 
-    def fails(self, status: int, *, times: int = 1, retry_after: str | None = None, body: bytes | None = None) -> None:
-        """The next requests fail; with ``body`` they get exactly that instead of an error document."""
-        self._failures.extend([_Failure(status, retry_after, body)] * times)
+    def routes(self, router: web.UrlDispatcher) -> None:
+        router.add_post("/v1/chat/completions", self.serve)
+        router.add_get("/v1/models", self._models)
 
-    def cuts(self, *, times: int = 1) -> None:
-        """The connection of the next requests breaks in the middle of the answer."""
-        self._failures.extend([_Failure(200, None, None, cut=True)] * times)
-
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_get("/v1/models", self._models)
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        port = self._runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{port}/v1"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def _models(self, _: web.Request) -> web.Response:
+    async def _models(self, request: web.Request) -> web.Response:
+        try:
+            self._check_key(request)
+        except RefusedError as refused:
+            return self.error(refused.status, str(refused), refused.code, "")
         return web.json_response({"object": "list", "data": [{"id": "fake", "object": "model", "owned_by": "test"}]})
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
+    def read(self, request: web.Request, body: bytes) -> ChatRequest:
+        authorization = self._check_key(request)
         try:
-            return await self._answer(request)
-        except asyncio.CancelledError:
-            self.abandoned += 1
-            raise
-        finally:
-            self._at_once -= 1
+            asked = ChatRequest.model_validate_json(body)
+        except ValidationError as error:
+            raise RefusedError(str(error)) from error
+        for name in self.refuses & {*asked.model_fields_set, *(asked.model_extra or {})}:
+            message = f"Unsupported parameter: '{name}' is not supported with this model."
+            raise RefusedError(message, code="unsupported_parameter", parameter=name)
+        _check_tools(asked)
+        _check_format(asked)
+        return asked.model_copy(update={"authorization": authorization})
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    def _check_key(self, request: web.Request) -> str:
         authorization = request.headers.get("Authorization", "")
         if self.api_key and authorization != f"Bearer {self.api_key}":
-            return _error(401, "Incorrect API key provided.", "invalid_api_key")
-        try:
-            asked = ChatRequest.model_validate_json(await request.read())
-        except ValidationError as error:
-            return _error(400, str(error), "invalid_request")
-        self.requests.append(asked.model_copy(update={"authorization": authorization}))
-        if self._failures:
-            failure = self._failures.popleft()
-            return await _cut_off(request) if failure.cut else _failed(failure)
-        await asyncio.sleep(self.delay)
-        text, reason = _cut(self._next_answer(asked), asked.max_tokens)
-        return await self._streamed(request, asked, text, reason) if asked.stream else self._whole(asked, text, reason)
+            told = authorization.removeprefix("Bearer ")
+            raise RefusedError(f"Incorrect API key provided: {told}.", status=401, code="invalid_api_key")
+        return authorization
 
-    def _next_answer(self, asked: ChatRequest) -> str:
-        answer = self._answers.popleft() if self._answers else "ok"
-        return answer if isinstance(answer, str) else answer(asked)
-
-    def _usage(self, asked: ChatRequest, text: str) -> JsonObject:
-        prompt, completion = tokens_of(asked.prompt), tokens_of(text)
-        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-
-    def _whole(self, asked: ChatRequest, text: str, reason: str) -> web.Response:
-        message: JsonObject = {"role": "assistant", "content": text}
+    def whole(self, asked: ChatRequest, says: Says) -> JsonObject:
+        message: JsonObject = {"role": "assistant", "content": says.text}
+        if says.tools:
+            message["content"] = says.text or None
+            message["tool_calls"] = [
+                {"id": self._call_id(at), "type": "function", "function": {"name": use.name, "arguments": use.written}}
+                for at, use in enumerate(says.tools)
+            ]
         answer: JsonObject = {
             "id": "chatcmpl-fake",
             "object": "chat.completion",
             "created": 1,
             "model": asked.model,
-            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+            "choices": [{"index": 0, "message": message, "finish_reason": _finish(says)}],
         }
         if self.counts_tokens:
-            answer["usage"] = self._usage(asked, text)
-        return web.json_response(answer)
+            answer["usage"] = _usage(asked, says)
+        return answer
 
-    async def _streamed(self, request: web.Request, asked: ChatRequest, text: str, reason: str) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
+    def frames(self, asked: ChatRequest, says: Says) -> Sequence[bytes]:
+        frames = [_chunk(asked, {"role": "assistant", "content": ""})]
+        frames += [_chunk(asked, {"content": word}) for word in says.words]
+        for at, use in enumerate(says.tools):
+            named: JsonObject = {"name": use.name, "arguments": ""}
+            frames.append(_call_chunk(asked, {"index": at, "id": self._call_id(at), "type": "function"}, named))
+            frames += [_call_chunk(asked, {"index": at}, {"arguments": piece}) for piece in halves(use.written)]
+        frames.append(_chunk(asked, {}, finish=_finish(says)))
+        if asked.stream_options is not None and asked.stream_options.include_usage and self.counts_tokens:
+            frames.append(event({**_head(asked), "choices": [], "usage": _usage(asked, says)}))
+        return [*frames, b"data: [DONE]\n\n"]
 
-        async def send(choices: list[JsonObject], usage: JsonObject | None = None) -> None:
-            chunk = {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 1, "model": asked.model}
-            payload = json.dumps({**chunk, "choices": choices, "usage": usage})
-            await response.write(f"data: {payload}\n\n".encode())
+    def error(self, status: int, message: str, code: str, parameter: str) -> web.Response:
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        told: JsonObject = {"message": message, "type": kind, "param": parameter or None, "code": code}
+        return web.json_response({"error": told}, status=status)
 
-        await send([{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])
-        for word in text.split(" "):
-            await send([{"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}])
-        await send([{"index": 0, "delta": {}, "finish_reason": reason}])
-        if asked.stream_options.include_usage:
-            await send([], self._usage(asked, text))
-        await response.write(b"data: [DONE]\n\n")
-        return response
-
-
-def tokens_of(text: str) -> int:
-    """The fake's tokens are words."""
-    return len(text.split())
+    def _call_id(self, at: int) -> str:
+        return f"call_{len(self.requests)}_{at}"
 
 
-def _cut(text: str, most: int | None) -> tuple[str, str]:
-    words = text.split(" ")
-    return (text, "stop") if most is None or len(words) <= most else (" ".join(words[:most]), "length")
+def _head(asked: ChatRequest) -> JsonObject:
+    return {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 1, "model": asked.model}
 
 
-async def _cut_off(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
-    await response.prepare(request)
-    await response.write(b'{"id": "chatcmpl-fake", "choices": [{"index": 0, "mess')
-    if request.transport is not None:
-        request.transport.close()
-    return response
+def _chunk(asked: ChatRequest, delta: JsonObject, *, finish: str | None = None) -> bytes:
+    return event({**_head(asked), "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": None})
 
 
-def _failed(failure: _Failure) -> web.Response:
-    headers = {"Retry-After": failure.retry_after} if failure.retry_after is not None else {}
-    if failure.body is not None:
-        return web.Response(status=failure.status, body=failure.body, headers=headers)
-    answer = _error(failure.status, f"The test wants a {failure.status}.", "wanted_by_the_test")
-    answer.headers.update(headers)
-    return answer
+def _call_chunk(asked: ChatRequest, call: JsonObject, function: JsonObject) -> bytes:
+    return _chunk(asked, {"tool_calls": [{**call, "function": function}]})
 
 
-def _error(status: int, message: str, code: str) -> web.Response:
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    return web.json_response({"error": {"message": message, "type": kind, "param": None, "code": code}}, status=status)
+def _finish(says: Says) -> str:
+    return "tool_calls" if says.tools else _FINISHES[says.finish]
+
+
+def _usage(asked: ChatRequest, says: Says) -> JsonObject:
+    prompt = tokens_of(asked.prompt)
+    completion = tokens_of(says.text) + sum(tokens_of(use.written) for use in says.tools)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": says.cached},
+    }
+
+
+def _check_tools(asked: ChatRequest) -> None:
+    """Names as OpenAI takes them; every call answered before anything else is said, and nothing answered twice."""
+    for name in asked.tool_names:
+        if not _TOOL_NAME.fullmatch(name):
+            raise RefusedError(f"Invalid 'tools.function.name': {name!r}.", parameter="tools")
+    waiting: set[str] = set()
+    for message in asked.messages:
+        if message.role == "tool":
+            if message.tool_call_id not in waiting:
+                raise RefusedError("messages with role 'tool' must be a response to a preceding message's tool_calls.")
+            waiting.discard(message.tool_call_id)
+            continue
+        if waiting:
+            raise RefusedError(f"An assistant message's tool_calls were not answered: {', '.join(sorted(waiting))}.")
+        waiting = {call.id for call in message.tool_calls}
+    if waiting:
+        raise RefusedError(f"An assistant message's tool_calls were not answered: {', '.join(sorted(waiting))}.")
+
+
+def _check_format(asked: ChatRequest) -> None:
+    match (asked.model_extra or {}).get("response_format"):
+        case None | {"type": "text"}:
+            return
+        case {"type": "json_object"}:
+            if "json" not in asked.prompt.lower():
+                raise RefusedError("'messages' must contain the word 'json' to use 'response_format' json_object.")
+        case {"type": "json_schema", "json_schema": {"name": str(), "schema": dict()}}:
+            return
+        case _:
+            raise RefusedError("Invalid 'response_format'.", parameter="response_format")
+
+
+__all__ = ["ChatRequest", "Message", "OpenAiFake", "Says", "tokens_of"]
