@@ -30,6 +30,7 @@ from crewmesh_agent_crew.models.service import open_model_service
 from crewmesh_agent_crew.providers.accounts import open_accounts
 from crewmesh_agent_crew.providers.adapters import open_adapters
 from crewmesh_agent_crew.settings import Settings
+from crewmesh_agent_crew.spending.lifetime import watch_money
 from crewmesh_agent_crew.stopping import endpoints as stopping
 from crewmesh_agent_crew.stopping.service import open_stopping, watch_stops
 from crewmesh_agent_crew.turns import runner as turns
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_sharing)
     service.lifetime(open_adapters)
     service.lifetime(open_accounts)
+    watch_money(service)
     service.lifetime(open_model_client)
     service.lifetime(open_json_schemas)
     service.lifetime(open_model_service)

@@ -179,6 +179,29 @@ class ApprovalDecided(ApprovalEvent):
     by: str
 
 
+class BudgetEvent(Event):
+    """Base of what is told about a budget for models on the topic ``budgets``. Amounts: US dollars, exact decimals."""
+
+    topic: ClassVar[str] = "budgets"
+
+    budget: str
+    name: str
+    scope_kind: str
+    scope_id: str = Field(description="Whose share of the budget it is: a run, a workflow, a team, the organization…")
+    period: str
+    period_start: datetime
+    limit: str
+    spent: str
+
+
+class BudgetNearlyUsed(BudgetEvent):
+    """Four fifths of a budget are spent in this period."""
+
+
+class BudgetUsedUp(BudgetEvent):
+    """A budget has nothing left in this period, or not enough for what was to be asked."""
+
+
 PUBLISHED_EVENTS: tuple[type[Event], ...] = (
     OrganizationCreated,
     OrganizationStatusChanged,
@@ -192,4 +215,6 @@ PUBLISHED_EVENTS: tuple[type[Event], ...] = (
     ApprovalRequested,
     ApprovalEscalated,
     ApprovalDecided,
+    BudgetNearlyUsed,
+    BudgetUsedUp,
 )

@@ -1,0 +1,1 @@
+"""Limits on what models may cost, held before the money is spent."""

@@ -1,0 +1,37 @@
+"""Nano-dollars as people read and write them: decimals, exact, as text."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, TypeAlias
+
+from pydantic import Field, PlainSerializer
+
+from crewmesh_agent_crew.spending.charge import NANO
+
+# A billion dollars, so that sums of many still fit into 64 bits.
+_MOST = 1_000_000_000
+
+Dollars: TypeAlias = Annotated[
+    Decimal,
+    Field(ge=0, le=_MOST, max_digits=19, decimal_places=9),
+    PlainSerializer(lambda amount: as_text(amount), return_type=str),
+]
+
+
+def nano_of(amount: Decimal) -> int:
+    return int(amount * NANO)
+
+
+def dollars_of(nano: int) -> Decimal:
+    return Decimal(nano) / NANO
+
+
+def as_text(amount: Decimal) -> str:
+    """Without an exponent and without zeros that say nothing: 0.5, 12, 0.000000001."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def told(nano: int) -> str:
+    return as_text(dollars_of(nano))

@@ -1,0 +1,97 @@
+"""The ledger: one paid answer per key, and every call on the record, whatever dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from crewmesh_agent_crew.main import MIGRATIONS
+from crewmesh_agent_crew.providers.protocol import ProviderError
+from crewmesh_kit.db.migrations import migrate
+from crewmesh_kit.errors import IdempotencyKeyReused, Problem
+
+from .money import PER_TOKEN, Money, a_charge, a_replica, question, said
+
+
+@pytest.fixture
+async def url(crews_database: str) -> str:
+    await migrate(crews_database, app_id="agent-crew", migrations=Path(MIGRATIONS))
+    return crews_database
+
+
+@pytest.fixture
+async def money(url: str) -> AsyncGenerator[Money]:
+    async with a_replica(url) as replica:
+        yield replica
+
+
+async def test_a_call_is_settled_and_answered_once(money: Money) -> None:
+    charge = a_charge()
+    first = await money.thinking.ask(question(), charge, "k")
+    again = await money.thinking.ask(question(), charge, "k")
+    assert (first.reply.text, first.cost, first.repeated) == ("ok", 10 * PER_TOKEN, False)
+    assert (again.reply, again.cost, again.repeated) == (first.reply, first.cost, True)
+    assert money.servers.asked == ["smart"]
+    (row,) = await money.calls(charge.organization)
+    assert (row["outcome"], row["cost_nano"], row["input"], row["output"]) == ("ok", 10 * PER_TOKEN, 100, 10)
+
+
+async def test_another_question_under_the_same_key_is_refused(money: Money) -> None:
+    charge = a_charge()
+    await money.thinking.ask(question(), charge, "k")
+    with pytest.raises(IdempotencyKeyReused):
+        await money.thinking.ask(question("And what else?"), charge, "k")
+
+
+async def test_those_who_ask_at_the_same_time_share_one_call(money: Money, url: str) -> None:
+    charge = a_charge()
+    money.servers.gate = asyncio.Event()
+    async with a_replica(url) as other:
+        asking = [asyncio.create_task(replica.thinking.ask(question(), charge, "k")) for replica in (money, other) * 4]
+        await asyncio.sleep(0.2)
+        money.servers.gate.set()
+        answers = await asyncio.gather(*asking)
+        assert len(money.servers.asked) + len(other.servers.asked) == 1
+    assert {answer.reply.text for answer in answers} == {"ok"}
+
+
+async def test_what_failed_before_anything_was_paid_costs_nothing(money: Money) -> None:
+    charge = a_charge()
+    money.models.chains["both"] = ("smart", "cheap")
+    money.servers.behave = lambda model, _call, _sink: (
+        ProviderError("bad-key", "no such key") if model == "smart" else said("from the other")
+    )
+    answer = await money.thinking.ask(question(model="both"), charge, "k")
+    assert answer.reply.text == "from the other"
+    rows = await money.calls(charge.organization)
+    assert [(row["outcome"], row["error"], row["cost_nano"], row["attempt"]) for row in rows] == [
+        ("failed", "provider-bad-key", 0, 1),
+        ("ok", None, PER_TOKEN, 2),
+    ]
+
+
+async def test_an_answer_that_broke_off_may_have_been_paid(money: Money) -> None:
+    charge = a_charge()
+    money.servers.behave = lambda _model, _call, _sink: ProviderError("timeout", "too slow", tokens_paid=True)
+    with pytest.raises(Problem):
+        await money.thinking.ask(question(), charge, "k")
+    (row,) = await money.calls(charge.organization)
+    assert (row["outcome"], row["cost_nano"]) == ("failed", 10 * PER_TOKEN)
+
+
+async def test_a_call_that_nobody_wants_any_more_is_cancelled_and_charged(money: Money) -> None:
+    charge = a_charge()
+    money.servers.gate = asyncio.Event()
+    two = [asyncio.create_task(money.thinking.ask(question(), charge, "k")) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    two[0].cancel()
+    await asyncio.sleep(0.05)
+    assert money.servers.abandoned == 0
+    two[1].cancel()
+    await asyncio.wait(two)
+    await money.thinking.close()
+    assert money.servers.abandoned == 1
+    (row,) = await money.calls(charge.organization)
+    assert (row["outcome"], row["cost_nano"]) == ("cancelled", 10 * PER_TOKEN)
