@@ -30,7 +30,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one agent is asked to do. ``shown``: what others said, which it may need. ``to``: whom it speaks to."""
+    """What one agent is asked to do. ``shown``: what others said, which it may need. ``to``: whom it speaks to.
+
+    ``or_text``: an answer that does not follow the schema is good as text, without data.
+    """
 
     agent: AgentDefinition
     task: str
@@ -41,6 +44,7 @@ class Turn:
     output_schema: JsonObject | None = None
     images: Sequence[Image] = ()
     helpers: Sequence[LocalTool] = ()
+    or_text: bool = False
 
 
 class Stage(Protocol):

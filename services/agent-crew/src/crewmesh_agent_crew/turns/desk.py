@@ -83,7 +83,7 @@ class Desk:
             return f"Not done: the arguments of {call.name} must be one JSON object, and are not."
         helper = self._helpers.get(call.name)
         if helper is not None:
-            return await self._kept(helper.use(call.arguments))
+            return self._ports.toolbox.shown(await self._kept(helper.use(call.arguments)), "agent")
         key = f"t{self._tool_uses}"
         return await self._kept(self._in_time(self._ports.toolbox.use(call.name, call.arguments, key=key)))
 

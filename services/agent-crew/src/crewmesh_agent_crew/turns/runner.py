@@ -74,7 +74,7 @@ class TurnRunner:
         try:
             form = "" if wanted is None else wanted.instruction
             await play(turn.agent, instruction_of(turn, ports.toolbox, form), desk)
-            if wanted is not None:
+            if wanted is not None and not turn.or_text:
                 await _repaired(desk, wanted, turn)
         except TurnOverError as over:
             raise desk.failure or over from None
@@ -105,6 +105,8 @@ async def _read(text: str, wanted: Following, turn: Turn) -> JsonValue:
     try:
         return await wanted.read(text)
     except UnusableError as reason:
+        if turn.or_text:
+            return None
         raise TurnAnswerUnusable(turn.agent.name, str(reason), text) from reason
 
 
