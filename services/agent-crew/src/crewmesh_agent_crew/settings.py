@@ -7,6 +7,10 @@ from typing import Literal
 from crewmesh_kit.settings import ServiceSettings, SettingsGroup
 from pydantic import Field, SecretStr
 
+from crewmesh_agent_crew.catalogue.models import Capability, Prices
+
+EMBEDDED_MODEL = "smollm2-135m-instruct"
+
 
 class ModelSettings(SettingsGroup):
     """Any server that speaks OpenAI's chat completions; by default the embedded model."""
@@ -17,9 +21,7 @@ class ModelSettings(SettingsGroup):
         max_length=2_000,
         description="Base URL of an OpenAI-compatible API.",
     )
-    name: str = Field(
-        default="smollm2-135m-instruct", min_length=1, max_length=200, description="Model to ask for at that URL."
-    )
+    name: str = Field(default=EMBEDDED_MODEL, min_length=1, max_length=200, description="Model to ask for at that URL.")
     api_key: SecretStr | None = Field(
         default=None, description="Key for that URL. Unset: the secret model-api-key of the secret store is used."
     )
@@ -27,7 +29,26 @@ class ModelSettings(SettingsGroup):
         default={},
         description="More models at that URL, by the name workflows ask for: fast → gpt-5-mini. As a JSON object.",
     )
-    max_tokens: int = Field(default=120, ge=1, le=100_000, description="Most tokens in one answer of an agent.")
+    prices: dict[str, Prices] = Field(
+        default={},
+        description="What the models at that URL cost, in US dollars per million tokens, by the model's name there:"
+        ' {"gpt-5-mini": {"input": "0.25", "output": "2"}}. As a JSON object. Unset: the price of the built-in model of'
+        " that name, or nothing.",
+    )
+    context_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="How much the models at that URL can read and write in one call. Unset: as the built-in model of"
+        " that name, or unknown.",
+    )
+    capabilities: frozenset[Capability] | None = Field(
+        default=None,
+        description="What the models at that URL can, as a JSON list. Unset: as the built-in model of that name, or"
+        " everything; the embedded model uses no tools and sees no images.",
+    )
+    max_tokens: int = Field(
+        default=120, ge=1, le=100_000, description="Most tokens in one answer, where a call does not say."
+    )
     token_limit_parameter: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_tokens", description="How the server calls the token limit; newer OpenAI models want the latter."
     )
@@ -41,6 +62,47 @@ class ModelSettings(SettingsGroup):
     backoff_seconds: float = Field(
         default=0.5, gt=0, le=60, description="Wait before the second attempt; it doubles from there."
     )
+    first_token_seconds: float = Field(
+        default=120.0, gt=0, le=3_600, description="How long a streamed answer may take to begin."
+    )
+    failures_until_pause: int = Field(
+        default=8,
+        ge=1,
+        le=1_000,
+        description="Failures in a row after which a model at an account is left alone for a while.",
+    )
+    pause_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=600,
+        description="How long it is left alone at first; twice as long each time that it still fails, up to 12 times.",
+    )
+    cache_seconds: int = Field(
+        default=86_400,
+        ge=0,
+        le=2_592_000,
+        description="How long the answer to a call that may be answered from the cache is kept. 0: not at all.",
+    )
+    trace_content: bool = Field(
+        default=False, description="Whether traces hold what models were asked and answered. It may be private."
+    )
+
+
+class PoolSettings(SettingsGroup):
+    """How many model calls there are at the same time, in one process of the service."""
+
+    most_of_one_organization: int = Field(
+        default=64, ge=1, le=10_000, description="Model calls of one organization at the same time."
+    )
+    most_at_one_account: int = Field(
+        default=128, ge=1, le=10_000, description="Model calls at one account that sets no limit of its own."
+    )
+    most_waiting: int = Field(
+        default=500,
+        ge=0,
+        le=100_000,
+        description="Calls of one organization that may wait; more are answered with 503.",
+    )
 
 
 class KickoffSettings(SettingsGroup):
@@ -53,8 +115,38 @@ class KickoffSettings(SettingsGroup):
     )
 
 
+class ToolsSettings(SettingsGroup):
+    most_characters: int = Field(
+        default=8_000, ge=100, le=200_000, description="Most characters of what a tool gave that a model is shown."
+    )
+
+
+class CrewRunSettings(SettingsGroup):
+    most_working: int = Field(
+        default=64, ge=1, le=10_000, description="Crew runs, chats included, that one process drives at the same time."
+    )
+    share: int = Field(
+        default=32, ge=1, le=10_000, description="How many of them may be of one organization; its others wait."
+    )
+    lease_seconds: float = Field(
+        default=15.0, ge=0.5, le=300, description="How long after the death of its driver a run is taken by another."
+    )
+    beat_seconds: float = Field(
+        default=5.0, gt=0, le=60, description="How often leases are extended and stops are looked for."
+    )
+    poll_seconds: float = Field(
+        default=2.0, gt=0, le=60, description="How often runs that are due are looked for, beside news of them."
+    )
+    answer_seconds: float = Field(
+        default=20.0, gt=0, le=60, description="How long a step that asks for work waits before it is told to ask again."
+    )
+
+
 class Settings(ServiceSettings):
     """Settings of the agent-crew service."""
 
     model: ModelSettings = ModelSettings()
+    pool: PoolSettings = PoolSettings()
     kickoff: KickoffSettings = KickoffSettings()
+    crew_runs: CrewRunSettings = CrewRunSettings()
+    tools: ToolsSettings = ToolsSettings()

@@ -1,0 +1,90 @@
+"""One turn of an agent at work: its questions to models, numbered and charged; its tools; what it used so far."""
+
+from __future__ import annotations
+
+import hashlib
+
+from crewmesh_contracts.invocations import Verdict
+from crewmesh_kit.errors import Problem
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from crewmesh_agent_crew.budgets.errors import BudgetAwaitsTopUp, BudgetInUse
+from crewmesh_agent_crew.crew_runs.errors import ServiceStopsError
+from crewmesh_agent_crew.crew_runs.journal import Message
+from crewmesh_agent_crew.crew_runs.models import Held, Past, Used
+from crewmesh_agent_crew.crew_runs.parts import Parts
+from crewmesh_agent_crew.crew_runs.record import Record
+from crewmesh_agent_crew.crew_runs.stage import Said, Turn
+from crewmesh_agent_crew.models.calls import ModelCall, ModelReply
+from crewmesh_agent_crew.models.thinking import Answer
+from crewmesh_agent_crew.tools.toolbox import NeedsDecisionError, Question
+from crewmesh_agent_crew.tools.work import ToolUse, WorkContext, acting_as
+from crewmesh_agent_crew.turns.desk import Ports
+
+_DIGEST = 8
+
+
+class Seat:
+    def __init__(self, held: Held, turn: Turn, path: str, parts: Parts, past: Past, record: Record) -> None:
+        self.used = Used()
+        self._held = held
+        self._turn = turn
+        self._path = path
+        self._parts = parts
+        self._past = past
+        self._record = record
+        self._asked = 0
+        self._charge = held.charge.charge(held.organization, held.id, held.crew, turn.agent.name)
+
+    async def play(self) -> Said:
+        toolbox = await self._parts.tools.open(self._turn.agent, self._work())
+        return await self._parts.turns.run(self._turn, Ports(ask=self._ask, toolbox=toolbox))
+
+    def _work(self) -> WorkContext:
+        return WorkContext(
+            identity=acting_as(self._held.organization, self._held.id, self._held.group),
+            crew_run=self._held.id,
+            place=f"{self._held.id}/{self._path}",
+            verdict=self._verdict,
+            record=self._used_a_tool,
+            tags=self._held.tags,
+            untrusted=self._held.untrusted,
+        )
+
+    def _verdict(self, question: str) -> Verdict | None:
+        return self._past.verdicts.get(question)
+
+    async def _used_a_tool(self, connection: AsyncConnection[DictRow], use: ToolUse) -> None:
+        message = Message(f"tool/{use.key}", "tool", use.text, use.tool, use.agent, self._turn.task)
+        await self._record.within(connection, message)
+
+    async def _ask(self, call: ModelCall) -> ModelReply:
+        """Under a key that tells the call: after a crash the same call is answered from the ledger."""
+        if self._parts.lifecycle.stopping.is_set():
+            raise ServiceStopsError
+        self._asked += 1
+        name = f"{self._path}/m{self._asked}"
+        answer = await self._paid(call, name)
+        self.used = self.used.and_(answer)
+        self._record.used(self._path, self.used)
+        return answer.reply
+
+    async def _paid(self, call: ModelCall, name: str) -> Answer:
+        sink = self._parts.words.sink(self._held.organization, self._held.id, name)
+        try:
+            key = f"{self._held.id}/{name}-{_digest(call)}"
+            return await self._parts.thinking.ask(call, self._charge, key, sink=sink)
+        except (BudgetAwaitsTopUp, BudgetInUse) as short:
+            raise NeedsDecisionError(self._about_money(short)) from short
+        finally:
+            sink.done()
+
+    def _about_money(self, short: Problem) -> Question:
+        """One question per budget, whichever agents came to its end."""
+        budget = str(short.extensions.get("budget", ""))
+        return Question(id=f"budget-{budget}", kind="budget", title=short.detail, agent=self._turn.agent.name)
+
+
+def _digest(call: ModelCall) -> str:
+    return hashlib.sha256(call.model_dump_json(by_alias=True).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
