@@ -8,6 +8,7 @@ from pathlib import Path
 from crewmesh_contracts.events import OrganizationCreated
 from crewmesh_kit.app import Service
 from crewmesh_kit.dapr.sidecar import Sidecar
+from crewmesh_kit.owned_data.forgetting import by_age
 from crewmesh_kit.sharing.endpoints import access_router
 from crewmesh_kit.sharing.service import open_sharing
 from crewmesh_kit.signals import open_signals
@@ -20,6 +21,8 @@ from crewmesh_knowledge.documents import endpoints as documents
 from crewmesh_knowledge.documents.indexing import Indexer, open_indexer
 from crewmesh_knowledge.documents.service import open_documents
 from crewmesh_knowledge.embedding import open_embedder
+from crewmesh_knowledge.memories import endpoints as memories
+from crewmesh_knowledge.memories.service import open_memories
 from crewmesh_knowledge.search import endpoints as search
 from crewmesh_knowledge.search.service import open_search
 from crewmesh_knowledge.seed.subscriptions import on_organization_event
@@ -40,9 +43,12 @@ def create_app(settings: KnowledgeSettings | None = None, sidecar: Sidecar | Non
     service.lifetime(partial(open_indexer, settings=settings.indexing))
     service.lifetime(partial(open_documents, settings=settings))
     service.lifetime(open_search)
+    service.lifetime(open_memories)
     service.background("indexing", lambda resources: resources.get(Indexer).run())
 
     service.subscribe(topic=OrganizationCreated.topic, handler=on_organization_event)
-    service.owned_data()
-    service.routes(bases.router, documents.router, search.router, access_router(KNOWLEDGE_BASE, base_id))
+    service.owned_data(by_age("memories", table="memories", column="at"))
+    service.routes(
+        bases.router, documents.router, search.router, memories.router, access_router(KNOWLEDGE_BASE, base_id)
+    )
     return service.app

@@ -92,6 +92,7 @@ RETENTION_KINDS: Mapping[str, RetentionKind] = MappingProxyType(
         for each in (
             RetentionKind("runs", "workflow", "Runs that have ended, with their steps, logs and decisions.", 1),
             RetentionKind("kickoffs", "agent-crew", "What crews were asked, and what they answered.", 1),
+            RetentionKind("memories", "knowledge", "What crews remember of their work for later.", 1),
             RetentionKind("deliveries", "integration", "What was sent to the world: address, outcome, duration.", 1),
         )
     }

@@ -1,0 +1,1 @@
+"""What crews remember for long, found by meaning."""
