@@ -1,4 +1,11 @@
-"""How asking an agent fails, beyond the ways in which crews and models do."""
+"""How working with agents fails.
+
+::
+
+    NotFound 404                       Conflict 409
+    ├── AgentNotFound                  ├── AgentExists
+    └── UnknownAgent (retryable)       └── AmbiguousAgent
+"""
 
 from __future__ import annotations
 
@@ -7,13 +14,35 @@ from collections.abc import Collection
 from crewmesh_kit.errors import Conflict, NotFound
 
 
+class AgentNotFound(NotFound):
+    """The organization has no agent of that name as a record. ``GET /v1/agents`` lists those it has."""
+
+    slug, title = "agent-not-found", "Agent not found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no agent {name!r} in this organization; GET /v1/agents lists those there are.")
+
+
+class AgentExists(Conflict):
+    """The organization has an agent of that name already. Choose another name, or change that one."""
+
+    slug, title = "agent-exists", "Agent exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is an agent {name!r} already; choose another name, or change that one.")
+
+
 class UnknownAgent(NotFound):
-    """No crew has such an agent. Trying again may help: starter crews appear moments after their organization does."""
+    """There is no such agent to set to work, as a record or in a crew. Trying again may help: starter crews appear
+    moments after their organization does."""
 
     slug, title, retryable = "unknown-agent", "Unknown agent", True
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"No crew of this organization has an agent {name!r}; GET /v1/crews lists crews and agents.")
+        super().__init__(
+            f"There is no agent {name!r} in this organization that you may set to work, nor one in a crew; "
+            "GET /v1/agents and GET /v1/crews list them."
+        )
 
 
 class AmbiguousAgent(Conflict):

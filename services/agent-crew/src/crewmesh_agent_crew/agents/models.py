@@ -6,13 +6,12 @@ from typing import Annotated
 
 from crewmesh_contracts.base import Contract, JsonObject
 from crewmesh_contracts.ids import Slug
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from crewmesh_agent_crew.guardrails.settings import Guardrails, Limits
+from crewmesh_agent_crew.prompt_templates.models import PromptUse
+from crewmesh_agent_crew.records.models import Definition, Line, Text
 from crewmesh_agent_crew.tools.grants import ToolGrant
-
-# PostgreSQL stores any character but NUL.
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 
 
 class Memory(Contract):
@@ -22,20 +21,22 @@ class Memory(Contract):
     long: bool = False
 
 
-class AgentDefinition(Contract):
-    """``preset`` names a role that is shipped; what is left empty is taken from it."""
+class AgentDefinition(Definition):
+    """``preset`` names a role that is shipped; what is left empty is taken from it, and its skills are added.
 
-    name: Slug
-    description: Annotated[Text, Field(max_length=1_000)] = ""
+    ``prompt``: a template of the organization in place of the backstory.
+    """
+
     preset: Slug | None = None
-    role: Annotated[Text, Field(max_length=200)] = ""
+    specialization: Slug | None = None
+    role: Annotated[Line, Field(max_length=200)] = ""
     goal: Annotated[Text, Field(max_length=1_000)] = ""
     backstory: Annotated[Text, Field(max_length=20_000)] = ""
-    model: Annotated[str, Field(min_length=1, max_length=200)] = "default"
+    prompt: PromptUse | None = None
+    model: Annotated[Line, Field(min_length=1, max_length=200)] = "default"
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=200_000)] | None = None
     skills: Annotated[tuple[Slug, ...], Field(max_length=50)] = ()
-    tags: Annotated[tuple[Slug, ...], Field(max_length=50)] = ()
     tools: Annotated[tuple[ToolGrant, ...], Field(max_length=50)] = ()
     memory: Memory = Memory()
     guardrails: Guardrails = Guardrails()
@@ -46,6 +47,10 @@ class AgentDefinition(Contract):
     def _is_somebody(self) -> AgentDefinition:
         if self.preset is None and not (self.role and self.goal):
             raise ValueError("give the agent a role and a goal, or name a preset")
+        if self.specialization is not None and self.preset is None:
+            raise ValueError("a specialization belongs to a preset; name that, too")
+        if self.prompt is not None and self.backstory:
+            raise ValueError("give the agent a backstory or a prompt, not both")
         names = [tool.name for tool in self.tools]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -1,58 +1,85 @@
-"""The SQL of crews. Row-level security keeps every statement within the transaction's organization."""
+"""SQL that is asked of crews alone: who is in them, and what they refer to. The rest is as for every record."""
 
 from __future__ import annotations
 
-from crewmesh_kit.ids import new_id
+from dataclasses import dataclass
+
+from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.sharing.rules import Reach
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from crewmesh_agent_crew.access import CHANGE, SEE
 from crewmesh_agent_crew.agents.models import AgentDefinition
+from crewmesh_agent_crew.crews.errors import CrewExists, CrewNotFound
 from crewmesh_agent_crew.crews.models import CrewDefinition
-from crewmesh_agent_crew.crews.schemas import Crew
+from crewmesh_agent_crew.records.schemas import Record
+from crewmesh_agent_crew.records.shelf import Shelf
 
-_COLUMNS = "id, version, definition, created_at"
-_REACHED = "(%(only)s::text[] IS NULL OR crews.id = ANY(%(only)s)) AND crews.id <> ALL(%(but)s::text[])"
+CREWS = Shelf(
+    noun="crew",
+    path="crews",
+    prefix="crew",
+    action="crew",
+    table="crews",
+    history="crew_history",
+    model=CrewDefinition,
+    record=Record[CrewDefinition],
+    unknown=CrewNotFound,
+    taken=CrewExists,
+    see=SEE,
+    change=CHANGE,
+)
+_AGENTS_CALLED = """
+SELECT crews.id AS crew, crews.name AS crew_name, crews.version, agent, agent->>'name' = %(name)s AS by_name
+FROM crews, jsonb_array_elements(definition->'agents') AS agent
+WHERE crews.org_id = %(org)s AND crews.archived_at IS NULL
+  AND (%(only)s::text[] IS NULL OR crews.id = ANY(%(only)s)) AND crews.id <> ALL(%(but)s::text[])
+  AND (agent->>'name' = %(name)s
+       OR trim(BOTH '-' FROM regexp_replace(lower(agent->>'role'), '[^a-z0-9]+', '-', 'g')) = %(name)s)
+ORDER BY crews.name
+"""
+_HOLDING = """
+SELECT name FROM crews WHERE org_id = %(org)s AND archived_at IS NULL
+  AND (definition->'agents' @> %(part)s OR definition->'tasks' @> %(part)s)
+ORDER BY name LIMIT 10
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """An agent that is written down in a crew."""
+
+    crew: str
+    crew_name: str
+    version: int
+    agent: AgentDefinition
 
 
 class CrewRepository:
-    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+    def __init__(self, connection: AsyncConnection[DictRow], organization: str) -> None:
         self._connection = connection
+        self._organization = organization
 
-    async def add(self, organization: str, definition: CrewDefinition) -> Crew | None:
-        """The new crew; none when the name is taken."""
+    async def agents_called(self, name: str, reach: Reach) -> list[Inline]:
+        """Those of that name, or else those whose role reads like it ("a writer": a-writer)."""
         cursor = await self._connection.execute(
-            "INSERT INTO crews (org_id, id, name, definition) VALUES (%s, %s, %s, %s)"
-            f" ON CONFLICT (org_id, name) DO NOTHING RETURNING {_COLUMNS}",
-            [organization, new_id("crew"), definition.name, Jsonb(definition.model_dump(mode="json"))],
-        )
-        row = await cursor.fetchone()
-        return None if row is None else Crew.model_validate(row)
-
-    async def find(self, name: str) -> Crew | None:
-        cursor = await self._connection.execute(f"SELECT {_COLUMNS} FROM crews WHERE name = %s", [name])
-        row = await cursor.fetchone()
-        return None if row is None else Crew.model_validate(row)
-
-    async def agents_called(self, name: str, reach: Reach) -> dict[str, AgentDefinition]:
-        """By crew: the agents of that name, or else those whose role reads like it ("a writer": a-writer)."""
-        cursor = await self._connection.execute(
-            "SELECT crews.name AS crew, agent, agent->>'name' = %(name)s AS by_name"
-            f" FROM crews, jsonb_array_elements(definition->'agents') AS agent WHERE {_REACHED} AND ("
-            " agent->>'name' = %(name)s"
-            " OR trim(BOTH '-' FROM regexp_replace(lower(agent->>'role'), '[^a-z0-9]+', '-', 'g')) = %(name)s)"
-            " ORDER BY crews.name",
-            {"name": name, **reach.parameters},
+            _AGENTS_CALLED, {"org": self._organization, "name": name, **reach.parameters}
         )
         rows = await cursor.fetchall()
-        named = [row for row in rows if row["by_name"]] or rows
-        return {row["crew"]: AgentDefinition.model_validate(row["agent"]) for row in named}
+        return [
+            Inline(row["crew"], row["crew_name"], row["version"], AgentDefinition.model_validate(row["agent"]))
+            for row in [row for row in rows if row["by_name"]] or rows
+        ]
 
-    async def list_after(self, name: str | None, limit: int, reach: Reach) -> list[Crew]:
-        """By name, up to ``limit``."""
-        cursor = await self._connection.execute(
-            f"SELECT {_COLUMNS} FROM crews WHERE name > %(after)s AND {_REACHED} ORDER BY name LIMIT %(limit)s",
-            {"after": name or "", "limit": limit, **reach.parameters},
-        )
-        return [Crew.model_validate(row) for row in await cursor.fetchall()]
+    async def using_agent(self, name: str) -> list[str]:
+        return await self._holding({"use": name})
+
+    async def using_prompt(self, name: str) -> list[str]:
+        return await self._holding({"prompt": {"use": name}})
+
+    async def _holding(self, part: JsonObject) -> list[str]:
+        """By name, some of the crews that have it in an agent or a task."""
+        cursor = await self._connection.execute(_HOLDING, {"org": self._organization, "part": Jsonb([part])})
+        return [row["name"] for row in await cursor.fetchall()]

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import TypeAlias
 
-from crewmesh_contracts.base import Reply
+from crewmesh_agent_crew.crews.models import CrewDefinition, Process
+from crewmesh_agent_crew.records.schemas import Record, Summary
 
-from crewmesh_agent_crew.crews.models import CrewDefinition
-
-
-class Crew(Reply):
-    """A crew with its definition. ``version`` is also its ETag."""
-
-    id: str
-    version: int
-    definition: CrewDefinition
-    created_at: datetime
+Crew: TypeAlias = Record[CrewDefinition]
 
 
-class CrewSummary(Reply):
-    id: str
-    name: str
-    description: str
+class CrewSummary(Summary):
+    process: Process
     agents: tuple[str, ...]
-    version: int
-    created_at: datetime

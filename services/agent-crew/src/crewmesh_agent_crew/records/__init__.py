@@ -1,0 +1,1 @@
+"""Named definitions with a history: what agents, crews and prompt templates have in common as records."""
