@@ -17,11 +17,9 @@ from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.logs import bound, get_logger
 
-from crewmesh_agent_crew.access import RUN, SEE
-from crewmesh_agent_crew.crews.errors import CrewNotFound
 from crewmesh_agent_crew.crews.models import CrewDefinition
+from crewmesh_agent_crew.crews.resolving import Resolver
 from crewmesh_agent_crew.crews.service import CrewService
-from crewmesh_agent_crew.kickoff.errors import UnknownCrew
 from crewmesh_agent_crew.kickoff.metrics import KICKOFFS
 from crewmesh_agent_crew.kickoff.repository import KickoffRepository
 from crewmesh_agent_crew.kickoff.runner import CrewRunner
@@ -51,6 +49,7 @@ class KickoffService:
         database: Database,
         idempotency: Idempotency,
         crews: CrewService,
+        resolver: Resolver,
         runner: CrewRunner,
         stopping: Stopping,
         *,
@@ -59,6 +58,7 @@ class KickoffService:
         self._database = database
         self._idempotency = idempotency
         self._crews = crews
+        self._resolver = resolver
         self._runner = runner
         self._stopping = stopping
         self._wait_seconds = wait_seconds
@@ -82,17 +82,15 @@ class KickoffService:
         )
 
     async def page(self, identity: Identity, crew: str, wanted: PageRequest) -> Page[Kickoff]:
-        await self._crews.get(identity, crew, SEE)
+        await self._crews.get(identity, crew)
         before = wanted.after_text()
         async with self._database.tenant(identity.organization) as connection:
             found = await KickoffRepository(connection).list_before(crew, before, wanted.limit + 1)
         return wanted.page(found, lambda kickoff: (kickoff.id,))
 
     async def _crew(self, identity: Identity, name: str) -> CrewDefinition:
-        try:
-            return (await self._crews.get(identity, name, RUN)).definition
-        except CrewNotFound as error:
-            raise UnknownCrew(error.detail) from error
+        async with self._database.tenant(identity.organization) as connection:
+            return (await self._resolver.pinned(connection, identity, name)).definition
 
     async def _work(self, work: _Work) -> KickoffResult:
         # The crew may have finished in a process that died before it could settle the key.
@@ -162,6 +160,7 @@ async def open_kickoffs(resources: Resources) -> AsyncGenerator[KickoffService]:
         resources.get(Database),
         resources.get(Idempotency),
         resources.get(CrewService),
+        resources.get(Resolver),
         resources.get(CrewRunner),
         resources.get(Stopping),
         wait_seconds=resources.get(Settings).kickoff.timeout_seconds,
