@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from crewmesh_kit.errors import BadGateway, GatewayTimeout, NotFound, Unavailable
-
-
-class UnknownCrew(NotFound):
-    """There is no such crew. Trying again may help: starter crews appear moments after their organization does."""
-
-    slug, title, retryable = "unknown-crew", "Unknown crew", True
+from crewmesh_kit.errors import BadGateway, GatewayTimeout, Unavailable
 
 
 class CrewsBusy(Unavailable):
