@@ -8,14 +8,14 @@ from functools import partial
 
 from crewmesh_contracts.invocations import AgentRequest, AgentResult
 from crewmesh_kit.app import Resources
+from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.logs import bound, get_logger
 
-from crewmesh_agent_crew.agents.errors import AmbiguousAgent, UnknownAgent
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crews.models import CrewDefinition, Task
-from crewmesh_agent_crew.crews.service import CrewService
+from crewmesh_agent_crew.crews.resolving import Resolver
 from crewmesh_agent_crew.kickoff.runner import CrewRunner
 from crewmesh_agent_crew.models.answers import Following, settled
 from crewmesh_agent_crew.models.client import ModelClient
@@ -30,7 +30,8 @@ log = get_logger(__name__)
 class AgentService:
     def __init__(
         self,
-        crews: CrewService,
+        database: Database,
+        resolver: Resolver,
         runner: CrewRunner,
         client: ModelClient,
         schemas: JsonSchemas,
@@ -39,7 +40,8 @@ class AgentService:
         *,
         wait_seconds: float,
     ) -> None:
-        self._crews = crews
+        self._database = database
+        self._resolver = resolver
         self._runner = runner
         self._client = client
         self._schemas = schemas
@@ -65,13 +67,8 @@ class AgentService:
         )
 
     async def _agent(self, identity: Identity, name: str) -> AgentDefinition:
-        found = await self._crews.agents_called(identity, name)
-        if not found:
-            raise UnknownAgent(name)
-        agent = next(iter(found.values()))
-        if any(other != agent for other in found.values()):
-            raise AmbiguousAgent(name, found)
-        return agent
+        async with self._database.tenant(identity.organization) as connection:
+            return (await self._resolver.agent(connection, identity, name)).definition
 
     async def _work(
         self, identity: Identity, key: str, request: AgentRequest, agent: AgentDefinition, wanted: Following | None
@@ -120,7 +117,8 @@ def _alone(agent: AgentDefinition) -> CrewDefinition:
 @asynccontextmanager
 async def open_agents(resources: Resources) -> AsyncGenerator[AgentService]:
     yield AgentService(
-        resources.get(CrewService),
+        resources.get(Database),
+        resources.get(Resolver),
         resources.get(CrewRunner),
         resources.get(ModelClient),
         resources.get(JsonSchemas),
