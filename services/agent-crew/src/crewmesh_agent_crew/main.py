@@ -20,6 +20,8 @@ from crewmesh_agent_crew.agents.asking import open_agents
 from crewmesh_agent_crew.crews import endpoints as crews
 from crewmesh_agent_crew.crews.service import crew_id, open_crews
 from crewmesh_agent_crew.crews.subscriptions import give_starter_crews
+from crewmesh_agent_crew.guardrails.policies import endpoints as policies
+from crewmesh_agent_crew.guardrails.policies.service import open_policies
 from crewmesh_agent_crew.kickoff import endpoints as kickoffs
 from crewmesh_agent_crew.kickoff.runner import open_runner, why_not_ready
 from crewmesh_agent_crew.kickoff.service import open_kickoffs
@@ -33,6 +35,7 @@ from crewmesh_agent_crew.settings import Settings
 from crewmesh_agent_crew.spending.lifetime import watch_money
 from crewmesh_agent_crew.stopping import endpoints as stopping
 from crewmesh_agent_crew.stopping.service import open_stopping, watch_stops
+from crewmesh_agent_crew.tools.service import open_tools
 from crewmesh_agent_crew.turns import runner as turns
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
@@ -56,6 +59,8 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_model_client)
     service.lifetime(open_json_schemas)
     service.lifetime(open_model_service)
+    service.lifetime(open_policies)
+    service.lifetime(open_tools)
     service.lifetime(turns.open_turns)
     service.lifetime(open_runner)
     service.lifetime(open_crews)
@@ -67,5 +72,6 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.subscribe(topic=OrganizationCreated.topic, handler=give_starter_crews)
     service.owned_data(by_age("kickoffs", table="kickoffs", column="ended_at"))
     service.routes(crews.router, kickoffs.router, asking_agents.router, models.router, stopping.router)
+    service.routes(policies.router)
     service.routes(access_router(CREW, crew_id))
     return service.app
