@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from crewmesh_contracts.base import Contract
 from pydantic import Field
+
+# From the mildest to the strictest.
+Pii: TypeAlias = Literal["allow", "mask", "refuse"]
+Injection: TypeAlias = Literal["mark", "withhold"]
 
 
 class Guardrails(Contract):
@@ -14,8 +18,8 @@ class Guardrails(Contract):
     ``injection``: what happens to untrusted text that gives orders: it is wrapped and marked, or kept from the model.
     """
 
-    pii: Literal["allow", "mask", "refuse"] = "allow"
-    injection: Literal["mark", "withhold"] = "mark"
+    pii: Pii = "allow"
+    injection: Injection = "mark"
     rule_of_two: Annotated[
         bool,
         Field(description="Untrusted content, private data, outward action: all three only with a person's consent."),

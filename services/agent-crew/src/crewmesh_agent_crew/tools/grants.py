@@ -15,12 +15,12 @@ Approval: TypeAlias = Literal["never", "single", "always", "policy"]
 
 
 class Grant(Contract):
-    """``private``: what it gives is private data; ``outward``: using it reaches out into the world."""
+    """``private``: what it gives is private data. Left out, it is as its kind: all are private but the web and code."""
 
     name: ToolName
     description: Annotated[str, Field(max_length=1_000)] = ""
     approval: Approval = "policy"
-    private: bool = False
+    private: bool | None = None
 
 
 class HttpGrant(Grant):

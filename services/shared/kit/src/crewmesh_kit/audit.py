@@ -94,7 +94,7 @@ def told(value: JsonValue) -> JsonValue:
 def masked(value: JsonValue, *, depth: int = 0) -> JsonValue:
     """``value`` without secrets and without more than can be read."""
     if isinstance(value, str):
-        text = _SECRET_TEXT.sub(MASK, value)
+        text = without_secrets(value)
         return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
     if not isinstance(value, (Mapping, Sequence)):
         return value
@@ -110,6 +110,11 @@ def masked(value: JsonValue, *, depth: int = 0) -> JsonValue:
             kept[name] = MASK if hidden else masked(members[name], depth=depth + 1)
         return kept
     return [masked(each, depth=depth + 1) for each in list(value)[:_MOST_ITEMS]]
+
+
+def without_secrets(text: str) -> str:
+    """``text`` without what looks like a secret wherever it stands."""
+    return _SECRET_TEXT.sub(MASK, text)
 
 
 def tells_of_a_secret(name: JsonValue) -> bool:

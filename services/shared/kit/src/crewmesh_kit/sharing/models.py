@@ -22,12 +22,14 @@ _IDS = "|".join(
         rf"role:(?:viewer|editor|admin|owner|role_{HEX_ID})",
         rf"service-account:sva_{HEX_ID}",
         rf"workflow:wf_{HEX_ID}",
+        rf"crew:crew_{HEX_ID}",
+        rf"agent:agt_{HEX_ID}",
     )
 )
 Grantee: TypeAlias = Annotated[
     str,
     StringConstraints(pattern=rf"^(?:{_IDS})$", max_length=80),
-    Field(description="user:usr_…, team:team_…, role:editor or role:role_…, service-account:sva_…, workflow:wf_…"),
+    Field(description="user:usr_…, team:team_…, role:editor or role:role_…, service-account:sva_…, workflow:wf_…, crew:crew_…, agent:agt_…"),
 ]
 
 

@@ -1,0 +1,59 @@
+"""Text as a model may be shown it: nothing that people would not see, not longer than it may be."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import cast
+
+from crewmesh_contracts.base import JsonObject, JsonValue
+
+# Formatting nobody sees: zero-width, direction marks, tags that spell ASCII, variation selectors, soft hyphens.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_HALVES = re.compile("[\ud800-\udfff]")
+_DEEPEST = 50
+
+
+def readable(text: str) -> str:
+    """Without invisible characters and controls; lines stay lines."""
+    plain = _HALVES.sub("\ufffd", text).replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROLS.sub("", _INVISIBLE.sub("", plain))
+
+
+def hidden_share(text: str) -> float:
+    """How much of the text nobody would see."""
+    return len(_INVISIBLE.findall(text)) / len(text) if text else 0.0
+
+
+def folded(text: str) -> str:
+    """For looking for words however they are written: compatibility forms, case, accents and spaces do not matter."""
+    decomposed = unicodedata.normalize("NFKD", readable(text)).casefold()
+    without_marks = "".join(character for character in decomposed if not unicodedata.combining(character))
+    return " ".join(without_marks.split())
+
+
+def cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}\n[cut here: {len(text) - most} more characters]"
+
+
+def storable(value: JsonValue, *, depth: int = 0) -> JsonValue:
+    """What a model wrote, as PostgreSQL takes it: without NUL, halves of characters, endless depth."""
+    if isinstance(value, str):
+        return _HALVES.sub("\ufffd", value).replace("\x00", "")
+    if not isinstance(value, list | dict):
+        return value
+    if depth >= _DEEPEST:
+        return None
+    if isinstance(value, list):
+        return [storable(part, depth=depth + 1) for part in value]
+    return {str(storable(name)): storable(part, depth=depth + 1) for name, part in value.items()}
+
+
+def storable_object(value: JsonObject) -> JsonObject:
+    return cast(JsonObject, storable(value))

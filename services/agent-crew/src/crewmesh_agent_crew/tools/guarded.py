@@ -1,0 +1,197 @@
+"""The toolbox of one turn: every use is looked up, checked, allowed, done once, written down and shown guarded.
+
+The journal comes first. A turn that is played again after a crash finds what its tools gave, and neither policies nor
+people are asked a second time about what has been done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+
+from crewmesh_contracts.base import JsonObject
+from crewmesh_kit.db.database import Database, persistently
+from crewmesh_kit.errors import Problem
+from crewmesh_kit.telemetry import span
+
+from crewmesh_agent_crew.agents.models import AgentDefinition
+from crewmesh_agent_crew.guardrails.guard import Guard
+from crewmesh_agent_crew.guardrails.rules import Rules
+from crewmesh_agent_crew.guardrails.texts import cut, storable_object
+from crewmesh_agent_crew.models.calls import ToolSpec
+from crewmesh_agent_crew.tools import words
+from crewmesh_agent_crew.tools.approvals import Agreed, Approvals, RejectedError, Wanted
+from crewmesh_agent_crew.tools.kinds.base import Caller, WhyNot
+from crewmesh_agent_crew.tools.metrics import TOOL_SECONDS, TOOL_USES
+from crewmesh_agent_crew.tools.repository import Kept, ToolUseRepository
+from crewmesh_agent_crew.tools.tool import AnyTool
+from crewmesh_agent_crew.tools.toolbox import Source
+from crewmesh_agent_crew.tools.work import Status, ToolUse, WorkContext, key_of
+
+_LONGEST_ARGUMENTS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every toolbox of the service works with. ``most_characters``: of one result, for the model."""
+
+    database: Database
+    why_not: WhyNot
+    most_characters: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    status: Status
+    text: str
+    arguments: JsonObject
+    question: str | None = None
+
+
+class GuardedToolbox:
+    def __init__(
+        self, means: Means, work: WorkContext, rules: Rules, guard: Guard, tools: dict[str, AnyTool], caller: Caller
+    ) -> None:
+        self._means = means
+        self._work = work
+        self._rules = rules
+        self._guard = guard
+        self._tools = tools
+        self._caller = caller
+        self._approvals = Approvals(rules, work)
+        # One at a time: what the second may do depends on what the first has given.
+        self._turn = asyncio.Lock()
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """What the model is shown, always in the order of the definition; what a policy forbids is not among it."""
+        return tuple(tool.spec for tool in self._tools.values() if self._forbidding(tool) is None)
+
+    @property
+    def agent(self) -> AgentDefinition:
+        """The agent as the organization's policies let it be: its guardrails and limits are the strictest of both."""
+        return self._rules.governed()
+
+    def shown(self, text: str, source: Source) -> str:
+        return self._guard.shown(text, source)
+
+    async def said(self, text: str) -> str:
+        said = self._guard.said(text)
+        async with self._means.database.tenant(self._work.organization) as connection:
+            await ToolUseRepository(connection).keep_taint(
+                self._work.organization, self._work.crew_run, self._guard.taint
+            )
+        return said
+
+    async def use(self, name: str, arguments: JsonObject, *, key: str) -> str:
+        asked = storable_object(arguments)
+        whole = key_of(self._work.place, key, name, asked)
+        async with self._turn:
+            kept = await self._kept(whole)
+            if kept is None:
+                kept = await self._use(name, asked, whole)
+            shown = self._shown(name, kept, whole)
+        return shown if kept.arguments == asked else f"{shown}\n{words.edited(name)}"
+
+    async def _kept(self, key: str) -> Kept | None:
+        async with self._means.database.tenant(self._work.organization) as connection:
+            return await ToolUseRepository(connection).find(self._work.organization, key)
+
+    async def _use(self, name: str, arguments: JsonObject, key: str) -> Kept:
+        tool = self._tools.get(name)
+        kind = "unknown" if tool is None else tool.kind
+        began = time.monotonic()
+        with span(
+            f"execute_tool {name[:64]}",
+            **{
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": name[:64],
+                "gen_ai.tool.type": "datastore" if kind == "knowledge" else "function",
+                "gen_ai.tool.call.id": key,
+                "gen_ai.agent.name": self._rules.agent.name,
+                "crewmesh.tool.kind": kind,
+            },
+        ) as current:
+            outcome = await self._outcome(name, tool, arguments, key)
+            current.set_attribute("crewmesh.tool.outcome", outcome.status)
+        TOOL_USES.labels(kind, outcome.status).inc()
+        TOOL_SECONDS.labels(kind).observe(time.monotonic() - began)
+        return await self._keep(name, outcome, key)
+
+    async def _outcome(self, name: str, tool: AnyTool | None, arguments: JsonObject, key: str) -> _Outcome:
+        if tool is None:
+            return _Outcome("invalid", words.unknown(name, [spec.name for spec in self.specs]), arguments)
+        if (policy := self._forbidding(tool)) is not None:
+            return _Outcome("forbidden", words.forbidden(name, policy), arguments)
+        if (mistake := await self._mistake(tool, arguments)) is not None:
+            return _Outcome("invalid", mistake, arguments)
+        try:
+            agreed = self._approvals.agreed(Wanted(tool, arguments, key), self._guard.taint)
+        except RejectedError as rejection:
+            return _Outcome("rejected", words.rejected(name), arguments, rejection.question)
+        chosen = await self._chosen(agreed)
+        if chosen is not None and (mistake := await self._mistake(tool, chosen)) is not None:
+            return _Outcome("invalid", mistake, chosen, agreed.question)
+        return await self._done(tool, arguments if chosen is None else chosen, key, agreed.question)
+
+    async def _chosen(self, agreed: Agreed) -> JsonObject | None:
+        """What a person wrote in place of the model's arguments. Said of the tool, it holds for the first use alone."""
+        if agreed.arguments is None or agreed.question is None:
+            return None
+        if agreed.blanket:
+            async with self._means.database.tenant(self._work.organization) as connection:
+                if await ToolUseRepository(connection).was_used_after(
+                    self._work.organization, self._work.crew_run, agreed.question
+                ):
+                    return None
+        return storable_object(agreed.arguments)
+
+    async def _mistake(self, tool: AnyTool, arguments: JsonObject) -> str | None:
+        name = tool.grant.name
+        if len(json.dumps(arguments)) > _LONGEST_ARGUMENTS:
+            return words.too_long(name, _LONGEST_ARGUMENTS)
+        wrong = await tool.why_not(arguments, self._means.why_not)
+        return None if wrong is None else words.invalid(name, wrong)
+
+    async def _done(self, tool: AnyTool, arguments: JsonObject, key: str, question: str | None) -> _Outcome:
+        try:
+            gave = await tool.run(self._caller, arguments, key)
+        except Problem as problem:
+            said = problem.extensions.get("upstream_said")
+            why = problem.detail if not isinstance(said, str) or not said else f"{problem.detail}\nIt said: {said}"
+            return _Outcome("failed", words.failed(tool.grant.name, why), arguments, question)
+        return _Outcome("done" if gave.ok else "failed", gave.text, arguments, question)
+
+    async def _keep(self, name: str, outcome: _Outcome, key: str) -> Kept:
+        """What happened outside must be written, with what is told of it, also when the database is away for a moment.
+
+        A twin of this turn, in a process that was thought dead, may have been first: then its word counts.
+        """
+        work, agent = self._work, self._rules.agent.name
+        result = cut(outcome.text, 2 * self._means.most_characters).replace("\x00", "")
+        kept = Kept(outcome.status, result, outcome.arguments)
+        use = ToolUse(key, agent, name[:64], outcome.arguments, outcome.status, self._shown(name, kept, key))
+
+        async def write() -> Kept:
+            async with self._means.database.tenant(work.organization) as connection:
+                uses = ToolUseRepository(connection)
+                if await uses.add(work.organization, work.crew_run, use, result, outcome.question):
+                    await uses.keep_taint(work.organization, work.crew_run, self._guard.taint)
+                    await work.record(connection, use)
+                    return kept
+                return await uses.find(work.organization, key) or kept
+
+        return await persistently(write)
+
+    def _shown(self, name: str, kept: Kept, key: str) -> str:
+        if kept.status not in ("done", "failed"):
+            return kept.result
+        tool = self._tools.get(name)
+        if tool is not None:
+            self._guard.taint.add(untrusted=tool.untrusted, private=tool.private)
+        return self._guard.given(kept.result, key)
+
+    def _forbidding(self, tool: AnyTool) -> str | None:
+        return self._rules.forbidding(kind=tool.kind, outward=tool.may_reach_out, name=tool.grant.name)

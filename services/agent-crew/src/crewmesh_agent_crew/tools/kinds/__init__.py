@@ -1,0 +1,1 @@
+"""What agents can be granted, one module per kind."""

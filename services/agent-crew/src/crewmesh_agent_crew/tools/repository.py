@@ -1,0 +1,77 @@
+"""The SQL of uses of tools, and of what runs have seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crewmesh_contracts.base import JsonObject
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from crewmesh_agent_crew.guardrails.taint import Taint
+from crewmesh_agent_crew.tools.work import Status, ToolUse
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A use that is over. ``result``: what the tool gave, before the guard. ``arguments``: those it was used with."""
+
+    status: Status
+    result: str
+    arguments: JsonObject
+
+
+class ToolUseRepository:
+    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+        self._connection = connection
+
+    async def find(self, organization: str, key: str) -> Kept | None:
+        cursor = await self._connection.execute(
+            "SELECT status, result, arguments FROM tool_uses WHERE org_id = %s AND key = %s", [organization, key]
+        )
+        row = await cursor.fetchone()
+        return None if row is None else Kept(row["status"], row["result"], row["arguments"])
+
+    async def add(self, organization: str, crew_run: str, use: ToolUse, result: str, question: str | None) -> bool:
+        """Keep it, unless somebody else did."""
+        added = await self._connection.execute(
+            "INSERT INTO tool_uses (org_id, key, crew_run, agent, tool, arguments, status, result, question)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            [
+                organization,
+                use.key,
+                crew_run,
+                use.agent,
+                use.tool,
+                Jsonb(use.arguments),
+                use.status,
+                result,
+                question,
+            ],
+        )
+        return added.rowcount == 1
+
+    async def was_used_after(self, organization: str, crew_run: str, question: str) -> bool:
+        """Whether the answer to this question let something be done before."""
+        cursor = await self._connection.execute(
+            "SELECT FROM tool_uses WHERE org_id = %s AND crew_run = %s AND question = %s LIMIT 1",
+            [organization, crew_run, question],
+        )
+        return await cursor.fetchone() is not None
+
+    async def taint(self, organization: str, crew_run: str) -> Taint:
+        cursor = await self._connection.execute(
+            "SELECT untrusted, private FROM crew_run_taints WHERE org_id = %s AND crew_run = %s",
+            [organization, crew_run],
+        )
+        row = await cursor.fetchone()
+        return Taint() if row is None else Taint(row["untrusted"], row["private"])
+
+    async def keep_taint(self, organization: str, crew_run: str, taint: Taint) -> None:
+        await self._connection.execute(
+            "INSERT INTO crew_run_taints AS kept (org_id, crew_run, untrusted, private) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT (org_id, crew_run) DO UPDATE SET untrusted = kept.untrusted OR excluded.untrusted,"
+            " private = kept.private OR excluded.private",
+            [organization, crew_run, taint.untrusted, taint.private],
+        )
