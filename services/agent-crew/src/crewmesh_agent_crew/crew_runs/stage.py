@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.base import Contract, JsonObject, JsonValue
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crews.models import CrewDefinition
@@ -26,6 +26,13 @@ class Said:
     task: str
     text: str
     data: JsonValue = None
+
+
+class Recollection(Contract):
+    """What an agent remembers. ``trusted``: no stranger's words went into it."""
+
+    text: str
+    trusted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class Turn:
     images: Sequence[Image] = ()
     helpers: Sequence[LocalTool] = ()
     or_text: bool = False
+    remembered: Sequence[Recollection] = ()
 
 
 class Stage(Protocol):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crewmesh_agent_crew.crew_runs.stage import Turn
+from crewmesh_agent_crew.crew_runs.stage import Recollection, Turn
 from crewmesh_agent_crew.models.calls import Image, Message
 from crewmesh_agent_crew.tools.toolbox import Toolbox
 
@@ -15,7 +15,7 @@ _ANSWER_NOW = "No tools can be used any more. Give your final answer now, from w
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """``context``: what others said, told as such."""
+    """``context``: what is remembered and what others said, told as such."""
 
     task: str
     expected: str = ""
@@ -25,13 +25,18 @@ class Instruction:
 
 def instruction_of(turn: Turn, toolbox: Toolbox, form: str) -> Instruction:
     """Everything as the agent may read it. ``form``: how data has to look, where data is wanted."""
-    heard = [f"{said.agent} said on {said.task}:\n{toolbox.shown(said.text, 'agent')}" for said in turn.shown]
+    heard = [f"You remember from before:\n{_remembered(each, toolbox)}" for each in turn.remembered]
+    heard += [f"{said.agent} said on {said.task}:\n{toolbox.shown(said.text, 'agent')}" for said in turn.shown]
     return Instruction(
         task=toolbox.shown(turn.instruction, "person"),
         expected="\n\n".join(part for part in (turn.expected, form) if part),
         context="\n\n".join(heard) if heard else None,
         images=tuple(turn.images),
     )
+
+
+def _remembered(recollection: Recollection, toolbox: Toolbox) -> str:
+    return toolbox.shown(recollection.text, "person" if recollection.trusted else "document")
 
 
 def without_tools(messages: Sequence[Message]) -> tuple[Message, ...]:
