@@ -15,7 +15,15 @@ from crewmesh_testkit.identities import auth_headers
 from .harness import Running
 
 CANARY = "canary-90aa1e"
-ROUTES: Final = {"POST /v1/crews", "PUT /v1/crews/{resource}/access"}
+ROUTES: Final = {
+    "POST /v1/crews",
+    "PUT /v1/crews/{resource}/access",
+    # Driven in test_budgets_api.py.
+    "POST /v1/budgets",
+    "PUT /v1/budgets/{budget}",
+    "DELETE /v1/budgets/{budget}",
+    "POST /v1/budgets/{budget}/top-ups",
+}
 
 
 def test_no_route_that_changes_something_is_forgotten() -> None:

@@ -7,7 +7,7 @@
     │   └── BudgetAwaitsTopUp 402 (retryable)
     ├── Unavailable ── BudgetInUse 503 (retryable)
     ├── NotFound ── UnknownBudget 404
-    └── Conflict ── TooManyBudgets 409
+    └── Conflict ── TooManyBudgets 409, BudgetIsForOthers 409
 """
 
 from __future__ import annotations
@@ -75,6 +75,15 @@ class TooManyBudgets(Conflict):
 
     def __init__(self, most: int) -> None:
         super().__init__(f"An organization has at most {most} budgets. Delete one that is not needed any more.")
+
+
+class BudgetIsForOthers(Conflict):
+    """For whom a budget is, and for which period, is fixed: what it has counted would be that of somebody else."""
+
+    slug, title = "budget-is-for-others", "Budget is for others"
+
+    def __init__(self) -> None:
+        super().__init__("Scope and period of a budget stay as they are. Create another one, and delete this.")
 
 
 def refusal(budgets: tuple[JsonObject, ...], worst: int) -> BudgetExhausted | BudgetInUse:

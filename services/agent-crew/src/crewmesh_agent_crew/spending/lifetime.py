@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from crewmesh_kit.app import Service
 
+from crewmesh_agent_crew.budgets import endpoints as budgets
+from crewmesh_agent_crew.budgets.service import open_budgets
+from crewmesh_agent_crew.models.thinking import open_thinking
 from crewmesh_agent_crew.spending.service import give_up_lost_calls, keep_calls_alive, open_ledger
 
 
-def watch_money(service: Service) -> None:
-    """The ledger, and what looks after it."""
+def install(service: Service) -> None:
+    """The ledger, the door to models that everything goes through, and what looks after them. After the router."""
     service.lifetime(open_ledger)
+    service.lifetime(open_thinking)
+    service.lifetime(open_budgets)
     service.background("model calls under way", keep_calls_alive)
     service.background("lost model calls", give_up_lost_calls)
+    service.routes(budgets.router)
