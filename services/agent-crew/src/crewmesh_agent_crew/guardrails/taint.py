@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Taint:
     """Shared by all turns of a run; it only grows."""
 
