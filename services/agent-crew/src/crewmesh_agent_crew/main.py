@@ -15,24 +15,24 @@ from crewmesh_kit.signals import open_signals
 from fastapi import FastAPI
 
 from crewmesh_agent_crew.access import CREW
-from crewmesh_agent_crew.agents import asking_endpoints as asking_agents
-from crewmesh_agent_crew.agents.asking import open_agents
+from crewmesh_agent_crew.catalogue.service import open_catalogue
+from crewmesh_agent_crew.crew_runs.lifetime import run_crews
 from crewmesh_agent_crew.crews import endpoints as crews
-from crewmesh_agent_crew.crews.service import crew_id, open_crews
+from crewmesh_agent_crew.crews.resolving import open_resolver
+from crewmesh_agent_crew.crews.service import open_crews
 from crewmesh_agent_crew.crews.subscriptions import give_starter_crews
 from crewmesh_agent_crew.guardrails.policies import endpoints as policies
 from crewmesh_agent_crew.guardrails.policies.service import open_policies
-from crewmesh_agent_crew.kickoff import endpoints as kickoffs
-from crewmesh_agent_crew.kickoff.runner import open_runner, why_not_ready
-from crewmesh_agent_crew.kickoff.service import open_kickoffs
+from crewmesh_agent_crew.live.words import open_words
 from crewmesh_agent_crew.models import endpoints as models
 from crewmesh_agent_crew.models.client import open_model_client
 from crewmesh_agent_crew.models.json_schemas import open_json_schemas
 from crewmesh_agent_crew.models.service import open_model_service
 from crewmesh_agent_crew.providers.accounts import open_accounts
 from crewmesh_agent_crew.providers.adapters import open_adapters
+from crewmesh_agent_crew.routing.router import open_router
 from crewmesh_agent_crew.settings import Settings
-from crewmesh_agent_crew.spending.lifetime import watch_money
+from crewmesh_agent_crew.spending import lifetime as money
 from crewmesh_agent_crew.stopping import endpoints as stopping
 from crewmesh_agent_crew.stopping.service import open_stopping, watch_stops
 from crewmesh_agent_crew.tools.service import open_tools
@@ -55,23 +55,24 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_sharing)
     service.lifetime(open_adapters)
     service.lifetime(open_accounts)
-    watch_money(service)
+    service.lifetime(open_catalogue)
+    service.lifetime(open_router)
+    money.install(service)
     service.lifetime(open_model_client)
     service.lifetime(open_json_schemas)
     service.lifetime(open_model_service)
     service.lifetime(open_policies)
     service.lifetime(open_tools)
+    service.lifetime(open_words)
     service.lifetime(turns.open_turns)
-    service.lifetime(open_runner)
+    service.lifetime(open_resolver)
     service.lifetime(open_crews)
-    service.lifetime(open_agents)
-    service.lifetime(open_kickoffs)
+    run_crews(service)
     service.background("stops", watch_stops)
-    service.ready_check("crews", why_not_ready)
     service.ready_check("turns", turns.why_not_ready)
     service.subscribe(topic=OrganizationCreated.topic, handler=give_starter_crews)
-    service.owned_data(by_age("kickoffs", table="kickoffs", column="ended_at"))
-    service.routes(crews.router, kickoffs.router, asking_agents.router, models.router, stopping.router)
+    service.owned_data(by_age("crew_runs", table="crew_runs", column="ended_at"))
+    service.routes(crews.router, crews.history, models.router, stopping.router)
     service.routes(policies.router)
-    service.routes(access_router(CREW, crew_id))
+    service.routes(access_router(CREW, crews.crew_id))
     return service.app

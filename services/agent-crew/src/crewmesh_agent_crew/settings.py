@@ -138,7 +138,10 @@ class CrewRunSettings(SettingsGroup):
         default=2.0, gt=0, le=60, description="How often runs that are due are looked for, beside news of them."
     )
     answer_seconds: float = Field(
-        default=20.0, gt=0, le=60, description="How long a step that asks for work waits before it is told to ask again."
+        default=20.0,
+        gt=0,
+        le=60,
+        description="How long a step that asks for work waits before it is told to ask again.",
     )
 
 

@@ -53,7 +53,7 @@ class ModelEntry(Contract):
     ``image_tokens``: the most that one image counts as.
     """
 
-    name: ModelName
+    name: str
     provider: str | None
     kind: ProviderKind
     model: str

@@ -7,18 +7,24 @@ nothing was paid, within the time there is. Who pays for what, and when the next
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Protocol
 
+from crewmesh_kit.app import Resources
 from crewmesh_kit.logs import get_logger
 
 from crewmesh_agent_crew.catalogue.costs import is_certainly_too_long, output_limit
 from crewmesh_agent_crew.catalogue.models import Capability, ModelEntry
+from crewmesh_agent_crew.catalogue.service import Catalogue
 from crewmesh_agent_crew.models.calls import ModelCall, ModelReply, TextSink
 from crewmesh_agent_crew.models.errors import ModelUnsuitable, ModelWithoutAccount
+from crewmesh_agent_crew.providers.accounts import Accounts
+from crewmesh_agent_crew.providers.adapters import Adapters
 from crewmesh_agent_crew.providers.protocol import Account, FailureKind, ProviderError
 from crewmesh_agent_crew.routing.candidates import Candidate, Course, Patience
 from crewmesh_agent_crew.routing.hearing import Hearing
+from crewmesh_agent_crew.settings import Settings
 
 _PASSES: frozenset[FailureKind] = frozenset({"limited", "overloaded", "unavailable", "cut"})
 
@@ -31,7 +37,9 @@ class Models(Protocol):
     async def chain(self, organization: str, name: str) -> tuple[ModelEntry, ...]: ...
 
 
-class Accounts(Protocol):
+class Reachable(Protocol):
+    """The accounts of an organization."""
+
     async def all(self, organization: str) -> Mapping[str, Account]: ...
 
 
@@ -42,7 +50,7 @@ class Servers(Protocol):
 
 
 class Router:
-    def __init__(self, models: Models, accounts: Accounts, servers: Servers, *, patience: Patience, seconds: float):
+    def __init__(self, models: Models, accounts: Reachable, servers: Servers, *, patience: Patience, seconds: float):
         self._models = models
         self._accounts = accounts
         self._servers = servers
@@ -156,4 +164,17 @@ def _without_account(name: str, chain: tuple[ModelEntry, ...]) -> ModelWithoutAc
     return ModelWithoutAccount(
         f"There is no account to ask {name!r} by. Add one of the kind {kinds} with POST /v1/providers, or name another "
         "model; GET /v1/models?usable=true lists those that can be asked."
+    )
+
+
+@asynccontextmanager
+async def open_router(resources: Resources) -> AsyncGenerator[Router]:
+    """After the catalogue, the accounts and the adapters."""
+    settings = resources.get(Settings).model
+    yield Router(
+        resources.get(Catalogue),
+        resources.get(Accounts),
+        resources.get(Adapters),
+        patience=Patience(attempts=settings.attempts, pause=settings.backoff_seconds),
+        seconds=settings.timeout_seconds,
     )

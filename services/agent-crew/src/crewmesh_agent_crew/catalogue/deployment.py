@@ -1,0 +1,58 @@
+"""The models of the deployment's own server, which everybody may ask: what the settings say of them."""
+
+from __future__ import annotations
+
+import hashlib
+
+from crewmesh_agent_crew.catalogue.built_in import by_id
+from crewmesh_agent_crew.catalogue.models import EVERYTHING, FREE, Capability, ModelEntry, Prices
+from crewmesh_agent_crew.providers.accounts import DEPLOYMENT
+from crewmesh_agent_crew.settings import EMBEDDED_MODEL, ModelSettings
+
+DEFAULT = "default"
+# It is small, sees nothing, and its server has no tools.
+_OF_THE_EMBEDDED: frozenset[Capability] = frozenset({"json_schema", "streaming"})
+
+
+def deployment_models(settings: ModelSettings) -> dict[str, ModelEntry]:
+    names = dict.fromkeys((settings.name, *settings.aliases.values()))
+    return {name: _entry(name, settings) for name in names}
+
+
+def deployment_aliases(settings: ModelSettings) -> dict[str, tuple[str, ...]]:
+    return {DEFAULT: (settings.name,), **{alias: (name,) for alias, name in settings.aliases.items()}}
+
+
+def _entry(name: str, settings: ModelSettings) -> ModelEntry:
+    known = by_id().get(name)
+    prices, price_version = _priced(name, settings, known)
+    return ModelEntry(
+        name=name,
+        provider=DEPLOYMENT,
+        kind="openai-compatible",
+        model=name,
+        prices=prices,
+        price_version=price_version,
+        source="deployment",
+        context_tokens=settings.context_tokens or (known.context_tokens if known else None),
+        max_output_tokens=known.max_output_tokens if known else None,
+        usual_max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        capabilities=_capabilities(name, settings, known),
+    )
+
+
+def _priced(name: str, settings: ModelSettings, known: ModelEntry | None) -> tuple[Prices, str]:
+    """As the settings say, or else as a model of that name costs everywhere. What nobody sells costs nothing."""
+    said = settings.prices.get(name)
+    if said is not None:
+        return said, f"deployment {hashlib.sha256(said.model_dump_json().encode()).hexdigest()[:8]}"
+    return (known.prices, known.price_version) if known else (FREE, "free")
+
+
+def _capabilities(name: str, settings: ModelSettings, known: ModelEntry | None) -> frozenset[Capability]:
+    if settings.capabilities is not None:
+        return settings.capabilities
+    if name == EMBEDDED_MODEL:
+        return _OF_THE_EMBEDDED
+    return known.capabilities if known else EVERYTHING
