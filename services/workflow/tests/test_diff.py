@@ -8,11 +8,11 @@ from copy import deepcopy
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow import Definition
+from crewmesh_kit.documents.reading import UnreadableDocument
+from crewmesh_kit.documents.yaml_text import MOST_VALUES, YamlError, read_yaml, write_yaml
 from crewmesh_workflow.definitions.diff import Diff, diff
 from crewmesh_workflow.definitions.documents import concise, notation_of_file, read_document, write_document
-from crewmesh_workflow.definitions.errors import UnreadableDocument
 from crewmesh_workflow.definitions.normal import normal, same, spelled_out
-from crewmesh_workflow.definitions.yaml_text import MOST_VALUES, YamlError, read_yaml, write_yaml
 from crewmesh_workflow.seed.subscriptions import answer_a_question
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -13,7 +13,7 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow import Definition
 from crewmesh_contracts.workflow.nodes.base import NODE_KINDS
 from crewmesh_contracts.workflow.triggers.base import TRIGGER_KINDS
-from crewmesh_workflow.definitions.yaml_text import read_yaml
+from crewmesh_kit.documents.yaml_text import read_yaml
 from crewmesh_workflow.expressions import Scope, compile_template
 from crewmesh_workflow.expressions.filters import FILTERS
 from crewmesh_workflow.expressions.scope import ROOTS

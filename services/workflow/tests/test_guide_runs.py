@@ -10,7 +10,7 @@ import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow import Graph
 from crewmesh_contracts.workflow.nodes.code import CodeNode
-from crewmesh_workflow.definitions.yaml_text import read_yaml
+from crewmesh_kit.documents.yaml_text import read_yaml
 from crewmesh_workflow.sandbox.model import CodeRequest
 from crewmesh_workflow.sandbox.service import Sandbox
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from crewmesh_kit.db.storable import storable
+
 from crewmesh_workflow import json_schemas
 from crewmesh_workflow.approvals.errors import WrongDecision
 from crewmesh_workflow.approvals.repository import Question
 from crewmesh_workflow.approvals.rules import Said
 from crewmesh_workflow.approvals.schemas import ApprovalDecision
-from crewmesh_workflow.engine.payloads import storable
 
 # Which members an answer to each kind may have, and what to send in place of others.
 _MEMBERS = {

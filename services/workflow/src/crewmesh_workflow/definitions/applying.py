@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from crewmesh_contracts.base import Contract, JsonObject
 from crewmesh_contracts.workflow import Definition
 from crewmesh_kit import audit
+from crewmesh_kit.documents.reading import UnreadableDocument
 from crewmesh_kit.identity import Identity
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -24,7 +25,7 @@ from crewmesh_workflow.definitions.changes import Changes
 from crewmesh_workflow.definitions.checking import check, runnable
 from crewmesh_workflow.definitions.diff import diff
 from crewmesh_workflow.definitions.documents import notation_of_file, read_document
-from crewmesh_workflow.definitions.errors import InvalidDefinition, InvalidFiles, SlugTaken, UnreadableDocument
+from crewmesh_workflow.definitions.errors import InvalidDefinition, InvalidFiles, SlugTaken
 from crewmesh_workflow.definitions.normal import spelled_out
 from crewmesh_workflow.definitions.repository import Stored
 from crewmesh_workflow.definitions.schemas import Applied, ApplyRequest, File, Plan, WorkflowStatus

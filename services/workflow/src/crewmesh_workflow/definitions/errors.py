@@ -3,8 +3,8 @@
 ::
 
     InvalidRequest 400          NotFound 404           Conflict 409             ValidationFailed 422
-    ├── UnreadableDocument      ├── UnknownWorkflow    ├── SlugTaken            ├── InvalidDefinition
-    └── UnknownTriggerKind      └── UnknownVersion     ├── WorkflowNotActive    └── InvalidFiles
+    └── UnknownTriggerKind      ├── UnknownWorkflow    ├── SlugTaken            ├── InvalidDefinition
+                                └── UnknownVersion     ├── WorkflowNotActive    └── InvalidFiles
                                                        └── NothingPublished
 """
 
@@ -45,16 +45,6 @@ class UnknownTriggerKind(InvalidRequest):
 
     def __init__(self, kind: str, known: Iterable[str]) -> None:
         super().__init__(f"There is no trigger kind {kind[:64]!r}; use one of {', '.join(known)}.")
-
-
-class UnreadableDocument(InvalidRequest):
-    """The text is not the JSON or YAML that its content type or file name says. The detail names line and column."""
-
-    slug, title = "unreadable-document", "Unreadable document"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The definition cannot be read: {reason}.")
-        self.reason = reason
 
 
 class InvalidDefinition(ValidationFailed):

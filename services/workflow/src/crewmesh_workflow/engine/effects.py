@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 from crewmesh_contracts.base import Contract, JsonObject, Reply
 from crewmesh_contracts.invocations import Invocation
 from crewmesh_contracts.workflow.nodes.base import EffectNode
+from crewmesh_kit.db.storable import clean
 from crewmesh_kit.errors import InternalError, Problem
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.logs import get_logger
@@ -24,7 +25,6 @@ from crewmesh_workflow.access import as_workflow
 from crewmesh_workflow.engine import metrics
 from crewmesh_workflow.engine.commits import Run
 from crewmesh_workflow.engine.leases import Lease
-from crewmesh_workflow.engine.payloads import clean
 from crewmesh_workflow.engine.policy import not_happened
 from crewmesh_workflow.engine.retry import AskAgain, AskPeople, GiveUp, TryAgain, after_failure, pause_before
 from crewmesh_workflow.engine.steps import Step, StepError

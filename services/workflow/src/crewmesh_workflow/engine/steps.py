@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.nodes.base import OUT
+from crewmesh_kit.db.storable import clean_text
 
-from crewmesh_workflow.engine.payloads import clean_text
 from crewmesh_workflow.nodes.base import WaitFor
 
 StepStatus = Literal["running", "waiting", "completed", "skipped", "failed", "cancelled"]

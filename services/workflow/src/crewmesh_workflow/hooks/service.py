@@ -16,6 +16,7 @@ from typing import cast
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Database
+from crewmesh_kit.db.storable import clean
 from crewmesh_kit.logs import bind
 from crewmesh_kit.resources import Resources
 from starlette.responses import Response
@@ -23,7 +24,6 @@ from starlette.responses import Response
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.engine.ends import Ended, Ends
-from crewmesh_workflow.engine.payloads import clean
 from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
 from crewmesh_workflow.hooks import repository
 from crewmesh_workflow.hooks.answers import accepted, outcome

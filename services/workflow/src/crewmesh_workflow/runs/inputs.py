@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_kit.db.storable import storable
 
-from crewmesh_workflow.engine.payloads import storable
 from crewmesh_workflow.json_schemas import mistakes
 from crewmesh_workflow.runs.errors import InvalidInput
 

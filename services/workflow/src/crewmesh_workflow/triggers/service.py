@@ -11,6 +11,7 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import CloudEvent
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
+from crewmesh_kit.db.storable import storable
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.logs import get_logger
 from psycopg import AsyncConnection
@@ -18,7 +19,6 @@ from psycopg.rows import DictRow
 
 from crewmesh_workflow.engine.admission import WorkflowBusy
 from crewmesh_workflow.engine.commits import EventKey
-from crewmesh_workflow.engine.payloads import storable
 from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
 from crewmesh_workflow.expressions import ExpressionError
 from crewmesh_workflow.triggers import repository

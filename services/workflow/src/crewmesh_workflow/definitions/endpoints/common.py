@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.ids import Slug
+from crewmesh_kit.documents.reading import MEDIA_TYPES, notation_of_media_type
 from crewmesh_kit.errors import PayloadTooLarge
 from crewmesh_kit.http.etags import etag_of, is_current
 from crewmesh_kit.identity import Identity, requires
@@ -14,7 +15,7 @@ from crewmesh_kit.sharing.endpoints import reaching
 from fastapi import Depends, Header, HTTPException, Path, Request, Response
 
 from crewmesh_workflow.access import CHANGE, SEE
-from crewmesh_workflow.definitions.documents import LARGEST_BYTES, MEDIA_TYPES, notation_of_media_type, read_document
+from crewmesh_workflow.definitions.documents import LARGEST_BYTES, read_document
 
 # Of one workflow, or of those that one may see.
 Reader = Annotated[Identity, reaching(SEE)]

@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
+from crewmesh_kit.documents.reading import MEDIA_TYPES
 from crewmesh_kit.http.etags import etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Query, Response
 
 from crewmesh_workflow.definitions.checking import check_aside
-from crewmesh_workflow.definitions.documents import MEDIA_TYPES, write_document
+from crewmesh_workflow.definitions.documents import write_document
 from crewmesh_workflow.definitions.endpoints.common import (
     TAKES_DEFINITION,
     TAKES_DRAFT,

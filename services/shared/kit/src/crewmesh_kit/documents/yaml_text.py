@@ -45,8 +45,17 @@ class YamlError(ValueError):
 
 def read_yaml(text: str) -> JsonValue:
     """The one document in ``text``."""
+    return _read(text, most_documents=1)[0]
+
+
+def read_yaml_documents(text: str, *, most: int) -> list[JsonValue]:
+    """Every document in ``text``, which stand between lines of ``---``; bounds hold for all of them together."""
+    return _read(text, most_documents=most)
+
+
+def _read(text: str, *, most_documents: int) -> list[JsonValue]:
     try:
-        return _Reading(yaml.parse(text, Loader=yaml.CSafeLoader)).document()
+        return list(_Reading(yaml.parse(text, Loader=yaml.CSafeLoader)).documents(most_documents))
     except UnicodeEncodeError as error:
         raise YamlError("it holds half of a surrogate pair") from error
     except yaml.MarkedYAMLError as error:
@@ -69,16 +78,20 @@ class _Reading:
     values: int = 0
     anchors: dict[str, _Anchored] = field(default_factory=dict[str, _Anchored])
 
-    def document(self) -> JsonValue:
+    def documents(self, most: int) -> Iterator[JsonValue]:
         self._next()  # the stream begins
-        if isinstance(self._next(), yaml.StreamEndEvent):
+        begun = self._next()
+        if isinstance(begun, yaml.StreamEndEvent):
             raise YamlError("there is nothing in it")
-        value = self._value(self._next(), 0)
-        self._next()  # the document ends
-        further = self._next()
-        if not isinstance(further, yaml.StreamEndEvent):
-            raise YamlError("there is a second document; write one per file", further.start_mark)
-        return value
+        found = 0
+        while not isinstance(begun, yaml.StreamEndEvent):
+            found += 1
+            if found > most:
+                raise YamlError(_too_many(most), begun.start_mark)
+            self.anchors.clear()
+            yield self._value(self._next(), 0)
+            self._next()  # the document ends
+            begun = self._next()
 
     def _next(self) -> yaml.Event:
         return next(self.events)
@@ -136,6 +149,12 @@ class _Reading:
         return members
 
 
+def _too_many(most: int) -> str:
+    if most == 1:
+        return "there is a second document; write one per file"
+    return f"there are more than {most} documents; send the rest by themselves"
+
+
 def _plain(text: str) -> JsonValue:
     """What a scalar without quotes stands for."""
     if text in _CONSTANTS:
@@ -165,5 +184,5 @@ def _write_text(_: yaml.SafeDumper, text: str) -> yaml.Node:
 _Dumper.add_representer(str, _write_text)
 
 
-def write_yaml(value: JsonValue) -> str:
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+def write_yaml(*documents: JsonValue) -> str:
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
