@@ -9,8 +9,13 @@ import aiohttp
 from crewmesh_kit.app import Resources
 
 from crewmesh_agent_crew.models.calls import ModelCall, ModelReply, TextSink
+from crewmesh_agent_crew.providers.anthropic import Anthropic
+from crewmesh_agent_crew.providers.bedrock import Bedrock
+from crewmesh_agent_crew.providers.gemini import Gemini
 from crewmesh_agent_crew.providers.http import Http
+from crewmesh_agent_crew.providers.ollama import Ollama
 from crewmesh_agent_crew.providers.openai_chat import OpenAiChat
+from crewmesh_agent_crew.providers.openai_responses import OpenAiResponses
 from crewmesh_agent_crew.providers.protocol import Account, ModelProtocol, ProviderKind
 
 _CONNECT_SECONDS = 10.0
@@ -22,16 +27,25 @@ class Adapters:
         chat = OpenAiChat(http)
         self._protocols: Mapping[ProviderKind, ModelProtocol] = {
             "openai": chat,
+            "openai-responses": OpenAiResponses(http),
             "openai-compatible": chat,
-            "azure": chat,
+            "anthropic": Anthropic(http),
+            "google": Gemini(http),
             "groq": chat,
             "mistral": chat,
+            "azure": chat,
+            "bedrock": Bedrock(http),
             "openrouter": chat,
+            "ollama": Ollama(http),
         }
 
     async def send(self, account: Account, model: str, call: ModelCall, sink: TextSink | None) -> ModelReply:
         """One attempt, in the account's protocol. ``model`` is the provider's own name for it."""
         return await self._protocols[account.kind].send(account, model, call, sink)
+
+    async def models(self, account: Account) -> list[str]:
+        """What the account may ask, by the provider's own names. Raises ProviderError."""
+        return await self._protocols[account.kind].models(account)
 
 
 def _session() -> aiohttp.ClientSession:

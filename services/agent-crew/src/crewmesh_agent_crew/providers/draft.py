@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -34,8 +35,7 @@ class Draft:
         self._characters = 0
 
     def say(self, text: str) -> None:
-        # PostgreSQL stores any character but this one.
-        text = text.replace("\0", "")
+        text = kept(text)
         if not text:
             return
         self._count(text)
@@ -48,8 +48,8 @@ class Draft:
         drafted = self._calls.setdefault(place, _DraftedCall())
         if len(self._calls) > _MOST_TOOL_CALLS:
             raise ProviderError("unreadable", "its answer has too many tool calls", tokens_paid=True)
-        drafted.id = drafted.id or (id_ or "").replace("\0", "")
-        drafted.name = drafted.name or (name or "").replace("\0", "")
+        drafted.id = drafted.id or kept(id_ or "")
+        drafted.name = drafted.name or kept(name or "")
         self._count(arguments)
         drafted.arguments.append(arguments)
 
@@ -65,6 +65,12 @@ class Draft:
         return ModelReply(
             text=text, tool_calls=calls, finish=finish, tokens=self.tokens, provider=provider, model=model
         )
+
+    def complete_reply(self, *, provider: str, model: str) -> ModelReply:
+        """The same for a stream, which is whole only when it said how it ended."""
+        if self.finish is None:
+            raise ProviderError("cut", "its answer broke off", tokens_paid=True)
+        return self.reply(provider=provider, model=model)
 
     def _count(self, text: str) -> None:
         self._characters += len(text)
@@ -86,7 +92,7 @@ def _tool_call(at: int, drafted: _DraftedCall) -> ToolCall:
     id_ = drafted.id or f"call_{at}"
     arguments = _object_in(text)
     if arguments is None:
-        return ToolCall(id=id_, name=drafted.name, broken=text.replace("\0", ""))
+        return ToolCall(id=id_, name=drafted.name, broken=kept(text))
     return ToolCall(id=id_, name=drafted.name, arguments=arguments)
 
 
@@ -102,16 +108,24 @@ def _object_in(text: str) -> JsonObject | None:
 
 
 def storable(value: JsonValue) -> JsonValue:
-    """Without the NUL characters that jsonb refuses."""
+    """Without what jsonb refuses; ValueError for a number beyond all measure."""
     match value:
         case str():
-            return value.replace("\0", "")
+            return kept(value)
+        case float() if not math.isfinite(value):
+            raise ValueError("a number is too large")
         case list():
             return [storable(item) for item in value]
         case dict():
-            return {name.replace("\0", ""): storable(item) for name, item in value.items()}
+            return {kept(name): storable(item) for name, item in value.items()}
         case _:
             return value
+
+
+def kept(text: str) -> str:
+    """The text as PostgreSQL stores it: any characters but NUL and halves of one."""
+    text = text.replace("\0", "")
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _no_number(text: str) -> JsonValue:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
+from yarl import URL
 
 from crewmesh_agent_crew.providers.draft import too_large
 from crewmesh_agent_crew.providers.failures import failure_of
@@ -57,7 +58,11 @@ class Http:
         try:
             # Redirects are not followed: the key would travel to wherever they point.
             async with session.request(
-                request.method, request.url, data=request.body, headers=request.headers, allow_redirects=False
+                request.method,
+                URL(request.url, encoded=True),  # as it was written, for some servers check a signature of it
+                data=request.body,
+                headers=request.headers,
+                allow_redirects=False,
             ) as answer:
                 begun = True
                 if answer.status != 200:
@@ -65,7 +70,7 @@ class Http:
                 yield answer
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise ProviderError("unavailable", f"its server cannot be reached ({type(error).__name__})") from error
-        except aiohttp.InvalidURL as error:
+        except (aiohttp.InvalidURL, ValueError) as error:
             raise ProviderError("refused", "its address is no URL") from error
         except (aiohttp.ClientError, OSError) as error:
             raise _broken_off(error, begun=begun) from error

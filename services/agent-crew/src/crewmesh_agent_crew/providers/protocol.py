@@ -86,3 +86,7 @@ class ModelProtocol(Protocol):
     async def send(self, account: Account, model: str, call: ModelCall, sink: TextSink | None) -> ModelReply:
         """One attempt, streamed when there is a sink. Raises ProviderError. Cancelling closes the connection."""
         ...
+
+    async def models(self, account: Account) -> list[str]:
+        """What the account may ask, by the provider's own names: the cheapest proof that it works."""
+        ...
