@@ -15,7 +15,7 @@ from crewmesh_kit.signals import open_signals
 from fastapi import FastAPI
 
 from crewmesh_agent_crew.access import CREW
-from crewmesh_agent_crew.catalogue.service import open_catalogue
+from crewmesh_agent_crew.catalogue import lifetime as catalogue
 from crewmesh_agent_crew.crew_runs.lifetime import run_crews
 from crewmesh_agent_crew.crews import endpoints as crews
 from crewmesh_agent_crew.crews.resolving import open_resolver
@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_sharing)
     service.lifetime(open_adapters)
     service.lifetime(open_accounts)
-    service.lifetime(open_catalogue)
+    catalogue.install(service)
     service.lifetime(open_router)
     money.install(service)
     service.lifetime(open_model_client)

@@ -30,8 +30,8 @@ class Book:
     ) -> None:
         self._shipped = {**built_in(), **deployment}
         self.aliases = {**BUILT_IN_ALIASES, **deployment_aliases, **own_aliases}
+        self._of_the_deployment = frozenset(deployment_aliases)
         self._accounts = accounts
-        self._own = own
         by_kind = _first_of_each_kind(accounts)
         self.models = {name: _at(entry, by_kind) for name, entry in self._shipped.items()}
         self.models.update({name: self._entry(name, model, by_kind) for name, model in own.items()})
@@ -53,6 +53,12 @@ class Book:
     def shipped(self, name: str) -> ModelEntry | None:
         """The model of that name that is there without the organization's doing."""
         return self._shipped.get(name)
+
+    def is_of_the_deployment(self, alias: str) -> bool:
+        return alias in self._of_the_deployment
+
+    def is_shipped_alias(self, alias: str) -> bool:
+        return alias in self._of_the_deployment or alias in BUILT_IN_ALIASES
 
     def _expanded(self, name: str, seen: frozenset[str]) -> Iterator[ModelEntry]:
         """An alias that comes back to itself is passed over, as is what has been deleted since it was named."""

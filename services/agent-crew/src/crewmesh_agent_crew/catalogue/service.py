@@ -87,9 +87,6 @@ class Catalogue:
             raise TypeError("forget_with() needs a connection that Database.tenant() or Database.system() gave out")
         connection.after_commit.append(lambda: self._signals.tell(f"{_CHANNEL}{organization}"))
 
-    def is_of_the_deployment(self, alias: str) -> bool:
-        return alias in self._deployment_aliases
-
     async def _read(self, organization: str) -> Own:
         generation = self._generation
         async with self._database.tenant(organization) as connection:
