@@ -77,7 +77,8 @@ class Team:
             to=self.head.name,
             helpers=circle.asking if with_helpers else (),
         )
-        return (await self.floor.give(turn)).text
+        # Not on the floor's record: once the head's own turn is over, it is not played again after a crash.
+        return (await self.floor.stage.turn(turn)).text
 
     def _found(self, called: str) -> AgentDefinition | None:
         """By name; models also write the role, or a skill that only one has."""

@@ -72,7 +72,8 @@ class Desk:
         reply = await self._asked(self._call(without_tools(messages), self._schema))
         if reply.tool_calls and not reply.text:
             self._over(TurnLimitReached(self._spent(f"{self._limits.model_calls} model calls")))
-        return reply
+        self.reply = reply.model_copy(update={"tool_calls": ()})
+        return self.reply
 
     async def use(self, call: ToolCall) -> str:
         """What the model is shown of what its call gave."""
