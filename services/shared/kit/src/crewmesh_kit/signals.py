@@ -89,7 +89,7 @@ class Signals:
         try:
             yield signals
         finally:
-            await _cancelled(tasks)
+            await cancelled(tasks)
             await client.aclose()
 
     async def notify(self, channel: str) -> None:
@@ -179,7 +179,7 @@ async def open_signals(resources: Resources) -> AsyncGenerator[Signals]:
         yield signals
 
 
-async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
     """Before Python 3.12 the Redis client may swallow a cancellation while it connects; so it is told again."""
     pending = set(tasks)
     while pending:
