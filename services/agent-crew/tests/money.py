@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from crewmesh_agent_crew.catalogue.models import ModelEntry, Prices
 from crewmesh_agent_crew.models.calls import Message, ModelCall, ModelReply, TextSink, Tokens
+from crewmesh_agent_crew.models.errors import UnknownModel
 from crewmesh_agent_crew.models.thinking import Thinking
 from crewmesh_agent_crew.providers.protocol import Account
 from crewmesh_agent_crew.routing.candidates import Patience
@@ -42,11 +43,18 @@ class Models:
     """``chains``: which models a name stands for; others stand for themselves."""
 
     entries: dict[str, ModelEntry] = field(
-        default_factory=lambda: {"smart": entry("smart"), "cheap": entry("cheap", output="100")}
+        default_factory=lambda: {
+            "smart": entry("smart"),
+            "cheap": entry("cheap", output="100"),
+            "free": entry("free", output="0"),
+        }
     )
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    missing: set[str] = field(default_factory=set[str])
 
     async def chain(self, organization: str, name: str) -> tuple[ModelEntry, ...]:
+        if name in self.missing:
+            raise UnknownModel(name, list(self.entries))
         return tuple(self.entries[each] for each in self.chains.get(name, (name,)))
 
 
@@ -101,6 +109,7 @@ class Money:
 
     database: Database
     ledger: Ledger
+    router: Router
     thinking: Thinking
     servers: Servers
     models: Models
@@ -120,7 +129,7 @@ def money_with(database: Database, *, servers: Servers | None = None, lease_seco
     models, servers = Models(), servers or Servers()
     ledger = Ledger(database, lease_seconds=lease_seconds)
     router = Router(models, Accounts(), servers, patience=Patience(attempts=3, pause=0.01), seconds=10.0)
-    return Money(database, ledger, Thinking(ledger, router), servers, models)
+    return Money(database, ledger, router, Thinking(ledger, router), servers, models)
 
 
 @asynccontextmanager

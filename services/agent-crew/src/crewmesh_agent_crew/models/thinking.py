@@ -99,9 +99,10 @@ class _Asking:
 
 
 class Thinking:
-    def __init__(self, ledger: Ledger, router: Router) -> None:
+    def __init__(self, ledger: Ledger, router: Router, *, patience_seconds: float = _GIVEN_BACK_WITHIN_SECONDS) -> None:
         self._ledger = ledger
         self._router = router
+        self._patience = patience_seconds
         self._asking: dict[tuple[str, str], _Asking] = {}
         # Those that were given up and write down what they cost: none is forgotten before it has.
         self._tasks: set[asyncio.Task[Answer]] = set()
@@ -140,7 +141,7 @@ class Thinking:
 
     async def _answer(self, asked: _Asked) -> Answer:
         pause = _FIRST_PAUSE_SECONDS
-        given_up_at = time.monotonic() + _GIVEN_BACK_WITHIN_SECONDS
+        given_up_at = time.monotonic() + self._patience
         while True:
             try:
                 answer = await self._go(asked)
