@@ -11,7 +11,7 @@ from fastapi import Header, HTTPException, Path, Query, Response
 from crewmesh_agent_crew.records.models import DefinitionT
 from crewmesh_agent_crew.records.schemas import Record
 
-Ref = Annotated[str, Path(min_length=1, max_length=100, description="Its name, or its id.")]
+Ref = Annotated[str, Path(description="Its name, or its id.")]
 VersionNumber = Annotated[int, Path(ge=1, le=2_147_483_647)]
 Message = Annotated[str, Query(max_length=500, pattern=r"^[^\x00]*$", description="What to say of this version.")]
 IfNoneMatch = Annotated[str | None, Header(description="The ETag of what the caller has.")]
