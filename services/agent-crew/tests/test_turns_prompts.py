@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 import threading
 from dataclasses import replace
@@ -14,6 +15,7 @@ from crewmesh_agent_crew.crew_runs.stage import Said, Turn
 from crewmesh_agent_crew.models.calls import Image, ModelCall, ModelReply
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
 from crewmesh_agent_crew.turns.runner import TurnRunner
+from crewmesh_contracts.base import JsonObject
 
 from .turn_parts import Model, Toolbox, answers, uses
 
@@ -102,6 +104,24 @@ class TestTheSameEachTime:
             assert [key for _, _, key in toolbox.used] == ["t1", "t2"]
             seen.add(tuple(call.model_dump_json() for call in model.calls))
         assert [len(calls) for calls in seen] == [3]
+
+    @pytest.mark.parametrize(
+        "kept",
+        [
+            {"bb": 1, "a": {"y": [{"d": 1, "c": 100}], "x": 10**16}},
+            {"a": {"x": 1e16, "y": [{"c": 1e2, "d": 1.0}]}, "bb": 1},
+        ],
+    )
+    async def test_what_comes_back_from_the_ledger_in_another_order_makes_no_other_call(
+        self, turns: TurnRunner, kept: JsonObject
+    ) -> None:
+        async def prompts(arguments: JsonObject) -> list[str]:
+            replies = iter([uses("look", arguments), ModelReply(text="ok")])
+            model, toolbox = Model(lambda _: next(replies)), Toolbox(["look"])
+            await turns.run(asked(), model.with_(toolbox))
+            return [*(call.model_dump_json() for call in model.calls), json.dumps(toolbox.used)]
+
+        assert await prompts(kept) == await prompts({"a": {"y": [{"c": 100.0, "d": 1}], "x": 1e16}, "bb": 1.0})
 
     async def test_turns_at_the_same_time_do_not_mix(self, turns: TurnRunner) -> None:
         async def echo(number: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from crewmesh_agent_crew.kickoff.verbatim import hide, reveal
+from crewmesh_agent_crew.turns.verbatim import hide, reveal
 from hypothesis import given
 from hypothesis import strategies as st
 

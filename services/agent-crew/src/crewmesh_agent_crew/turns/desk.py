@@ -19,6 +19,7 @@ from crewmesh_agent_crew.models.calls import Message, ModelCall, ModelReply, Too
 from crewmesh_agent_crew.tools.toolbox import Toolbox
 from crewmesh_agent_crew.turns.errors import TurnLimitReached, TurnTimeout
 from crewmesh_agent_crew.turns.instructions import without_tools
+from crewmesh_agent_crew.turns.steady import steady
 
 ResultT = TypeVar("ResultT")
 
@@ -105,7 +106,7 @@ class Desk:
             self._over(TurnLimitReached(self._spent(f"{most} tokens")))
         self._model_calls += 1
         self.asked = call.messages
-        self.reply = await self._kept(self._in_time(self._ports.ask(call)))
+        self.reply = steady(await self._kept(self._in_time(self._ports.ask(call))))
         self._tokens += self.reply.tokens.input + self.reply.tokens.output
         return self.reply
 
