@@ -17,7 +17,8 @@ from urllib.parse import unquote
 from crewmesh_agent_crew.guardrails.texts import folded, hidden_share
 
 _SUSPICIOUS = 3
-_LONGEST_READ = 200_000
+# So much of a text is read; more of it is shown to no model.
+LONGEST_READ = 100_000
 _HIDDEN_SHARE = 0.02
 _DEEPEST_DISGUISE = 3
 _MOST_BLOBS = 20
@@ -105,7 +106,7 @@ _SHAPES: tuple[tuple[str, int, str], ...] = (
     (
         "hidden markup",
         2,
-        r"(?i)<!--[^>]{0,200}(?:ignore|assistant|instruction|system|call|send)|(?:display\s{0,4}:\s{0,4}none|font-size\s{0,4}:\s{0,4}0|visibility\s{0,4}:\s{0,4}hidden)",
+        r"(?i)<!--[^>]{0,80}(?:ignore|assistant|instruction|system|call|send)|(?:display\s{0,4}:\s{0,4}none|font-size\s{0,4}:\s{0,4}0|visibility\s{0,4}:\s{0,4}hidden)",
     ),
     ("an image that tells", 2, r"!\[[^\]]{0,200}\]\(\s{0,8}https?://[^)\s]{1,500}[?&][^)\s]{1,500}\)"),
 )
@@ -136,7 +137,7 @@ def suspicion(text: str) -> Suspicion:
     found: dict[str, int] = {}
     if hidden_share(text) > _HIDDEN_SHARE:
         found["hidden characters"] = 2
-    for name, score in _findings(text[:_LONGEST_READ], depth=0):
+    for name, score in _findings(text[:LONGEST_READ], depth=0):
         found[name] = max(score, found.get(name, 0))
     return Suspicion(sum(found.values()), tuple(sorted(found)))
 

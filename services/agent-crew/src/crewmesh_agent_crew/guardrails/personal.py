@@ -127,7 +127,6 @@ _AT_WORD = r"(?<![A-Za-z0-9])"
 _PATTERNS: tuple[tuple[PersonalKind, re.Pattern[str], Callable[[str], bool]], ...] = (
     ("email", re.compile(_AT_WORD + r"[A-Za-z0-9._%+'-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b"), bool),
     ("iban", re.compile(_AT_WORD + r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{2,4}){3,8}(?![A-Za-z0-9])"), _is_iban),
-    ("card", re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)"), _is_card),
     (
         "national-id",
         re.compile(
@@ -138,12 +137,13 @@ _PATTERNS: tuple[tuple[PersonalKind, re.Pattern[str], Callable[[str], bool]], ..
         ),
         _is_national,
     ),
+    ("card", re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)"), _is_card),
     ("ip", re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)"), _is_ip),
     ("ip", re.compile(r"(?<![0-9A-Fa-f:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}(?![0-9A-Fa-f:])"), _is_ip),
-    ("phone", re.compile(r"(?<![\d+])(?:\+|00)\d{1,3}(?:[ ./-]?\(?\d{1,4}\)?){2,6}(?!\d)"), _is_phone),
+    ("phone", re.compile(r"(?<![\d+])(?<!\d )(?:\+|00)[1-9]\d{0,2}(?:[ ./-]?\(?\d{1,4}\)?){2,6}(?!\d)"), _is_phone),
     (
         "phone",
-        re.compile(r"(?<![\d.+-])(?:\(0?\d{2,4}\) ?|0\d{1,4}[ /-])\d{2,4}(?:[ -]?\d{2,4}){1,3}(?!\d)"),
+        re.compile(r"(?<![\d.+-])(?:\(0?\d{2,4}\) ?|(?<!\d )0[1-9]\d{0,3}[ /-])\d{2,4}(?:[ -]?\d{2,4}){1,3}(?!\d)"),
         _is_phone,
     ),
     ("phone", re.compile(r"(?<![\d.+-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?!\d)"), _is_phone),
