@@ -24,12 +24,14 @@ import asyncio
 import json
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from aiohttp import web
 from crewmesh_contracts.base import JsonObject, JsonValue
+
+from crewmesh_testkit.requests_read import RefusedError
 
 _LARGEST_REQUEST = 64 * 1024 * 1024
 
@@ -57,6 +59,11 @@ class Says:
     tools: tuple[ToolUse, ...] = ()
     finish: Literal["stop", "length", "filtered"] = "stop"
     cached: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """What the answer counts as."""
+        return tokens_of(self.text) + sum(tokens_of(use.written) for use in self.tools)
 
     @property
     def words(self) -> list[str]:
@@ -92,16 +99,6 @@ class _Failure:
     trouble: _Trouble | None = None
 
 
-class RefusedError(Exception):
-    """The request is not as the real server documents."""
-
-    def __init__(self, message: str, *, status: int = 400, code: str = "invalid_request", parameter: str = "") -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.parameter = parameter
-
-
 @dataclass
 class ModelFake(ABC, Generic[AskedT]):
     """``url`` is what a client is given as its base URL. ``api_key``: when set, other keys are refused."""
@@ -113,6 +110,7 @@ class ModelFake(ABC, Generic[AskedT]):
     requests: list[AskedT] = field(default_factory=list[AskedT])
     abandoned: int = 0
     most_at_once: int = 0
+    peers: set[str] = field(default_factory=set[str])
     url: str = ""
     _answers: deque[Answer[AskedT]] = field(default_factory=deque[Answer[AskedT]])
     _failures: deque[_Failure] = field(default_factory=deque[_Failure])
@@ -177,6 +175,11 @@ class ModelFake(ABC, Generic[AskedT]):
         if self._runner is not None:
             await self._runner.cleanup()
 
+    @property
+    def connections(self) -> int:
+        """How many were opened to ask."""
+        return len(self.peers)
+
     # What each protocol says in its own way.
 
     base_path = ""
@@ -199,6 +202,9 @@ class ModelFake(ABC, Generic[AskedT]):
     @abstractmethod
     def error(self, status: int, message: str, code: str, parameter: str) -> web.Response: ...
 
+    def check_key(self, request: web.Request) -> None:
+        """RefusedError for what lacks the key."""
+
     def garbage(self) -> bytes:
         """A piece of a stream that cannot be read."""
         return b'data: {"this is": no JSON\n\n'
@@ -209,8 +215,26 @@ class ModelFake(ABC, Generic[AskedT]):
 
     # What is the same for all.
 
+    def listed(self, models: JsonObject) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """Answers the list of models."""
+
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                self.check_key(request)
+            except RefusedError as refused:
+                return self.error(refused.status, str(refused), refused.code, refused.parameter)
+            return web.json_response(models)
+
+        return answer
+
+    def call_id(self, at: int) -> str:
+        """The id of the call at this place of the present answer."""
+        return f"call{len(self.requests):03}{at:02}"
+
     async def serve(self, request: web.Request) -> web.StreamResponse:
         self._at_once += 1
+        if request.transport is not None:
+            self.peers.add(str(request.transport.get_extra_info("peername")))
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             return await self._answer(request)

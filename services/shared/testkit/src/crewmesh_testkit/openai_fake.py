@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from aiohttp import web
 from crewmesh_contracts.base import JsonObject, JsonValue
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from crewmesh_testkit.model_fake import ModelFake, RefusedError, Says, event, halves, tokens_of
+from crewmesh_testkit.model_fake import ModelFake, Says, event, halves, tokens_of
+from crewmesh_testkit.requests_read import RefusedError
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _FINISHES = {"stop": "stop", "length": "length", "filtered": "content_filter"}
@@ -114,31 +115,43 @@ class ChatRequest(BaseModel):
         return self.messages[-1]
 
     @property
+    def call_ids(self) -> list[str]:
+        return [call.id for message in self.messages for call in message.tool_calls]
+
+    @property
+    def schema_asked_for(self) -> JsonObject | None:
+        """The JSON Schema that the answer has to follow."""
+        format_ = cast(JsonObject, (self.model_extra or {}).get("response_format") or {})
+        exactly = format_.get("json_schema")
+        schema = exactly.get("schema") if isinstance(exactly, dict) else None
+        return schema if isinstance(schema, dict) else None
+
+    @property
     def tool_names(self) -> list[str]:
         return [tool.function.name for tool in self.tools]
 
 
 @dataclass
 class OpenAiFake(ModelFake[ChatRequest]):
-    """``refuses``: parameters that this server does not take, as newer models do not take max_tokens."""
+    """``refuses``: parameters that this server does not take, as newer models do not take max_tokens.
+
+    ``counts_unasked``: a stream ends with the usage whether it was asked for or not. ``call_ids``: what the ids of tool
+    calls have to look like.
+    """
 
     refuses: frozenset[str] = field(default=frozenset())
+    counts_unasked: bool = False
+    call_ids: str = r".{1,40}"
 
     base_path = "/v1"
 
     def routes(self, router: web.UrlDispatcher) -> None:
         router.add_post("/v1/chat/completions", self.serve)
-        router.add_get("/v1/models", self._models)
-
-    async def _models(self, request: web.Request) -> web.Response:
-        try:
-            self._check_key(request)
-        except RefusedError as refused:
-            return self.error(refused.status, str(refused), refused.code, "")
-        return web.json_response({"object": "list", "data": [{"id": "fake", "object": "model", "owned_by": "test"}]})
+        model: JsonObject = {"id": "fake", "object": "model", "owned_by": "test"}
+        router.add_get("/v1/models", self.listed({"object": "list", "data": [model]}))
 
     def read(self, request: web.Request, body: bytes) -> ChatRequest:
-        authorization = self._check_key(request)
+        self.check_key(request)
         try:
             asked = ChatRequest.model_validate_json(body)
         except ValidationError as error:
@@ -146,23 +159,26 @@ class OpenAiFake(ModelFake[ChatRequest]):
         for name in self.refuses & {*asked.model_fields_set, *(asked.model_extra or {})}:
             message = f"Unsupported parameter: '{name}' is not supported with this model."
             raise RefusedError(message, code="unsupported_parameter", parameter=name)
+        for id_ in asked.call_ids:
+            if not re.fullmatch(self.call_ids, id_):
+                raise RefusedError(f"Tool call id was {id_} but must match {self.call_ids}.")
         _check_tools(asked)
         _check_format(asked)
-        return asked.model_copy(update={"authorization": authorization})
+        return asked.model_copy(update={"authorization": request.headers.get("Authorization", "")})
 
-    def _check_key(self, request: web.Request) -> str:
-        authorization = request.headers.get("Authorization", "")
-        if self.api_key and authorization != f"Bearer {self.api_key}":
-            told = authorization.removeprefix("Bearer ")
-            raise RefusedError(f"Incorrect API key provided: {told}.", status=401, code="invalid_api_key")
-        return authorization
+    def check_key(self, request: web.Request) -> None:
+        told = request.headers.get("Authorization", "")
+        if self.api_key and told != f"Bearer {self.api_key}":
+            # As the real one does, it says what it was given.
+            message = f"Incorrect API key provided: {told.removeprefix('Bearer ')}."
+            raise RefusedError(message, status=401, code="invalid_api_key")
 
     def whole(self, asked: ChatRequest, says: Says) -> JsonObject:
         message: JsonObject = {"role": "assistant", "content": says.text}
         if says.tools:
             message["content"] = says.text or None
             message["tool_calls"] = [
-                {"id": self._call_id(at), "type": "function", "function": {"name": use.name, "arguments": use.written}}
+                {"id": self.call_id(at), "type": "function", "function": {"name": use.name, "arguments": use.written}}
                 for at, use in enumerate(says.tools)
             ]
         answer: JsonObject = {
@@ -181,10 +197,11 @@ class OpenAiFake(ModelFake[ChatRequest]):
         frames += [_chunk(asked, {"content": word}) for word in says.words]
         for at, use in enumerate(says.tools):
             named: JsonObject = {"name": use.name, "arguments": ""}
-            frames.append(_call_chunk(asked, {"index": at, "id": self._call_id(at), "type": "function"}, named))
+            frames.append(_call_chunk(asked, {"index": at, "id": self.call_id(at), "type": "function"}, named))
             frames += [_call_chunk(asked, {"index": at}, {"arguments": piece}) for piece in halves(use.written)]
         frames.append(_chunk(asked, {}, finish=_finish(says)))
-        if asked.stream_options is not None and asked.stream_options.include_usage and self.counts_tokens:
+        wanted = asked.stream_options is not None and asked.stream_options.include_usage
+        if self.counts_tokens and (wanted or self.counts_unasked):
             frames.append(event({**_head(asked), "choices": [], "usage": _usage(asked, says)}))
         return [*frames, b"data: [DONE]\n\n"]
 
@@ -192,9 +209,6 @@ class OpenAiFake(ModelFake[ChatRequest]):
         kind = "server_error" if status >= 500 else "invalid_request_error"
         told: JsonObject = {"message": message, "type": kind, "param": parameter or None, "code": code}
         return web.json_response({"error": told}, status=status)
-
-    def _call_id(self, at: int) -> str:
-        return f"call_{len(self.requests)}_{at}"
 
 
 def _head(asked: ChatRequest) -> JsonObject:
@@ -215,11 +229,10 @@ def _finish(says: Says) -> str:
 
 def _usage(asked: ChatRequest, says: Says) -> JsonObject:
     prompt = tokens_of(asked.prompt)
-    completion = tokens_of(says.text) + sum(tokens_of(use.written) for use in says.tools)
     return {
         "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
+        "completion_tokens": says.tokens,
+        "total_tokens": prompt + says.tokens,
         "prompt_tokens_details": {"cached_tokens": says.cached},
     }
 
