@@ -17,6 +17,7 @@ from crewmesh_testkit.services import running
 from pydantic import SecretStr
 
 from .harness import MODEL_KEY, Running
+from .tool_desk import ToolDesk, tool_desk
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -73,3 +74,10 @@ async def service(
             created = await under_test.post("/v1/crews", crew.model_dump(mode="json"))
             assert created.status_code == 201, created.text
         yield under_test
+
+
+@pytest.fixture
+async def desk(crews_database: str) -> AsyncGenerator[ToolDesk]:
+    """Toolboxes of a new organization's run, without the rest of the service."""
+    async with tool_desk(crews_database) as at_hand:
+        yield at_hand
