@@ -30,9 +30,10 @@ from crewmesh_agent_crew.models.json_schemas import open_json_schemas
 from crewmesh_agent_crew.models.service import open_model_service
 from crewmesh_agent_crew.providers.accounts import open_accounts
 from crewmesh_agent_crew.providers.adapters import open_adapters
-from crewmesh_agent_crew.routing.router import open_router
+from crewmesh_agent_crew.routing import lifetime as routing
 from crewmesh_agent_crew.settings import Settings
 from crewmesh_agent_crew.spending import lifetime as money
+from crewmesh_agent_crew.statuses import lifetime as statuses
 from crewmesh_agent_crew.stopping import endpoints as stopping
 from crewmesh_agent_crew.stopping.service import open_stopping, watch_stops
 from crewmesh_agent_crew.tools.service import open_tools
@@ -56,7 +57,7 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_adapters)
     service.lifetime(open_accounts)
     catalogue.install(service)
-    service.lifetime(open_router)
+    routing.install(service)
     money.install(service)
     service.lifetime(open_model_client)
     service.lifetime(open_json_schemas)
@@ -64,6 +65,7 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_policies)
     service.lifetime(open_tools)
     service.lifetime(open_words)
+    statuses.install(service)
     service.lifetime(turns.open_turns)
     service.lifetime(open_resolver)
     service.lifetime(open_crews)

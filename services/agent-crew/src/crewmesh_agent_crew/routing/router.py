@@ -7,24 +7,21 @@ nothing was paid, within the time there is. Who pays for what, and when the next
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Protocol
 
-from crewmesh_kit.app import Resources
 from crewmesh_kit.logs import get_logger
 
 from crewmesh_agent_crew.catalogue.costs import is_certainly_too_long, output_limit
 from crewmesh_agent_crew.catalogue.models import Capability, ModelEntry
-from crewmesh_agent_crew.catalogue.service import Catalogue
 from crewmesh_agent_crew.models.calls import ModelCall, ModelReply, TextSink
 from crewmesh_agent_crew.models.errors import ModelUnsuitable, ModelWithoutAccount
-from crewmesh_agent_crew.providers.accounts import Accounts
-from crewmesh_agent_crew.providers.adapters import Adapters
 from crewmesh_agent_crew.providers.protocol import Account, FailureKind, ProviderError
+from crewmesh_agent_crew.routing.answers import KeptAnswers
+from crewmesh_agent_crew.routing.attempts import Attempts
 from crewmesh_agent_crew.routing.candidates import Candidate, Course, Patience
 from crewmesh_agent_crew.routing.hearing import Hearing
-from crewmesh_agent_crew.settings import Settings
+from crewmesh_agent_crew.routing.telemetry import count_kept_answer
 
 _PASSES: frozenset[FailureKind] = frozenset({"limited", "overloaded", "unavailable", "cut"})
 
@@ -43,17 +40,21 @@ class Reachable(Protocol):
     async def all(self, organization: str) -> Mapping[str, Account]: ...
 
 
-class Servers(Protocol):
-    """All model servers, whatever they speak."""
-
-    async def send(self, account: Account, model: str, call: ModelCall, sink: TextSink | None) -> ModelReply: ...
-
-
 class Router:
-    def __init__(self, models: Models, accounts: Reachable, servers: Servers, *, patience: Patience, seconds: float):
+    def __init__(
+        self,
+        models: Models,
+        accounts: Reachable,
+        attempts: Attempts,
+        kept_answers: KeptAnswers,
+        *,
+        patience: Patience,
+        seconds: float,
+    ) -> None:
         self._models = models
         self._accounts = accounts
-        self._servers = servers
+        self._attempts = attempts
+        self._kept_answers = kept_answers
         self._patience = patience
         self._seconds = seconds
 
@@ -74,6 +75,15 @@ class Router:
             raise _without_account(call.model, chain)
         return _suited(call, reachable)
 
+    async def kept(self, candidate: Candidate, call: ModelCall, sink: TextSink | None = None) -> ModelReply | None:
+        """The candidate's answer to an equal call before, where the call may be answered so. It costs nothing."""
+        reply = await self._kept_answers.find(candidate, call)
+        if reply is not None:
+            count_kept_answer(candidate.entry)
+            if sink is not None and reply.text:
+                sink.add(reply.text)
+        return reply
+
     async def send(
         self, candidate: Candidate, call: ModelCall, sink: TextSink | None = None, *, deadline: float | None = None
     ) -> ModelReply:
@@ -86,7 +96,9 @@ class Router:
         until = self._deadline(call) if deadline is None else deadline
         for attempt in range(1, self._patience.attempts + 1):
             try:
-                return _named(candidate, await self._attempt(candidate, ready, hearing, until))
+                reply = await self._attempts.make(candidate, ready, hearing, deadline=until)
+                await self._kept_answers.keep(candidate, call, reply)
+                return reply
             except ProviderError as error:
                 log.warning("model call failed", model=candidate.entry.name, attempt=attempt, reason=error.detail)
                 if hearing is not None:
@@ -96,15 +108,6 @@ class Router:
                     raise
             await asyncio.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
-
-    async def _attempt(
-        self, candidate: Candidate, call: ModelCall, hearing: Hearing | None, deadline: float
-    ) -> ModelReply:
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._servers.send(candidate.account, candidate.entry.model, call, hearing)
-        except TimeoutError:
-            raise ProviderError("timeout", "its time was up", tokens_paid=True) from None
 
     def _deadline(self, call: ModelCall) -> float:
         seconds = self._seconds if call.timeout_seconds is None else call.timeout_seconds
@@ -123,10 +126,6 @@ def _as_the_entry_says(entry: ModelEntry, call: ModelCall) -> ModelCall:
     """The call with nothing left out."""
     temperature = entry.temperature if call.temperature is None else call.temperature
     return call.model_copy(update={"temperature": temperature, "max_tokens": output_limit(entry, call)})
-
-
-def _named(candidate: Candidate, reply: ModelReply) -> ModelReply:
-    return reply.model_copy(update={"model": candidate.entry.name, "provider": candidate.account.name})
 
 
 def _needs(call: ModelCall) -> set[Capability]:
@@ -164,17 +163,4 @@ def _without_account(name: str, chain: tuple[ModelEntry, ...]) -> ModelWithoutAc
     return ModelWithoutAccount(
         f"There is no account to ask {name!r} by. Add one of the kind {kinds} with POST /v1/providers, or name another "
         "model; GET /v1/models?usable=true lists those that can be asked."
-    )
-
-
-@asynccontextmanager
-async def open_router(resources: Resources) -> AsyncGenerator[Router]:
-    """After the catalogue, the accounts and the adapters."""
-    settings = resources.get(Settings).model
-    yield Router(
-        resources.get(Catalogue),
-        resources.get(Accounts),
-        resources.get(Adapters),
-        patience=Patience(attempts=settings.attempts, pause=settings.backoff_seconds),
-        seconds=settings.timeout_seconds,
     )
