@@ -5,22 +5,16 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from crewmesh_contracts.events import OrganizationCreated
 from crewmesh_kit.app import Service
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.owned_data.forgetting import by_age
-from crewmesh_kit.sharing.endpoints import access_router
 from crewmesh_kit.sharing.service import open_sharing
 from crewmesh_kit.signals import open_signals
 from fastapi import FastAPI
 
-from crewmesh_agent_crew.access import CREW
 from crewmesh_agent_crew.catalogue import lifetime as catalogue
 from crewmesh_agent_crew.crew_runs.lifetime import run_crews
-from crewmesh_agent_crew.crews import endpoints as crews
-from crewmesh_agent_crew.crews.resolving import open_resolver
-from crewmesh_agent_crew.crews.service import open_crews
-from crewmesh_agent_crew.crews.subscriptions import give_starter_crews
+from crewmesh_agent_crew.crews import lifetime as definitions
 from crewmesh_agent_crew.guardrails.policies import endpoints as policies
 from crewmesh_agent_crew.guardrails.policies.service import open_policies
 from crewmesh_agent_crew.live.words import open_words
@@ -67,14 +61,11 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_words)
     statuses.install(service)
     service.lifetime(turns.open_turns)
-    service.lifetime(open_resolver)
-    service.lifetime(open_crews)
+    definitions.install(service)
     run_crews(service)
     service.background("stops", watch_stops)
     service.ready_check("turns", turns.why_not_ready)
-    service.subscribe(topic=OrganizationCreated.topic, handler=give_starter_crews)
     service.owned_data(by_age("crew_runs", table="crew_runs", column="ended_at"))
-    service.routes(crews.router, crews.history, models.router, stopping.router)
+    service.routes(models.router, stopping.router)
     service.routes(policies.router)
-    service.routes(access_router(CREW, crews.crew_id))
     return service.app

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -202,6 +202,19 @@ class BudgetUsedUp(BudgetEvent):
     """A budget has nothing left in this period, or not enough for what was to be asked."""
 
 
+AgentActivity: TypeAlias = Literal["idle", "thinking", "calling_tool", "waiting"]
+
+
+class AgentStatusChanged(Event):
+    """What an agent does now, at most twice a second. A picture of the moment, which may be lost on its way."""
+
+    topic: ClassVar[str] = "agents"
+
+    agent: str
+    crew_run: str
+    status: AgentActivity
+
+
 PUBLISHED_EVENTS: tuple[type[Event], ...] = (
     OrganizationCreated,
     OrganizationStatusChanged,
@@ -217,4 +230,5 @@ PUBLISHED_EVENTS: tuple[type[Event], ...] = (
     ApprovalDecided,
     BudgetNearlyUsed,
     BudgetUsedUp,
+    AgentStatusChanged,
 )

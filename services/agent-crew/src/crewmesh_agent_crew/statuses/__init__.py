@@ -1,0 +1,1 @@
+"""What agents are doing right now, at whichever replica."""
