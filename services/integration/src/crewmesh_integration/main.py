@@ -10,6 +10,7 @@ from crewmesh_kit.app import Resources, Service
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
+from crewmesh_kit.outbound.connector import SystemLookup
 from crewmesh_kit.owned_data.forgetting import by_age
 from fastapi import FastAPI
 
@@ -20,7 +21,6 @@ from crewmesh_integration.deliveries.endpoints import router as deliveries_route
 from crewmesh_integration.deliveries.repository import DeliveryRepository
 from crewmesh_integration.deliveries.service import Deliveries
 from crewmesh_integration.guard.client import GuardedClient
-from crewmesh_integration.guard.connector import SystemLookup
 from crewmesh_integration.guard.policy import OutboundPolicy
 from crewmesh_integration.http_requests.endpoints import router as http_requests_router
 from crewmesh_integration.http_requests.service import HttpRequests

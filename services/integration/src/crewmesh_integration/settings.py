@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
+from crewmesh_kit.outbound.mesh_ports import LOCAL_MESH_PORTS
 from crewmesh_kit.settings import CommaSeparatedPorts, ServiceSettings, SettingsGroup
 from pydantic import Field
-
-# Where the local mesh listens unless told otherwise: apps, sidecars, control plane, stores, model (see dapr.yaml).
-_LOCAL_MESH_PORTS = (
-    *range(8080, 8085),
-    *range(3500, 3505),
-    *range(4500, 4505),
-    *range(5500, 5505),
-    *range(9190, 9195),
-    *(9300, 9301, 9302, 9310, 9311, 9312, 9320, 9321, 9322, 9323, 9324),
-    *(5480, 6380, 8090),
-)
 
 
 class OutboundSettings(SettingsGroup):
@@ -23,7 +13,7 @@ class OutboundSettings(SettingsGroup):
         description="Let requests reach servers on this machine (127.0.0.0/8, ::1). For development and demos only.",
     )
     mesh_ports: CommaSeparatedPorts = Field(
-        default=_LOCAL_MESH_PORTS,
+        default=LOCAL_MESH_PORTS,
         description="Ports of the mesh on this machine, comma separated: refused even when loopback is allowed.",
     )
     connect_seconds: float = Field(

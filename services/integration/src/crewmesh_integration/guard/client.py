@@ -11,9 +11,9 @@ from types import SimpleNamespace
 from typing import TypeAlias
 
 import aiohttp
+from crewmesh_kit.outbound.connector import Lookup, guarded_connector
 
 from crewmesh_integration.guard.bodies import ACCEPT_ENCODING, read_body
-from crewmesh_integration.guard.connector import Lookup, guarded_connector
 from crewmesh_integration.guard.errors import (
     DestinationRefused,
     UpstreamRedirected,
@@ -74,7 +74,7 @@ class GuardedClient:
         self._policy = policy
         self._max_body_bytes = max_body_bytes
         self._session = aiohttp.ClientSession(
-            connector=guarded_connector(policy, lookup, tls),
+            connector=guarded_connector(policy, lookup, tls=tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,

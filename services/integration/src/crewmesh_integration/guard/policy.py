@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
-from crewmesh_integration.guard.addresses import Address, why_not_public
+from crewmesh_kit.outbound.addresses import Address, belongs_to_this_machine, why_not_public
+
 from crewmesh_integration.guard.errors import DestinationRefused
 from crewmesh_integration.guard.targets import Target
 
@@ -16,17 +15,6 @@ _INSIDE_NAMES = ("local", "internal", "localdomain", "home.arpa")
 
 def _is_under(host: str, zone: str) -> bool:
     return host == zone or host.endswith("." + zone)
-
-
-def belongs_to_this_machine(address: Address) -> bool:
-    """Ask the kernel which source it would use: for an address of our own, it is the same. Nothing is sent."""
-    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((str(address), 9))
-            return str(probe.getsockname()[0]) == str(address)
-    except OSError:
-        return False  # no way there: the connection will fail just as this one did
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 import idna
+from crewmesh_kit.outbound.addresses import Address, address_of
 from yarl import URL
-
-from crewmesh_integration.guard.addresses import Address, address_of
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))

@@ -6,6 +6,7 @@ holds some addresses for public that lead inward (IPv4 hidden in IPv6, the metad
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
 
@@ -69,3 +70,14 @@ def address_of(text: str) -> Address | None:
         return None if "%" in text else ip_address(text)
     except ValueError:
         return None
+
+
+def belongs_to_this_machine(address: Address) -> bool:
+    """Ask the kernel which source it would use: for an address of our own, it is the same. Nothing is sent."""
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 9))
+            return str(probe.getsockname()[0]) == str(address)
+    except OSError:
+        return False  # no way there: the connection will fail just as this one did

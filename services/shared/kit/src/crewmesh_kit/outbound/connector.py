@@ -17,8 +17,7 @@ from typing import Protocol, TypeAlias
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from crewmesh_integration.guard.addresses import address_of
-from crewmesh_integration.guard.policy import OutboundPolicy
+from crewmesh_kit.outbound.addresses import Address, address_of
 
 # Looking up a name may hang for long; in threads of its own it cannot hold up anything else in the process.
 _LOOKUP_THREADS = 16
@@ -28,6 +27,16 @@ _CONNECTIONS_PER_HOST = 50
 
 # As getaddrinfo describes an address: family, kind, protocol, canonical name, (host, port, …).
 _AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[str | int, ...]]
+
+
+class Gate(Protocol):
+    """Which addresses may be connected to."""
+
+    def check_resolved(self, host: str, address: Address, port: int) -> None:
+        """Raise for an address that a name led to and that is not allowed."""
+        ...
+
+    def allows(self, address: Address, port: int) -> bool: ...
 
 
 class Lookup(Protocol):
@@ -59,8 +68,8 @@ def _getaddrinfo(host: str, port: int) -> list[str]:
 class GuardedResolver(AbstractResolver):
     """Hands out addresses only if every one of them is allowed: a name that also leads inward is not to be trusted."""
 
-    def __init__(self, policy: OutboundPolicy, lookup: Lookup) -> None:
-        self._policy = policy
+    def __init__(self, gate: Gate, lookup: Lookup) -> None:
+        self._gate = gate
         self._lookup = lookup
 
     async def resolve(
@@ -71,7 +80,7 @@ class GuardedResolver(AbstractResolver):
             address = address_of(text)
             if address is None:
                 raise OSError(f"the name server answered {text!r}, which is no plain address")
-            self._policy.check_resolved(host, address, port)
+            self._gate.check_resolved(host, address, port)
             family = socket.AF_INET if address.version == 4 else socket.AF_INET6
             results.append(
                 ResolveResult(
@@ -92,23 +101,31 @@ class GuardedResolver(AbstractResolver):
 
 
 def guarded_connector(
-    policy: OutboundPolicy, lookup: Lookup, tls: ssl.SSLContext | None = None
+    gate: Gate,
+    lookup: Lookup,
+    *,
+    tls: ssl.SSLContext | None = None,
+    keep: bool = False,
+    most: int = _CONNECTIONS,
+    most_per_host: int = _CONNECTIONS_PER_HOST,
 ) -> aiohttp.TCPConnector:
+    """``keep``: connections serve several requests. Without it each serves one: nothing is shared between
+    organizations, and aiohttp never repeats a request by itself because a kept connection turned out to be dead.
+    """
+
     def open_socket(info: _AddressInfo) -> socket.socket:
         family, kind, protocol, _, where = info
         address = address_of(str(where[0]))
-        if address is None or not policy.allows(address, int(where[1])):
+        if address is None or not gate.allows(address, int(where[1])):
             raise PermissionError("the guard forbids this address")
         return socket.socket(family=family, type=kind, proto=protocol)
 
     return aiohttp.TCPConnector(
-        resolver=GuardedResolver(policy, lookup),
+        resolver=GuardedResolver(gate, lookup),
         socket_factory=open_socket,
         use_dns_cache=False,
-        # A connection serves one request: nothing is shared between organizations, and aiohttp never repeats a request
-        # by itself because a kept connection turned out to be dead.
-        force_close=True,
-        limit=_CONNECTIONS,
-        limit_per_host=_CONNECTIONS_PER_HOST,
+        force_close=not keep,
+        limit=most,
+        limit_per_host=most_per_host,
         ssl=tls if tls is not None else True,
     )
