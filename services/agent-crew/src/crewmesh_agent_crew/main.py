@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     run_crews(service)
     service.background("stops", watch_stops)
     service.ready_check("turns", turns.why_not_ready)
-    service.owned_data(by_age("crew_runs", table="crew_runs", column="ended_at"))
+    service.owned_data(by_age("kickoffs", table="crew_runs", column="ended_at"))
     service.routes(models.router, stopping.router)
     service.routes(policies.router)
     return service.app

@@ -19,7 +19,7 @@ from crewmesh_agent_crew.records.shelf import Shelf
 AGENTS = Shelf(
     noun="agent",
     path="agents",
-    prefix="agent",
+    prefix="agt",
     action="agent",
     table="agents",
     history="agent_history",
@@ -41,8 +41,15 @@ async def runnable(
     hold: bool = False,
 ) -> list[Stored]:
     """Those of the names that ``identity`` may set to work. Held ones stay until the transaction ends."""
-    found = await RecordRepository(connection, identity.organization, AGENTS).named(names, hold=hold)
+    found = await RecordRepository(connection, identity.organization, AGENTS).named(
+        names, lock="FOR SHARE" if hold else ""
+    )
     if not found:
         return []
     reach = await sharing.reach(connection, identity, RUN_AGENT)
     return [stored for stored in found if stored.id in reach]
+
+
+async def agents_written_with(connection: AsyncConnection[DictRow], organization: str, prompt: str) -> list[Stored]:
+    """Some of those whose backstory is this prompt template."""
+    return await RecordRepository(connection, organization, AGENTS).holding({"prompt": {"use": prompt}}, most=10)

@@ -17,8 +17,9 @@ from psycopg.rows import DictRow
 from crewmesh_agent_crew.access import CHANGE, SEE
 from crewmesh_agent_crew.crews.models import CrewDefinition, Process
 from crewmesh_agent_crew.crews.repository import CREWS
-from crewmesh_agent_crew.crews.schemas import Crew, CrewSummary
+from crewmesh_agent_crew.crews.schemas import Crew, CrewSummary, CrewTemplate, template_of
 from crewmesh_agent_crew.crews.service import CrewService
+from crewmesh_agent_crew.crews.shipped import crew_templates
 from crewmesh_agent_crew.records.endpoints import (
     UNCHANGED,
     ArchivedOnes,
@@ -32,6 +33,7 @@ from crewmesh_agent_crew.records.endpoints import (
     tagged,
     unless_current,
 )
+from crewmesh_agent_crew.records.file_endpoints import file_router
 from crewmesh_agent_crew.records.history_endpoints import history_router
 from crewmesh_agent_crew.records.repository import Filters, RecordRepository
 from crewmesh_agent_crew.role_prompts.files import presets_with
@@ -69,6 +71,15 @@ async def create_crew(
     return created(await crews.create(identity, key, definition), response, CREWS.path)
 
 
+@router.get("/templates")
+async def list_crew_templates(identity: Reader, page: PageQuery) -> Page[CrewTemplate]:
+    """List crews that are shipped to be made one's own: change what does not fit, and add them with POST /v1/crews."""
+    _ = identity
+    after = page.after_text() or ""
+    found = [template_of(crew) for name, crew in crew_templates().items() if name > after]
+    return page.page(found[: page.limit + 1], lambda template: (template.name,))
+
+
 @router.get("/{ref}", responses=UNCHANGED)
 async def get_crew(
     ref: Ref, identity: Reader, crews: Crews, response: Response, if_none_match: IfNoneMatch = None
@@ -94,6 +105,7 @@ async def change_crew(
 
 
 history = history_router(CREWS, CrewService, see=reaching(SEE), change=reaching(CHANGE))
+files = file_router(CREWS, CrewService, see=reaching(SEE), make=requires("crews:write"))
 
 
 async def crew_id(connection: AsyncConnection[DictRow], organization: str, ref: str) -> str:

@@ -41,7 +41,7 @@ WHERE crews.org_id = %(org)s AND crews.archived_at IS NULL
 ORDER BY crews.name
 """
 _HOLDING = """
-SELECT name FROM crews WHERE org_id = %(org)s AND archived_at IS NULL
+SELECT id, name FROM crews WHERE org_id = %(org)s AND archived_at IS NULL
   AND (definition->'agents' @> %(part)s OR definition->'tasks' @> %(part)s)
 ORDER BY name LIMIT 10
 """
@@ -73,13 +73,13 @@ class CrewRepository:
             for row in [row for row in rows if row["by_name"]] or rows
         ]
 
-    async def using_agent(self, name: str) -> list[str]:
+    async def using_agent(self, name: str) -> list[tuple[str, str]]:
         return await self._holding({"use": name})
 
-    async def using_prompt(self, name: str) -> list[str]:
+    async def using_prompt(self, name: str) -> list[tuple[str, str]]:
         return await self._holding({"prompt": {"use": name}})
 
-    async def _holding(self, part: JsonObject) -> list[str]:
-        """By name, some of the crews that have it in an agent or a task."""
+    async def _holding(self, part: JsonObject) -> list[tuple[str, str]]:
+        """Ids and names of some of the crews that have it in an agent or a task."""
         cursor = await self._connection.execute(_HOLDING, {"org": self._organization, "part": Jsonb([part])})
-        return [row["name"] for row in await cursor.fetchall()]
+        return [(row["id"], row["name"]) for row in await cursor.fetchall()]

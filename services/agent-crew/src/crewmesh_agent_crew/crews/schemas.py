@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from crewmesh_agent_crew.crews.models import CrewDefinition, Process
+from crewmesh_contracts.base import Reply
+
+from crewmesh_agent_crew.crews.models import CrewDefinition, Process, name_of
 from crewmesh_agent_crew.records.schemas import Record, Summary
 
 Crew: TypeAlias = Record[CrewDefinition]
@@ -13,3 +15,23 @@ Crew: TypeAlias = Record[CrewDefinition]
 class CrewSummary(Summary):
     process: Process
     agents: tuple[str, ...]
+
+
+class CrewTemplate(Reply):
+    """A crew that is shipped, ready to be added as it is."""
+
+    name: str
+    description: str
+    process: Process
+    agents: tuple[str, ...]
+    definition: CrewDefinition
+
+
+def template_of(definition: CrewDefinition) -> CrewTemplate:
+    return CrewTemplate(
+        name=definition.name,
+        description=definition.description,
+        process=definition.process,
+        agents=tuple(name_of(agent) for agent in definition.agents),
+        definition=definition,
+    )

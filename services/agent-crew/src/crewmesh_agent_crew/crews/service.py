@@ -24,8 +24,9 @@ from crewmesh_agent_crew.crews.repository import CREWS
 from crewmesh_agent_crew.crews.resolving import Resolver
 from crewmesh_agent_crew.crews.schemas import CrewSummary
 from crewmesh_agent_crew.crews.shipped import starter_crews
+from crewmesh_agent_crew.records.keeping import Findings
 from crewmesh_agent_crew.records.repository import Filters, RecordRepository, Stored
-from crewmesh_agent_crew.records.service import Findings, Records
+from crewmesh_agent_crew.records.service import Records
 
 _CONSUMER = "starter-crews"
 _BY_THE_PLATFORM = "crewmesh"
@@ -62,18 +63,8 @@ class CrewService(Records[CrewDefinition]):
 def _summary(stored: Stored) -> CrewSummary:
     """Of the definition as it is kept, so that one which today's rules refuse does not spoil the list."""
     members = cast("list[JsonObject]", stored.definition["agents"])
-    return CrewSummary.model_validate(
-        {
-            **stored.definition,
-            "id": stored.id,
-            "name": stored.name,
-            "agents": [member.get("use") or member.get("name") for member in members],
-            "version": stored.version,
-            "created_at": stored.created_at,
-            "changed_at": stored.changed_at,
-            "archived_at": stored.archived_at,
-        }
-    )
+    names = [member.get("use") or member.get("name") for member in members]
+    return CrewSummary.model_validate({**stored.definition, **stored.listed(), "agents": names})
 
 
 @asynccontextmanager

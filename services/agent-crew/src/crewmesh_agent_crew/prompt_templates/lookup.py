@@ -33,7 +33,7 @@ async def templates(
     """By name and, where one is asked for, version. Held ones stay until the transaction ends."""
     repository = RecordRepository(connection, organization, PROMPT_TEMPLATES)
     found: dict[tuple[str, int | None], PromptTemplateDefinition] = {}
-    for stored in await repository.named({use.use for use in uses}, hold=hold):
+    for stored in await repository.named({use.use for use in uses}, lock="FOR SHARE" if hold else ""):
         found[stored.name, None] = PromptTemplateDefinition.model_validate(stored.definition)
         for version in {use.version for use in uses if use.use == stored.name and use.version is not None}:
             old = await repository.version(stored.id, version)

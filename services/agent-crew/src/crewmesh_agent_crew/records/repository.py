@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, LiteralString
+from typing import Generic, Literal, LiteralString
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.ids import new_id
@@ -33,6 +33,10 @@ ORDER BY id = %(ref)s DESC LIMIT 1
 """
 _NAMED = """
 SELECT {columns} FROM {table} WHERE org_id = %(org)s AND name = ANY(%(names)s) AND archived_at IS NULL ORDER BY name
+"""
+_HOLDING = """
+SELECT {columns} FROM {table} WHERE org_id = %(org)s AND archived_at IS NULL AND definition @> %(part)s
+ORDER BY name LIMIT %(most)s
 """
 _PAGE = """
 SELECT {columns} FROM {table}
@@ -89,6 +93,17 @@ class Stored:
     changed_at: datetime
     archived_at: datetime | None
 
+    def listed(self) -> dict[str, object]:
+        """What a list shows of every record beside its definition."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "version": self.version,
+            "created_at": self.created_at,
+            "changed_at": self.changed_at,
+            "archived_at": self.archived_at,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
@@ -132,11 +147,13 @@ class RecordRepository(Generic[DefinitionT]):
             raise self._shelf.unknown(ref)
         return stored.id
 
-    async def named(self, names: Collection[str], *, hold: bool = False) -> list[Stored]:
-        """Those that are not archived; held ones stay so until the transaction ends."""
-        if not names:
-            return []
-        return await self._all(_NAMED + ("FOR SHARE" if hold else ""), names=sorted(names))
+    async def named(self, names: Collection[str], *, lock: Literal["", "FOR SHARE", "FOR UPDATE"] = "") -> list[Stored]:
+        """Those that are not archived; by a lock they stay as they are until the transaction ends."""
+        return await self._all(_NAMED + lock, names=sorted(names)) if names else []
+
+    async def holding(self, part: JsonObject, *, most: int) -> list[Stored]:
+        """Those whose definition has this in it."""
+        return await self._all(_HOLDING, part=Jsonb(part), most=most)
 
     async def page(self, filters: Filters, reach: Reach, after: str | None, limit: int) -> list[Stored]:
         """By name."""

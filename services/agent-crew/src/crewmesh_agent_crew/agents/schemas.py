@@ -1,0 +1,21 @@
+"""What the public API shows of agents."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from crewmesh_agent_crew.agents.models import AgentDefinition
+from crewmesh_agent_crew.records.schemas import Record, Summary
+
+Agent: TypeAlias = Record[AgentDefinition]
+
+
+class AgentSummary(Summary):
+    """``role``, ``skills`` and ``tools`` are those that its definition says itself."""
+
+    preset: str | None = None
+    specialization: str | None = None
+    role: str = ""
+    model: str
+    skills: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
