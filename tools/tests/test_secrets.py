@@ -34,6 +34,7 @@ def test_they_are_made_once_and_addresses_follow(path: Path) -> None:
         "first-run-api-key",
         "webhook-signing-secret",
         "hook-master-key",
+        "provider-master-key",
         "session-master-key",
         "identity-key-gateway",
         "dapr-api-token-gateway",

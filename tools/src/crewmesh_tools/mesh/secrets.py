@@ -58,6 +58,7 @@ def load_or_make(path: Path, apps: Sequence[str], servers: Servers) -> Secrets:
     kept.once("first-run-api-key", api_keys.new_text)
     kept.once("webhook-signing-secret", lambda: "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode())
     kept.once("hook-master-key", lambda: secrets.token_urlsafe(32))
+    kept.once("provider-master-key", lambda: secrets.token_urlsafe(32))
     kept.once("session-master-key", lambda: secrets.token_urlsafe(32))
     kept.once("model-api-key", str)
     _addresses(kept, apps, servers)

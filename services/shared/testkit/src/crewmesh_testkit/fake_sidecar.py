@@ -51,6 +51,7 @@ class FakeSidecar(Sidecar):
             **{f"identity-key-{app}": private_key(app) for app in APPS},
             "identity-keys": public_keys(),
             "hook-master-key": "master-key-of-tests",
+            "provider-master-key": "provider-master-key-of-tests",
             "session-master-key": "session-master-key-of-tests-and-of-nothing-else",
             **(secrets or {}),
         }
