@@ -1,0 +1,1 @@
+"""What people think of what agents gave, and what agents learn from it."""

@@ -1,0 +1,13 @@
+"""Memory as a part of the service; before what drives crew runs."""
+
+from __future__ import annotations
+
+from crewmesh_kit.app import Service
+
+from crewmesh_agent_crew.feedback.service import open_insights
+from crewmesh_agent_crew.memory.service import open_memories
+
+
+def install(service: Service) -> None:
+    service.lifetime(open_insights)
+    service.lifetime(open_memories)
