@@ -43,7 +43,7 @@ class TestHttp:
         assert call.idempotency_key.startswith(f"{desk.crew_run}/task/worker/1/t1-")
         assert call.identity.groups == {CREW}
         assert call.identity.subject == desk.crew_run
-        assert "status: 200" in shown
+        assert "status: 200\ncontent-type: text/plain\n" in shown
         assert '{"taken": true}' in shown
 
     async def test_a_query_is_added(self, desk: ToolDesk) -> None:

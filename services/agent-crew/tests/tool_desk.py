@@ -156,7 +156,7 @@ class ToolDesk:
 
     async def _http(self, request: HttpSend) -> HttpReply:
         body = self.page if request.method == "GET" else {"taken": True}
-        return HttpReply(status=200, headers={"Content-Type": "text/plain"}, body=body)
+        return HttpReply(status=200, headers={"content-type": "text/plain"}, body=body)
 
     async def _search(self, _: SearchRequest) -> SearchResult:
         hit = SearchHit(document="doc_1", title="Finance", position=0, text=self.passage, score=0.9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from aiohttp import web
 from crewmesh_integration.guard.errors import DestinationRefused, UpstreamRedirected
@@ -77,6 +79,21 @@ class TestRedirects:
             with pytest.raises(UpstreamRedirected) as failed:
                 await out.send(request(there.url("/")))
         assert not failed.value.retryable
+
+    @pytest.mark.parametrize("status", [302, 307])
+    async def test_nobody_else_is_asked_where_only_the_same_origin_may_be(self, status: int) -> None:
+        async with (
+            site({"/hook": ok}) as elsewhere,
+            site({"/": to(elsewhere.url("/hook"), status)}) as there,
+            client() as out,
+        ):
+            with pytest.raises(UpstreamRedirected):
+                await out.send(replace(request(there.url("/")), same_origin=True))
+        assert elsewhere.seen == []
+
+    async def test_a_redirect_within_the_origin_is_followed(self) -> None:
+        async with site({"/": to("/hook", 307), "/hook": ok}) as there, client() as out:
+            assert (await out.send(replace(request(there.url("/")), same_origin=True))).status == 200
 
     async def test_a_loop_ends(self) -> None:
         async with site({"/": to("/", 307)}) as there, client() as out:

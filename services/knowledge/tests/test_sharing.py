@@ -100,10 +100,11 @@ async def test_who_may_see_and_not_change_is_told_the_level(house: House) -> Non
     assert (refused.status_code, refused.json()["level"]) == (403, "edit")
 
 
-async def test_a_workflow_searches_what_it_was_granted(house: House) -> None:
-    run = replace(house.person("4", SEARCH.permission), subject=new_id("run"), groups=frozenset({WORKFLOW}))
+@pytest.mark.parametrize("group", [WORKFLOW, "crew:crew_" + "2" * 32, "agent:agt_" + "3" * 32])
+async def test_what_runs_searches_what_it_was_granted(house: House, group: str) -> None:
+    run = replace(house.person("4", SEARCH.permission), subject=new_id("run"), groups=frozenset({group}))
     body = {"knowledge_base": "secrets", "query": "secret plan"}
     await house.share()
     assert (await house.ask(run, "POST", SEARCH.path, body)).status_code == 404
-    await house.share((WORKFLOW, "view"))
+    await house.share((group, "view"))
     assert (await house.ask(run, "POST", SEARCH.path, body)).json()["hits"]

@@ -114,11 +114,16 @@ def test_who_is_meant_by_a_grantee() -> None:
 @pytest.mark.parametrize(
     "grantee",
     ["", "user:", "usr_" + "1" * 32, "user:*", "role:*", "role:Owner", "team:ops", "user:USR_" + "1" * 32, "*",
-     "user:usr_" + "1" * 32 + "\n", "workflow:" + "a" * 500],
+     "user:usr_" + "1" * 32 + "\n", "workflow:" + "a" * 500, "crew:answer-desk", "agent:crew_" + "1" * 32],
 )  # fmt: skip
 def test_a_grantee_is_named_exactly(grantee: str) -> None:
     with pytest.raises(ValidationError):
         AccessRequest.model_validate({"grants": [{"grantee": grantee, "level": "view"}]})
+
+
+@pytest.mark.parametrize("grantee", ["workflow:wf_", "crew:crew_", "agent:agt_"])
+def test_what_works_by_itself_is_a_grantee(grantee: str) -> None:
+    AccessRequest.model_validate({"grants": [{"grantee": grantee + "1" * 32, "level": "view"}]})
 
 
 def test_a_grantee_is_named_once() -> None:

@@ -71,7 +71,7 @@ class Policies:
             require_match(if_match, before.version)
             after = await PolicyRepository(connection).replace(definition)
             await audit.record(
-                connection, identity, "policy.changed", after.id, before=_told(before), after=_told(after)
+                connection, identity, "policy.updated", after.id, before=_told(before), after=_told(after)
             )
         return after
 

@@ -90,5 +90,5 @@ class HttpTool(Granted[HttpGrant]):
 
 def _told(reply: HttpReply) -> Gave:
     body = reply.body if isinstance(reply.body, str) else json.dumps(reply.body, ensure_ascii=False)
-    kind = reply.headers.get("Content-Type")
+    kind = next((value for name, value in reply.headers.items() if name.lower() == "content-type"), None)
     return Gave("\n".join(filter(None, (f"status: {reply.status}", kind and f"content-type: {kind}", "", body))))
