@@ -134,7 +134,7 @@ class Statuses:
 
     def _event(self, organization: str, agent: str, crew_run: str) -> AgentStatusChanged:
         """The busiest of what the agent does here."""
-        doing = {
+        doing: dict[AgentActivity, str] = {
             at_work.agents[agent].status: at_work.crew_run
             for (owner, _), at_work in self._here.items()
             if owner == organization and agent in at_work.agents
