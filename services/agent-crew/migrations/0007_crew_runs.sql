@@ -96,3 +96,18 @@ CREATE TABLE crew_questions (
     PRIMARY KEY (crew_run, id)
 );
 SELECT isolate_tenants('crew_questions');
+
+-- What was done before there were turns: with its result, and without a definition, for it will not be driven again.
+INSERT INTO crew_runs (id, org_id, kind, name, crew_id, version, key, fingerprint, work, charge, requested_by, started_by,
+    status, outcome, error, usage, created_at, started_at, ended_at)
+SELECT 'crun_' || substr(k.id, 6), k.org_id, 'crew', k.crew, c.id, coalesce(c.version, 1), k.id, '',
+    jsonb_build_object('of', 'crew', 'inputs', k.inputs), '{}', k.requested_by, k.requested_by, k.status,
+    CASE k.status WHEN 'completed' THEN jsonb_build_object('text', k.text, 'data', NULL, 'said', k.messages) END,
+    CASE k.status WHEN 'failed' THEN jsonb_build_object('headers', '{}'::jsonb, 'problem', jsonb_build_object(
+        'type', 'https://crewmesh.dev/problems/crew-failed', 'title', 'Crew failed', 'status', 502,
+        'detail', coalesce(k.error, ''), 'retryable', false)) END,
+    jsonb_build_object('model', k.model, 'requests', k.requests, 'prompt_tokens', k.prompt_tokens,
+        'completion_tokens', k.completion_tokens),
+    k.started_at, k.started_at, k.ended_at
+FROM kickoffs k LEFT JOIN crews c ON c.org_id = k.org_id AND c.name = k.crew;
+DROP TABLE kickoffs;

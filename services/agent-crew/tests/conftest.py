@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from crewmesh_agent_crew.crews.service import starter_crews
 from crewmesh_agent_crew.main import create_app
-from crewmesh_agent_crew.settings import KickoffSettings, ModelSettings, Settings
+from crewmesh_agent_crew.settings import CrewRunSettings, ModelSettings, Settings
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.settings import DatabaseSettings
 from crewmesh_testkit.fake_sidecar import FakeSidecar
@@ -31,9 +31,9 @@ def crews_database(database_url: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
-def kickoff_settings() -> KickoffSettings:
+def crew_run_settings() -> CrewRunSettings:
     """What a test module may override."""
-    return KickoffSettings(timeout_seconds=20)
+    return CrewRunSettings()
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def model() -> AsyncGenerator[OpenAiFake]:
 
 @asynccontextmanager
 async def replica(
-    database: str, valkey: str, model: OpenAiFake, kickoff: KickoffSettings, organization: str
+    database: str, valkey: str, model: OpenAiFake, crew_runs: CrewRunSettings, organization: str
 ) -> AsyncGenerator[Running]:
     """One process of the service, as far as that is possible in a test."""
     settings = Settings(
@@ -57,7 +57,7 @@ async def replica(
             attempts=3,
             timeout_seconds=10,
         ),
-        kickoff=kickoff,
+        crew_runs=crew_runs,
     )
     app = create_app(settings, FakeSidecar("agent-crew", secrets={"model-api-key": MODEL_KEY, "redis-url": valkey}))
     async with running(app) as client:
@@ -66,10 +66,10 @@ async def replica(
 
 @pytest.fixture
 async def service(
-    crews_database: str, valkey: str, model: OpenAiFake, kickoff_settings: KickoffSettings
+    crews_database: str, valkey: str, model: OpenAiFake, crew_run_settings: CrewRunSettings
 ) -> AsyncGenerator[Running]:
     """A new organization with the starter crew in it."""
-    async with replica(crews_database, valkey, model, kickoff_settings, new_id("org")) as under_test:
+    async with replica(crews_database, valkey, model, crew_run_settings, new_id("org")) as under_test:
         for crew in starter_crews():
             created = await under_test.post("/v1/crews", crew.model_dump(mode="json"))
             assert created.status_code == 201, created.text

@@ -7,8 +7,7 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import AgentResult
 from crewmesh_kit.ids import new_id
 
-from .harness import Running
-from .test_kickoff import ABUSE
+from .harness import ABUSE, Running
 
 AGE: JsonObject = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 

@@ -71,7 +71,7 @@ class TestAccess:
         answers = [
             await service.get("/v1/crews", who=nobody),
             await service.get("/v1/crews/answer-desk", who=nobody),
-            await service.get("/v1/crews/answer-desk/kickoffs", who=nobody),
+            await service.get("/v1/crew-runs", who=nobody),
             await service.post("/v1/crews", renamed("x"), who=service.who("crews:read")),
             await service.post("/internal/kickoff", {"crew": "answer-desk", "inputs": {}}, who=nobody, key="k"),
         ]
@@ -82,7 +82,6 @@ class TestAccess:
         stranger = service.who("*", organization=new_id("org"))
         assert (await service.get("/v1/crews", who=stranger)).json()["items"] == []
         assert (await service.get("/v1/crews/answer-desk", who=stranger)).status_code == 404
-        assert (await service.get("/v1/crews/answer-desk/kickoffs", who=stranger)).status_code == 404
         body = {"crew": "answer-desk", "inputs": {"question": "?"}}
         assert (await service.post("/internal/kickoff", body, who=stranger, key="k")).status_code == 404
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from crewmesh_agent_crew.crew_runs.asking import checked_inputs
 from crewmesh_agent_crew.crews.models import CrewDefinition, Task
 from crewmesh_agent_crew.crews.service import starter_crews
-from crewmesh_agent_crew.kickoff.service import checked_inputs
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_kit.errors import ValidationFailed
 from pydantic import ValidationError

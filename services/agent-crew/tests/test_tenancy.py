@@ -9,7 +9,7 @@ from psycopg import sql
 
 from .harness import Running
 
-TABLES = ("crews", "kickoffs")
+TABLES = ("crews", "crew_runs", "crew_turns", "crew_messages")
 
 
 @pytest.mark.parametrize("table", TABLES)

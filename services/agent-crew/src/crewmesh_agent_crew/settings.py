@@ -105,16 +105,6 @@ class PoolSettings(SettingsGroup):
     )
 
 
-class KickoffSettings(SettingsGroup):
-    most_running: int = Field(default=4, ge=1, le=64, description="Crews at work at the same time; one thread each.")
-    most_waiting: int = Field(
-        default=200, ge=0, le=10_000, description="Kickoffs that may wait for a place; more are answered with 503."
-    )
-    timeout_seconds: float = Field(
-        default=600.0, gt=0, le=3_600, description="How long a crew may work once it has a place."
-    )
-
-
 class ToolsSettings(SettingsGroup):
     most_characters: int = Field(
         default=8_000, ge=100, le=200_000, description="Most characters of what a tool gave that a model is shown."
@@ -150,6 +140,5 @@ class Settings(ServiceSettings):
 
     model: ModelSettings = ModelSettings()
     pool: PoolSettings = PoolSettings()
-    kickoff: KickoffSettings = KickoffSettings()
     crew_runs: CrewRunSettings = CrewRunSettings()
     tools: ToolsSettings = ToolsSettings()

@@ -23,14 +23,18 @@ from crewmesh_contracts.invocations import (
 )
 from crewmesh_kit.db.claims import fingerprint_of
 from crewmesh_kit.db.database import Database
-from crewmesh_kit.errors import RemoteProblem, ValidationFailed
+from crewmesh_kit.errors import Problem, RemoteProblem, ValidationFailed
 from crewmesh_kit.identity import Identity
+from crewmesh_kit.sharing.service import Sharing
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_agent_crew.access import RUN, RUN_AGENT
+from crewmesh_agent_crew.agents.errors import UnknownAgent
 from crewmesh_agent_crew.crew_runs.models import AgentWork, ChargedTo, CrewWork, Result, Spoken, Work
 from crewmesh_agent_crew.crew_runs.repository import Standing
 from crewmesh_agent_crew.crew_runs.service import CrewRuns, check_same
+from crewmesh_agent_crew.crews.errors import UnknownCrew
 from crewmesh_agent_crew.crews.models import CrewDefinition
 from crewmesh_agent_crew.crews.resolving import Resolver
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
@@ -44,9 +48,17 @@ Prepare = Callable[[AsyncConnection[DictRow]], Awaitable[Work]]
 
 class Asking:
     def __init__(
-        self, database: Database, resolver: Resolver, schemas: JsonSchemas, runs: CrewRuns, *, answer_seconds: float
+        self,
+        database: Database,
+        sharing: Sharing,
+        resolver: Resolver,
+        schemas: JsonSchemas,
+        runs: CrewRuns,
+        *,
+        answer_seconds: float,
     ) -> None:
         self._database = database
+        self._sharing = sharing
         self._resolver = resolver
         self._schemas = schemas
         self._runs = runs
@@ -127,6 +139,7 @@ class Asking:
             async with self._database.tenant(organization) as connection:
                 crew_run = await self._runs.start_in(connection, identity, await prepare(connection))
         else:
+            await self._allowed(identity, known)
             check_same(known, same)
             crew_run = known.id
             if verdicts:
@@ -136,6 +149,16 @@ class Asking:
         standing = await self._runs.wait(organization, crew_run, self._answer_seconds)
         raise_what_it_failed_of(standing)
         return standing
+
+    async def _allowed(self, identity: Identity, known: Standing) -> None:
+        """Who may not set it to work any more is told nothing more of it."""
+        unknown: Problem = UnknownAgent(known.name)
+        if known.kind == "crew":
+            unknown = UnknownCrew(f"There is no crew {known.name!r}; GET /v1/crews lists those there are.")
+        async with self._database.tenant(identity.organization) as connection:
+            for need, resource in ((RUN, known.crew_id), (RUN_AGENT, known.agent_id)):
+                if resource is not None:
+                    await self._sharing.ensure(connection, identity, need, resource, unknown=unknown)
 
 
 def raise_what_it_failed_of(standing: Standing) -> None:

@@ -132,6 +132,8 @@ class Drive:
             ),
             messages,
         )
+        if commit.status != "waiting":
+            self._parts.statuses.ended(self._held.organization, self._held.id)
         metrics.CREW_RUNS.labels(self._held.kind, commit.status).inc()
         log.info("crew run", status=commit.status, questions=len(questions))
 

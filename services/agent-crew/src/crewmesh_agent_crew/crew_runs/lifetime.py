@@ -8,22 +8,28 @@ from contextlib import asynccontextmanager
 from crewmesh_kit.app import Resources, Service
 from crewmesh_kit.background import Background
 from crewmesh_kit.db.database import Database, DatabaseUnavailable
+from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.health import Lifecycle
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.sharing.service import Sharing
 from crewmesh_kit.signals import Signals
 
-from crewmesh_agent_crew.crew_runs import asking_endpoints
+from crewmesh_agent_crew.crew_runs import asking_endpoints, endpoints
 from crewmesh_agent_crew.crew_runs.asking import Asking
+from crewmesh_agent_crew.crew_runs.beginning import Beginning
 from crewmesh_agent_crew.crew_runs.driver import DUE, Driver
+from crewmesh_agent_crew.crew_runs.following import Following
 from crewmesh_agent_crew.crew_runs.journal import Journal
 from crewmesh_agent_crew.crew_runs.leases import Leases
 from crewmesh_agent_crew.crew_runs.parts import Parts
 from crewmesh_agent_crew.crew_runs.service import CrewRuns
+from crewmesh_agent_crew.crew_runs.views import CrewRunViews
 from crewmesh_agent_crew.crews.resolving import Resolver
 from crewmesh_agent_crew.live.words import Words
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
 from crewmesh_agent_crew.models.thinking import Thinking
 from crewmesh_agent_crew.settings import Settings
+from crewmesh_agent_crew.statuses.service import Statuses
 from crewmesh_agent_crew.tools.service import Tools
 from crewmesh_agent_crew.turns.runner import TurnRunner
 
@@ -40,10 +46,13 @@ def run_crews(service: Service) -> None:
     service.lifetime(_open_driver)
     service.lifetime(_open_crew_runs)
     service.lifetime(_open_asking)
+    service.lifetime(_open_beginning)
+    service.lifetime(_open_views)
+    service.lifetime(_open_following)
     service.background("leases of crew runs", lambda resources: resources.get(Leases).run())
     service.background("crew runs", lambda resources: resources.get(Driver).run())
     service.background("crew runs that wait for budgets", _watch_budgets)
-    service.routes(asking_endpoints.router)
+    service.routes(endpoints.router, asking_endpoints.router)
 
 
 @asynccontextmanager
@@ -71,6 +80,7 @@ async def _open_driver(resources: Resources) -> AsyncGenerator[Driver]:
         turns=resources.get(TurnRunner),
         tools=resources.get(Tools),
         words=resources.get(Words),
+        statuses=resources.get(Statuses),
         lifecycle=resources.get(Lifecycle),
     )
     yield Driver(
@@ -92,11 +102,35 @@ async def _open_crew_runs(resources: Resources) -> AsyncGenerator[CrewRuns]:
 async def _open_asking(resources: Resources) -> AsyncGenerator[Asking]:
     yield Asking(
         resources.get(Database),
+        resources.get(Sharing),
         resources.get(Resolver),
         resources.get(JsonSchemas),
         resources.get(CrewRuns),
         answer_seconds=resources.get(Settings).crew_runs.answer_seconds,
     )
+
+
+@asynccontextmanager
+async def _open_beginning(resources: Resources) -> AsyncGenerator[Beginning]:
+    yield Beginning(
+        resources.get(Database),
+        resources.get(Idempotency),
+        resources.get(Resolver),
+        resources.get(JsonSchemas),
+        resources.get(CrewRuns),
+    )
+
+
+@asynccontextmanager
+async def _open_views(resources: Resources) -> AsyncGenerator[CrewRunViews]:
+    yield CrewRunViews(
+        resources.get(Database), resources.get(Idempotency), resources.get(Sharing), resources.get(CrewRuns)
+    )
+
+
+@asynccontextmanager
+async def _open_following(resources: Resources) -> AsyncGenerator[Following]:
+    yield Following(resources.get(CrewRunViews), resources.get(CrewRuns), resources.get(Words), resources.get(Signals))
 
 
 async def _watch_budgets(resources: Resources) -> None:

@@ -215,10 +215,8 @@ class Held:
 
     @property
     def group(self) -> str | None:
-        """As what its tools act."""
-        if self.crew_id is not None:
-            return f"crew:{self.crew_id}"
-        return None if self.agent_id is None else f"agent:{self.agent_id}"
+        """As what its tools act, and whose memory it has."""
+        return group_of(self.crew_id, self.agent_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +234,9 @@ class Past:
     turns: Mapping[str, Turned]
     verdicts: Mapping[str, Verdict]
     questions: Mapping[str, Question]
+
+
+def group_of(crew_id: str | None, agent_id: str | None) -> str | None:
+    if crew_id is not None:
+        return f"crew:{crew_id}"
+    return None if agent_id is None else f"agent:{agent_id}"

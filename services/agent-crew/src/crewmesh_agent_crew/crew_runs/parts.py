@@ -8,6 +8,7 @@ from crewmesh_kit.health import Lifecycle
 
 from crewmesh_agent_crew.live.words import Words
 from crewmesh_agent_crew.models.thinking import Thinking
+from crewmesh_agent_crew.statuses.service import Statuses
 from crewmesh_agent_crew.tools.service import Tools
 from crewmesh_agent_crew.turns.runner import TurnRunner
 
@@ -18,4 +19,5 @@ class Parts:
     turns: TurnRunner
     tools: Tools
     words: Words
+    statuses: Statuses
     lifecycle: Lifecycle

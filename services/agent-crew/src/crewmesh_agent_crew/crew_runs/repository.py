@@ -212,7 +212,7 @@ class CrewRunRepository:
 
     async def messages(self, id_: str, after: int, limit: int, *, with_status: bool = False) -> list[DictRow]:
         cursor = await self._connection.execute(
-            "SELECT seq, kind, sender, receiver, task, text, at FROM crew_messages"
+            "SELECT seq, ref, kind, sender, receiver, task, text, at FROM crew_messages"
             " WHERE crew_run = %s AND seq > %s AND (%s OR kind <> 'status') ORDER BY seq LIMIT %s",
             [id_, after, with_status, limit],
         )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
+from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.events import AgentActivity
 from crewmesh_contracts.invocations import Verdict
 from crewmesh_kit.errors import Problem
 from psycopg import AsyncConnection
@@ -16,13 +19,35 @@ from crewmesh_agent_crew.crew_runs.models import Held, Past, Used
 from crewmesh_agent_crew.crew_runs.parts import Parts
 from crewmesh_agent_crew.crew_runs.record import Record
 from crewmesh_agent_crew.crew_runs.stage import Said, Turn
-from crewmesh_agent_crew.models.calls import ModelCall, ModelReply
+from crewmesh_agent_crew.models.calls import ModelCall, ModelReply, ToolSpec
 from crewmesh_agent_crew.models.thinking import Answer
-from crewmesh_agent_crew.tools.toolbox import NeedsDecisionError, Question
+from crewmesh_agent_crew.tools.toolbox import NeedsDecisionError, Question, Source, Toolbox
 from crewmesh_agent_crew.tools.work import ToolUse, WorkContext, acting_as
 from crewmesh_agent_crew.turns.desk import Ports
 
 _DIGEST = 8
+
+
+class Watched:
+    """The toolbox of the turn, while whoever watches sees that a tool is used."""
+
+    def __init__(self, toolbox: Toolbox, show: Callable[[AgentActivity], None]) -> None:
+        self._toolbox = toolbox
+        self._show = show
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        return self._toolbox.specs
+
+    async def use(self, name: str, arguments: JsonObject, *, key: str) -> str:
+        self._show("calling_tool")
+        return await self._toolbox.use(name, arguments, key=key)
+
+    def shown(self, text: str, source: Source) -> str:
+        return self._toolbox.shown(text, source)
+
+    async def said(self, text: str) -> str:
+        return await self._toolbox.said(text)
 
 
 class Seat:
@@ -39,7 +64,18 @@ class Seat:
 
     async def play(self) -> Said:
         toolbox = await self._parts.tools.open(self._turn.agent, self._work())
-        return await self._parts.turns.run(self._turn, Ports(ask=self._ask, toolbox=toolbox))
+        status: AgentActivity = "idle"
+        try:
+            return await self._parts.turns.run(self._turn, Ports(self._ask, Watched(toolbox, self._show)))
+        except NeedsDecisionError:
+            status = "waiting"
+            raise
+        finally:
+            self._show(status)
+
+    def _show(self, status: AgentActivity) -> None:
+        held = self._held
+        self._parts.statuses.now(held.organization, self._turn.agent.name, held.id, status, about=held.group)
 
     def _work(self) -> WorkContext:
         return WorkContext(
@@ -63,6 +99,7 @@ class Seat:
         """Under a key that tells the call: after a crash the same call is answered from the ledger."""
         if self._parts.lifecycle.stopping.is_set():
             raise ServiceStopsError
+        self._show("thinking")
         self._asked += 1
         name = f"{self._path}/m{self._asked}"
         answer = await self._paid(call, name)
