@@ -55,6 +55,8 @@ class TestTasks:
             "requests": 1,
             "prompt_tokens": 10,
             "completion_tokens": 1,
+            "cached_tokens": 0,
+            "cost": "0",
         }
         (asked,) = service.model.requests
         assert [(message.role, message.content) for message in asked.messages] == [
@@ -249,7 +251,7 @@ class TestRefusals:
     async def test_a_model_that_nobody_set_up(self, service: Running) -> None:
         response = await service.ask(prompt="x", model="gpt-99")
         assert slug_of(response) == (404, "unknown-model", False)
-        assert "default, fake, fast" in response.json()["detail"]
+        assert "default, fake, fake-mini, fast" in response.json()["detail"]
 
     async def test_without_a_key_or_the_permission(self, service: Running) -> None:
         assert (await service.post("/internal/model", {"prompt": "x"})).status_code == 400

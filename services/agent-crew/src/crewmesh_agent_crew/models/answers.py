@@ -16,13 +16,14 @@ from typing import Generic, Protocol, TypeVar, cast
 from crewmesh_contracts.base import JsonObject, JsonValue
 from pydantic_core import from_json
 
+from crewmesh_agent_crew.models.calls import Message
 from crewmesh_agent_crew.models.errors import ModelAnswerUnusable
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
-from crewmesh_agent_crew.models.schemas import ChatMessage, Usage
+from crewmesh_agent_crew.models.usage import Usage
 
 ReadT = TypeVar("ReadT")
 ReadT_co = TypeVar("ReadT_co", covariant=True)
-Ask = Callable[[Sequence[ChatMessage]], Awaitable[str]]
+Ask = Callable[[Sequence[Message]], Awaitable[str]]
 
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?```", re.S | re.I)
 _OPENING = re.compile(r"[{\[]")
@@ -107,19 +108,17 @@ class Read(Generic[ReadT]):
     value: ReadT
 
 
-async def settled(
-    text: str, wanted: Wanted[ReadT], *, asked: Sequence[ChatMessage], ask: Ask, usage: Usage, model: str
-) -> Read[ReadT]:
+async def settled(text: str, wanted: Wanted[ReadT], *, asked: Sequence[Message], ask: Ask, usage: Usage) -> Read[ReadT]:
     """What ``text`` was read as, or the answer after it when the model is told what is wrong with this one."""
     try:
         return Read(text, await wanted.read(text))
     except UnusableError as reason:
         complaint = f"This answer cannot be used: {reason}. {wanted.instruction}"
-    text = await ask([*asked, ChatMessage("assistant", text), ChatMessage("user", complaint)])
+    text = await ask([*asked, Message(role="assistant", content=text), Message(role="user", content=complaint)])
     try:
         return Read(text, await wanted.read(text))
     except UnusableError as reason:
-        raise ModelAnswerUnusable(str(reason), text, usage.of(model)) from reason
+        raise ModelAnswerUnusable(str(reason), text, usage.told()) from reason
 
 
 def json_in(text: str) -> JsonValue:

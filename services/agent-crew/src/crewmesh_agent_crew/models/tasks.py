@@ -9,8 +9,8 @@ from crewmesh_contracts.invocations import ModelRequest
 from crewmesh_kit.errors import ValidationFailed
 
 from crewmesh_agent_crew.models.answers import Following, OneOf, Wanted
+from crewmesh_agent_crew.models.calls import Message
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
-from crewmesh_agent_crew.models.schemas import ChatMessage
 
 _MOST_LABEL_CHARACTERS = 200
 
@@ -29,10 +29,10 @@ async def wanted_of(request: ModelRequest, schemas: JsonSchemas) -> OneOf | Foll
             return None
 
 
-def messages_of(request: ModelRequest, wanted: Wanted[object] | None) -> Sequence[ChatMessage]:
-    system = [] if request.system is None else [ChatMessage("system", request.system)]
-    before = [ChatMessage(message.role, message.content) for message in request.messages]
-    return [*system, *before, ChatMessage("user", _prompt(request, wanted))]
+def messages_of(request: ModelRequest, wanted: Wanted[object] | None) -> Sequence[Message]:
+    system = [] if request.system is None else [Message(role="system", content=request.system)]
+    before = [Message(role=message.role, content=message.content) for message in request.messages]
+    return [*system, *before, Message(role="user", content=_prompt(request, wanted))]
 
 
 def _prompt(request: ModelRequest, wanted: Wanted[object] | None) -> str:

@@ -20,6 +20,7 @@ from crewmesh_agent_crew.routing.candidates import Candidate
 from crewmesh_agent_crew.routing.hearing import Hearing
 from crewmesh_agent_crew.routing.limits import AccountLimits
 from crewmesh_agent_crew.routing.telemetry import Watched, watched
+from crewmesh_agent_crew.spending.reaching import asking_provider
 
 
 class Servers(Protocol):
@@ -89,7 +90,8 @@ class Attempts:
             async with asyncio.timeout_at(deadline), AsyncExitStack() as stack:
                 if hearing is not None:
                     await stack.enter_async_context(hearing.begins_within(self._first_token_seconds))
-                return await self._servers.send(candidate.account, candidate.entry.model, call, hearing)
+                with asking_provider():
+                    return await self._servers.send(candidate.account, candidate.entry.model, call, hearing)
         except TimeoutError:
             raise ProviderError("timeout", "its time was up before it had answered", tokens_paid=True) from None
 

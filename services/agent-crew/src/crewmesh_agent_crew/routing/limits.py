@@ -13,9 +13,9 @@ from redis.exceptions import RedisError
 from crewmesh_agent_crew.providers.protocol import Account, ProviderError
 from crewmesh_agent_crew.routing.valkey import Valkey
 
-# KEYS: buckets. ARGV: whether to take in any case, then for each bucket its size and how much is taken of it, from all of
-# them or from none. The answer is the wait in seconds until there is enough, 0 when it was taken. A bucket keeps what is
-# missing and since when. What is larger than a whole bucket goes when the bucket is full.
+# KEYS: buckets. ARGV: whether to take in any case, then for each bucket its size and how much is taken of it: from all
+# of them or from none. The answer is the wait in seconds until there is enough, 0 when it was taken. A bucket keeps
+# what is missing and since when. What is larger than a whole bucket goes when the bucket is full.
 _TAKE = """
 local now = redis.call('TIME')
 now = tonumber(now[1]) + tonumber(now[2]) / 1000000

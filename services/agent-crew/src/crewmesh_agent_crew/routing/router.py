@@ -62,6 +62,10 @@ class Router:
         candidates = await self.candidates(organization, call)
         return Course(candidates, deadline=self._deadline(call), patience=self._patience)
 
+    async def check(self, organization: str, name: str) -> None:
+        """UnknownModel when the organization has no model or alias of that name."""
+        await self._models.chain(organization, name)
+
     async def candidates(self, organization: str, call: ModelCall) -> tuple[Candidate, ...]:
         """Those that can do what the call needs, in the order they are asked. A Problem says why there are none."""
         chain = await self._models.chain(organization, call.model)
