@@ -19,7 +19,6 @@ from crewmesh_agent_crew.guardrails.policies import endpoints as policies
 from crewmesh_agent_crew.guardrails.policies.service import open_policies
 from crewmesh_agent_crew.live.words import open_words
 from crewmesh_agent_crew.models import endpoints as models
-from crewmesh_agent_crew.models.client import open_model_client
 from crewmesh_agent_crew.models.json_schemas import open_json_schemas
 from crewmesh_agent_crew.models.service import open_model_service
 from crewmesh_agent_crew.providers.accounts import open_accounts
@@ -53,7 +52,6 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     catalogue.install(service)
     routing.install(service)
     money.install(service)
-    service.lifetime(open_model_client)
     service.lifetime(open_json_schemas)
     service.lifetime(open_model_service)
     service.lifetime(open_policies)

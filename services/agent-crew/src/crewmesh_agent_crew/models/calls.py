@@ -87,7 +87,9 @@ class ModelReply(Contract):
 class TextSink(Protocol):
     """Where the words of an answer go while it is being given. Never waits, never fails."""
 
-    def add(self, text: str) -> None: ...
+    def add(self, text: str) -> None:
+        """The next words. None at all say that the answer goes on, with something else."""
+        ...
 
     def restart(self) -> None:
         """What was added is void: another attempt begins from the start."""

@@ -52,6 +52,8 @@ class Draft:
         drafted.name = drafted.name or kept(name or "")
         self._count(arguments)
         drafted.arguments.append(arguments)
+        if self._sink is not None:
+            self._sink.add("")  # no words; but whoever waits for the answer to begin learns that it has
 
     def reply(self, *, provider: str, model: str) -> ModelReply:
         """The whole answer; one without any words or calls, though the model was free to say some, counts as cut."""
