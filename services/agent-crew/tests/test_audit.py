@@ -18,6 +18,10 @@ CANARY = "canary-90aa1e"
 ROUTES: Final = {
     "POST /v1/crews",
     "PUT /v1/crews/{resource}/access",
+    # Driven in test_guardrails_policies.py.
+    "POST /v1/policies",
+    "PUT /v1/policies/{name}",
+    "DELETE /v1/policies/{name}",
     # Driven in test_budgets_api.py.
     "POST /v1/budgets",
     "PUT /v1/budgets/{budget}",
