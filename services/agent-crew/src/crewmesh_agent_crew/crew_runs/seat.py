@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import AgentActivity
@@ -66,7 +67,8 @@ class Seat:
         toolbox = await self._parts.tools.open(self._turn.agent, self._work())
         status: AgentActivity = "idle"
         try:
-            return await self._parts.turns.run(self._turn, Ports(self._ask, Watched(toolbox, self._show)))
+            turn = replace(self._turn, agent=toolbox.agent)  # as policies let it be
+            return await self._parts.turns.run(turn, Ports(self._ask, Watched(toolbox, self._show)))
         except NeedsDecisionError:
             status = "waiting"
             raise
