@@ -33,10 +33,6 @@ def order(tool: str, **arguments: object) -> str:
     return f"CALL {tool} {json.dumps(arguments)}"
 
 
-def _plain(text: str) -> str:
-    return text
-
-
 def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import httpx2
@@ -33,10 +33,16 @@ class Api:
         self.admin = service.who("policies:read", "policies:write")
 
     async def ask(
-        self, method: str, path: str = PATH, body: JsonValue = None, who: Identity | None = None, **headers: str
+        self,
+        method: str,
+        path: str = PATH,
+        body: JsonValue = None,
+        *,
+        who: Identity | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         proof = auth_headers(who or self.admin, audience="agent-crew")
-        return await self.service.client.request(method, path, json=body, headers={**proof, **headers})
+        return await self.service.client.request(method, path, json=body, headers={**proof, **(headers or {})})
 
     async def create(self, **more: JsonValue) -> httpx2.Response:
         return await self.ask("POST", body={**POLICY, **more})
@@ -62,7 +68,7 @@ class TestAccess:
         stranger = api.service.who("policies:read", "policies:write", organization="org_" + "e" * 32)
         unknown = await api.ask("GET", f"{PATH}/no-such-policy", who=stranger)
         for method in ("GET", "PUT", "DELETE"):
-            hidden = await api.ask(method, f"{PATH}/customer-data", POLICY, who=stranger, **{"if-match": "*"})
+            hidden = await api.ask(method, f"{PATH}/customer-data", POLICY, who=stranger, headers={"if-match": "*"})
             assert hidden.status_code == unknown.status_code == 404
             assert hidden.json()["type"] == unknown.json()["type"]
         assert (await api.ask("GET", who=stranger)).json()["items"] == []
@@ -74,12 +80,12 @@ class TestRecords:
         assert (created.status_code, created.headers["location"]) == (201, f"{PATH}/customer-data")
         read = await api.ask("GET", created.headers["location"])
         assert read.json() == created.json()
-        same = await api.ask("GET", created.headers["location"], **{"if-none-match": created.headers["etag"]})
+        same = await api.ask("GET", created.headers["location"], headers={"if-none-match": created.headers["etag"]})
         assert same.status_code == 304
         body: JsonObject = {**POLICY, "rule_of_two": True}
-        changed = await api.ask("PUT", created.headers["location"], body, **{"if-match": created.headers["etag"]})
+        changed = await api.ask("PUT", created.headers["location"], body, headers={"if-match": created.headers["etag"]})
         assert (changed.status_code, changed.json()["version"]) == (200, 2)
-        stale = await api.ask("DELETE", created.headers["location"], **{"if-match": created.headers["etag"]})
+        stale = await api.ask("DELETE", created.headers["location"], headers={"if-match": created.headers["etag"]})
         assert stale.status_code == 412
         assert (await api.ask("DELETE", created.headers["location"])).status_code == 204
         assert (await api.ask("GET", created.headers["location"])).status_code == 404
@@ -92,13 +98,15 @@ class TestRecords:
         etag = (await api.create()).headers["etag"]
         path = f"{PATH}/customer-data"
         assert (await api.ask("PUT", path, POLICY)).status_code == 428
-        answers = await asyncio.gather(*(api.ask("PUT", path, POLICY, **{"if-match": etag}) for _ in range(5)))
+        answers = await asyncio.gather(*(api.ask("PUT", path, POLICY, headers={"if-match": etag}) for _ in range(5)))
         assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412, 412]
-        renamed = await api.ask("PUT", path, {**POLICY, "name": "other"}, **{"if-match": "*"})
+        renamed = await api.ask("PUT", path, {**POLICY, "name": "other"}, headers={"if-match": "*"})
         assert renamed.json()["type"].endswith("/policy-renamed")
 
     async def test_once_per_key_and_name(self, api: Api) -> None:
-        answers = await asyncio.gather(*(api.ask("POST", body=POLICY, **{"idempotency-key": "k"}) for _ in range(5)))
+        answers = await asyncio.gather(
+            *(api.ask("POST", body=POLICY, headers={"idempotency-key": "k"}) for _ in range(5))
+        )
         assert {answer.status_code for answer in answers} == {201}
         assert len({answer.json()["id"] for answer in answers}) == 1
         assert (await api.create()).json()["type"].endswith("/policy-exists")

@@ -19,7 +19,6 @@ from crewmesh_agent_crew.providers.adapters import Adapters, open_adapters
 from crewmesh_agent_crew.providers.protocol import Account
 from crewmesh_agent_crew.tools.toolbox import NeedsDecisionError, Question
 from crewmesh_agent_crew.turns.runner import Ports, TurnRunner
-from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import (
     RUN_ACTION,
     SEARCH,
@@ -113,8 +112,8 @@ async def scene(desk: ToolDesk) -> AsyncGenerator[Scene]:
         yield Scene(desk, TurnRunner(JsonSchemas()), adapters, model)
 
 
-def gullible(*more: JsonObject, **guardrails: object) -> AgentDefinition:
-    return agent(HANDBOOK, WEB, POST, MAIL, *more, **guardrails)
+def gullible() -> AgentDefinition:
+    return agent(HANDBOOK, WEB, POST, MAIL)
 
 
 def test_the_table_is_long_enough() -> None:

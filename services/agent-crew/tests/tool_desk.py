@@ -18,7 +18,7 @@ from crewmesh_agent_crew.tools.guarded import GuardedToolbox, Means
 from crewmesh_agent_crew.tools.service import Tools
 from crewmesh_agent_crew.tools.toolbox import NeedsDecisionError, Question
 from crewmesh_agent_crew.tools.work import ToolUse, WorkContext, acting_as
-from crewmesh_contracts.base import Contract, JsonObject, Reply
+from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
 from crewmesh_contracts.invocations import (
     RUN_ACTION,
     RUN_CODE,
@@ -155,7 +155,7 @@ class ToolDesk:
         self.sidecar.answer(RUN_ACTION, self._action)
 
     async def _http(self, request: HttpSend) -> HttpReply:
-        body = self.page if request.method == "GET" else {"taken": True}
+        body: JsonValue = self.page if request.method == "GET" else {"taken": True}
         return HttpReply(status=200, headers={"content-type": "text/plain"}, body=body)
 
     async def _search(self, _: SearchRequest) -> SearchResult:
