@@ -7,14 +7,22 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import cast
 
 from crewmesh_agent_crew.catalogue.models import ModelEntry, Prices
 from crewmesh_agent_crew.models.calls import Message, ModelCall, ModelReply, TextSink, Tokens
 from crewmesh_agent_crew.models.errors import UnknownModel
 from crewmesh_agent_crew.models.thinking import Thinking
+from crewmesh_agent_crew.pool.service import Pool
 from crewmesh_agent_crew.providers.protocol import Account
+from crewmesh_agent_crew.routing.answers import KeptAnswers
+from crewmesh_agent_crew.routing.attempts import Attempts
+from crewmesh_agent_crew.routing.breaker import Breakers
 from crewmesh_agent_crew.routing.candidates import Patience
+from crewmesh_agent_crew.routing.limits import AccountLimits
 from crewmesh_agent_crew.routing.router import Router
+from crewmesh_agent_crew.routing.valkey import Valkey
+from crewmesh_agent_crew.settings import PoolSettings
 from crewmesh_agent_crew.spending.charge import Charge
 from crewmesh_agent_crew.spending.service import Ledger
 from crewmesh_contracts.base import JsonObject
@@ -61,6 +69,22 @@ class Models:
 class Accounts:
     async def all(self, organization: str) -> Mapping[str, Account]:
         return {ACCOUNT.name: ACCOUNT}
+
+
+class Kept:
+    """As much of Valkey as keeps an answer."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+
+    def register_script(self, script: str) -> None:
+        """No account of these tests has limits."""
+
+    async def get(self, name: str) -> str | None:
+        return self._values.get(name)
+
+    async def set(self, name: str, value: str, *, ex: int) -> None:
+        self._values[name] = value
 
 
 Behaviour = Callable[[str, ModelCall, TextSink | None], ModelReply | BaseException]
@@ -125,16 +149,23 @@ class Money:
         return await self.rows(organization, b"SELECT * FROM budget_balances ORDER BY id")
 
 
-def money_with(database: Database, *, servers: Servers | None = None, lease_seconds: float = 15.0) -> Money:
+def money_with(
+    database: Database, *, servers: Servers | None = None, lease_seconds: float = 15.0, places: int = 64
+) -> Money:
     models, servers = Models(), servers or Servers()
     ledger = Ledger(database, lease_seconds=lease_seconds)
-    router = Router(models, Accounts(), servers, patience=Patience(attempts=3, pause=0.01), seconds=10.0)
+    valkey = cast(Valkey, Kept())
+    pool = Pool(PoolSettings(most_at_one_account=places))
+    breakers = Breakers(failures=100, seconds=1)
+    attempts = Attempts(servers, pool, breakers, AccountLimits(valkey), first_token_seconds=10)
+    patience = Patience(attempts=3, pause=0.01)
+    router = Router(models, Accounts(), attempts, KeptAnswers(valkey, seconds=60), patience=patience, seconds=10.0)
     return Money(database, ledger, router, Thinking(ledger, router), servers, models)
 
 
 @asynccontextmanager
-async def a_replica(url: str, *, lease_seconds: float = 15.0) -> AsyncGenerator[Money]:
+async def a_replica(url: str, *, lease_seconds: float = 15.0, places: int = 64) -> AsyncGenerator[Money]:
     async with Database.open(url, app_id="agent-crew") as database:
-        money = money_with(database, lease_seconds=lease_seconds)
+        money = money_with(database, lease_seconds=lease_seconds, places=places)
         yield money
         await money.thinking.close()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from crewmesh_agent_crew.main import MIGRATIONS
+from crewmesh_agent_crew.models.calls import ModelReply
 from crewmesh_agent_crew.providers.protocol import ProviderError
 from crewmesh_kit.db.migrations import migrate
-from crewmesh_kit.errors import IdempotencyKeyReused, Problem
+from crewmesh_kit.errors import IdempotencyKeyReused, Problem, Unavailable
 
 from .money import PER_TOKEN, Money, a_charge, a_replica, question, said
 
@@ -95,3 +96,73 @@ async def test_a_call_that_nobody_wants_any_more_is_cancelled_and_charged(money:
     assert money.servers.abandoned == 1
     (row,) = await money.calls(charge.organization)
     assert (row["outcome"], row["cost_nano"]) == ("cancelled", 10 * PER_TOKEN)
+
+
+async def test_what_still_waited_for_its_turn_costs_nothing(url: str) -> None:
+    charge = a_charge()
+    async with a_replica(url, places=1) as money:
+        money.servers.gate = asyncio.Event()
+        first, second = [asyncio.create_task(money.thinking.ask(question(), charge, key)) for key in ("k1", "k2")]
+        await asyncio.sleep(0.2)
+        second.cancel()
+        await asyncio.wait([second])
+        money.servers.gate.set()
+        await first
+        await money.thinking.close()
+        rows = await money.calls(charge.organization)
+    assert [(row["key"], row["outcome"], row["cost_nano"]) for row in rows] == [
+        ("k1", "ok", 10 * PER_TOKEN),
+        ("k2", "cancelled", 0),
+    ]
+
+
+async def test_an_answer_that_was_kept_is_free_and_on_the_record(money: Money) -> None:
+    charge, call = a_charge(), question().model_copy(update={"cacheable": True, "temperature": 0.0})
+    costs = [(await money.thinking.ask(call, charge, key)).cost for key in ("k1", "k2", "k2")]
+    assert costs == [10 * PER_TOKEN, 0, 0]
+    assert len(money.servers.asked) == 1
+    rows = await money.calls(charge.organization)
+    assert [(row["outcome"], row["cost_nano"], row["reserved_nano"]) for row in rows] == [
+        ("ok", 10 * PER_TOKEN, 10 * PER_TOKEN),
+        ("cached", 0, 0),
+    ]
+
+
+async def test_who_streams_is_charged_for_what_was_heard(money: Money) -> None:
+    charge, heard = a_charge(), Heard()
+    money.servers.gate = asyncio.Event()
+    asking = asyncio.create_task(money.thinking.ask(question(), charge, "k", sink=heard))
+    await asyncio.sleep(0.1)
+    asking.cancel()
+    await asyncio.wait([asking])
+    await money.thinking.close()
+    (row,) = await money.calls(charge.organization)
+    assert (heard.text, row["outcome"], row["output"]) == ("half ", "cancelled", len("half "))
+
+
+async def test_what_a_provider_does_not_count_is_charged_as_much_as_it_may_be(money: Money) -> None:
+    charge = a_charge()
+    money.servers.behave = lambda _model, _call, _sink: ModelReply(text="sixteen bytes ..")
+    answer = await money.thinking.ask(question(max_tokens=100), charge, "k")
+    assert answer.cost == 16 * PER_TOKEN
+
+
+async def test_a_service_that_stops_says_so_to_whoever_waits(money: Money) -> None:
+    charge = a_charge()
+    money.servers.gate = asyncio.Event()
+    asking = asyncio.create_task(money.thinking.ask(question(), charge, "k"))
+    await asyncio.sleep(0.1)
+    await money.thinking.close()
+    with pytest.raises(Unavailable):
+        await asking
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.text = ""
+
+    def add(self, text: str) -> None:
+        self.text += text
+
+    def restart(self) -> None:
+        self.text = ""

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from crewmesh_agent_crew.budgets.models import AtEnd, Name, Period, Scope, ScopeId
 from crewmesh_agent_crew.catalogue.models import ModelName
-from crewmesh_agent_crew.spending.dollars import Dollars, PositiveDollars
+from crewmesh_agent_crew.spending.dollars import Cost, Dollars, PositiveDollars
 
 _SWITCH = "The model, or alias, that is asked instead once four fifths are spent; none: there is only a warning."
 _AT_100 = "When nothing is left: refuse what needs more, or let it wait for a top-up or the next period."
@@ -48,11 +48,11 @@ class Use(Reply):
     """What of a budget is used in the present period. ``left`` is the limit with top-ups, less spent and reserved."""
 
     scope_id: str
-    spent: Dollars
-    reserved: Dollars = Field(description="For calls that are under way; what they do not need is given back.")
-    topped_up: Dollars
-    left: Dollars
-    overspent: Dollars = Field(description="More than zero only where a provider charged more than it could.")
+    spent: Cost
+    reserved: Cost = Field(description="For calls that are under way; what they do not need is given back.")
+    topped_up: Cost
+    left: Cost
+    overspent: Cost = Field(description="More than zero only where a provider charged more than it could.")
     period_start: datetime | None = Field(description="None when the budget has no period.")
     resets_at: datetime | None
 

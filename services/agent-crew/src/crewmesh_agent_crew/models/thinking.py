@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from crewmesh_kit.app import Resources
-from crewmesh_kit.errors import IdempotencyKeyReused, Problem, Unavailable
+from crewmesh_kit.errors import IdempotencyKeyReused, InternalError, Problem, Unavailable
 from crewmesh_kit.logs import get_logger
 
 from crewmesh_agent_crew.budgets.errors import BudgetInUse, refusal
@@ -31,6 +31,7 @@ from crewmesh_agent_crew.routing.candidates import Candidate, Course
 from crewmesh_agent_crew.routing.router import Router
 from crewmesh_agent_crew.spending.charge import Charge
 from crewmesh_agent_crew.spending.models import (
+    NO_TOKENS,
     Attempt,
     Began,
     Begun,
@@ -42,6 +43,7 @@ from crewmesh_agent_crew.spending.models import (
     Switch,
     UnderWay,
 )
+from crewmesh_agent_crew.spending.reaching import noticed
 from crewmesh_agent_crew.spending.service import Ledger
 
 T = TypeVar("T")
@@ -63,13 +65,29 @@ class Answer:
     repeated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Asked:
+    """``attempts``: how many were begun."""
+
     call: ModelCall
     charge: Charge
     key: str
     request_hash: str
     sink: TextSink | None
+
+    attempts: int = 0
+
+    def attempt(self, candidate: Candidate, *, free: bool) -> Attempt:
+        return Attempt(
+            charge=self.charge,
+            key=self.key,
+            request_hash=self.request_hash,
+            provider=candidate.account.name,
+            model=candidate.entry.name,
+            price_version=candidate.entry.price_version,
+            worst=0 if free else worst_cost(candidate.entry, self.call),
+            number=self.attempts + 1,
+        )
 
     def by(self, model: str) -> ModelCall:
         return self.call if model == self.call.model else self.call.model_copy(update={"model": model})
@@ -156,21 +174,19 @@ class Thinking:
 
     async def _go(self, asked: _Asked) -> Answer | None:
         """One way along the candidates; none when somebody else is asking, at another replica."""
-        try:
-            course = await self._router.course(asked.charge.organization, asked.call)
-        except Problem:
-            # What was answered stays answered, also when its model is not there any more.
-            if (done := await self._ledger.answered(asked.charge.organization, asked.key)) is not None:
-                return _repeated(asked, done)
-            raise
+        course = await self._course(asked)
+        if isinstance(course, Answer):
+            return course
         switched = False
-        number = 0
         while True:
-            number += 1
             candidate = await course.next()
-            attempt = _attempt(asked, candidate, number)
+            kept = await self._router.kept(candidate, asked.call)
+            attempt = asked.attempt(candidate, free=kept is not None)
             match await self._begin_attempt(attempt, may_switch=not switched):
                 case Begun():
+                    asked.attempts += 1
+                    if kept is not None:
+                        return await self._give(asked, attempt, kept)
                     if (answer := await self._send(asked, attempt, course, candidate)) is not None:
                         return answer
                 case Done() as done:
@@ -181,6 +197,23 @@ class Thinking:
                     course, switched = await self._switched(asked, course, model), True
                 case Refused(budgets):
                     raise refusal(budgets, attempt.worst)
+
+    async def _give(self, asked: _Asked, attempt: Attempt, kept: ModelReply) -> Answer:
+        """An answer to an equal question, which is free."""
+        if asked.sink is not None and kept.text:
+            asked.sink.add(kept.text)
+        settled = await _undisturbed(self._ledger.end(attempt, End("cached", reply=kept)))
+        return Answer(kept if settled is None else settled.reply, 0)
+
+    async def _course(self, asked: _Asked) -> Course | Answer:
+        """What was answered stays answered, also when its model is not there any more."""
+        try:
+            return await self._router.course(asked.charge.organization, asked.call)
+        except Problem:
+            done = await self._ledger.answered(asked.charge.organization, asked.key)
+            if done is None:
+                raise
+            return _repeated(asked, done)
 
     async def _switched(self, asked: _Asked, course: Course, model: str) -> Course:
         """To what a budget wants to be asked once it is nearly used; the same as before if that cannot be asked."""
@@ -209,50 +242,43 @@ class Thinking:
         async def end(end: End) -> Settled | None:
             return await _undisturbed(self._ledger.end(attempt, end))
 
-        def so_far(*, error: str | None = None, paid: bool = True) -> End:
-            outcome: Ending = "failed" if error else "cancelled"
-            seconds = time.monotonic() - started
-            if not paid:
-                return End(outcome, seconds=seconds, error=error)
-            tokens = tokens_at_most(candidate.entry, asked.call, overheard)
-            return End(outcome, min(cost(candidate.entry, tokens), attempt.worst), tokens, seconds, error)
-
-        try:
-            reply = await self._router.send(candidate, asked.call, overheard.sink, deadline=course.deadline)
-        except ProviderError as error:
-            await end(so_far(error=f"provider-{error.kind}", paid=error.tokens_paid))
-            course.failed(candidate, error)
-            return None
-        except Problem as problem:
-            await end(so_far(error=problem.slug, paid=False))
-            raise
-        except BaseException:
-            await end(so_far())
-            raise
+        with noticed() as reach:
+            try:
+                reply = await self._router.send(candidate, asked.call, overheard.sink, deadline=course.deadline)
+            except BaseException as error:
+                tokens = tokens_at_most(candidate.entry, asked.call, overheard) if reach.paid else NO_TOKENS
+                paid = min(cost(candidate.entry, tokens), attempt.worst)
+                await end(End(_ending(error), paid, tokens, time.monotonic() - started, _slug(error)))
+                if not isinstance(error, ProviderError):
+                    raise
+                course.failed(candidate, error)
+                return None
         tokens = tokens_of(candidate.entry, asked.call, reply)
         paid = cost(candidate.entry, tokens)
         settled = await end(End("ok", paid, tokens, time.monotonic() - started, reply=reply))
         return Answer(reply, paid) if settled is None else Answer(settled.reply, settled.cost)
 
 
+def _ending(error: BaseException) -> Ending:
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
+
+
+def _slug(error: BaseException) -> str | None:
+    match error:
+        case ProviderError():
+            return f"provider-{error.kind}"
+        case Problem():
+            return error.slug
+        case asyncio.CancelledError():
+            return None
+        case _:
+            return InternalError.slug
+
+
 def request_hash_of(call: ModelCall) -> str:
     """Of what is asked; how long it may take, and whether from a cache, makes it no other question."""
     asked = call.model_copy(update={"timeout_seconds": None, "cacheable": False})
     return hashlib.sha256(asked.model_dump_json().encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _attempt(asked: _Asked, candidate: Candidate, number: int) -> Attempt:
-    entry = candidate.entry
-    return Attempt(
-        charge=asked.charge,
-        key=asked.key,
-        request_hash=asked.request_hash,
-        provider=candidate.account.name,
-        model=entry.name,
-        price_version=entry.price_version,
-        worst=worst_cost(entry, asked.call),
-        number=number,
-    )
 
 
 def _repeated(asked: _Asked, done: Done) -> Answer:

@@ -23,6 +23,8 @@ _AS_TEXT = PlainSerializer(as_text, return_type=str)
 _EXACT = Field(ge=0, le=MOST_DOLLARS, max_digits=19, decimal_places=9)
 
 Dollars: TypeAlias = Annotated[Decimal, _EXACT, _AS_TEXT]
+# What something cost is not bounded by what we like.
+Cost: TypeAlias = Annotated[Decimal, _AS_TEXT]
 PositiveDollars: TypeAlias = Annotated[Decimal, _EXACT, Field(gt=0), _AS_TEXT]
 
 

@@ -8,6 +8,8 @@ from crewmesh_agent_crew.budgets import endpoints as budgets
 from crewmesh_agent_crew.budgets.service import open_budgets
 from crewmesh_agent_crew.models.thinking import open_thinking
 from crewmesh_agent_crew.spending.service import give_up_lost_calls, keep_calls_alive, open_ledger
+from crewmesh_agent_crew.usage import endpoints as usage
+from crewmesh_agent_crew.usage.service import open_usage
 
 
 def install(service: Service) -> None:
@@ -15,6 +17,7 @@ def install(service: Service) -> None:
     service.lifetime(open_ledger)
     service.lifetime(open_thinking)
     service.lifetime(open_budgets)
+    service.lifetime(open_usage)
     service.background("model calls under way", keep_calls_alive)
     service.background("lost model calls", give_up_lost_calls)
-    service.routes(budgets.router)
+    service.routes(budgets.router, usage.router)
