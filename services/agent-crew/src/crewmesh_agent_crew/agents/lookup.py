@@ -29,6 +29,7 @@ AGENTS = Shelf(
     taken=AgentExists,
     see=SEE_AGENT,
     change=CHANGE_AGENT,
+    reserved=("import", "statuses"),
 )
 
 

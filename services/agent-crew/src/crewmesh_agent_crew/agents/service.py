@@ -19,23 +19,38 @@ from psycopg.rows import DictRow
 from crewmesh_agent_crew.agents.lookup import AGENTS
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.agents.schemas import AgentSummary
+from crewmesh_agent_crew.crews.examining import Examiner
 from crewmesh_agent_crew.crews.resolving import Resolver
 from crewmesh_agent_crew.crews.uses import Uses
-from crewmesh_agent_crew.records.keeping import Findings
+from crewmesh_agent_crew.records.findings import Findings
+from crewmesh_agent_crew.records.mistakes import Mistake
 from crewmesh_agent_crew.records.repository import Filters, Stored
 from crewmesh_agent_crew.records.service import Records
 
 
 class AgentService(Records[AgentDefinition]):
-    def __init__(self, database: Database, idempotency: Idempotency, sharing: Sharing, resolver: Resolver) -> None:
+    def __init__(
+        self,
+        database: Database,
+        idempotency: Idempotency,
+        sharing: Sharing,
+        resolver: Resolver,
+        examiner: Examiner,
+    ) -> None:
         super().__init__(AGENTS, database, idempotency, sharing)
         self._resolver = resolver
+        self._examiner = examiner
 
-    async def findings(
+    async def examined(self, organization: str, definition: AgentDefinition) -> Findings:
+        alone = await super().examined(organization, definition)
+        found = await self._examiner.agent(organization, definition)
+        return Findings([*alone.mistakes, *found.mistakes], found.hints)
+
+    async def mistakes(
         self, connection: AsyncConnection[DictRow], identity: Identity, definition: AgentDefinition
-    ) -> Findings:
+    ) -> Sequence[Mistake]:
         _, mistakes = await self._resolver.filled_agent(connection, identity, definition, hold=True)
-        return Findings(mistakes)
+        return mistakes
 
     async def used_by(self, connection: AsyncConnection[DictRow], identity: Identity, name: str) -> Sequence[str]:
         return await Uses(connection, self.sharing, identity).of_agent(name)
@@ -55,5 +70,9 @@ def _summary(stored: Stored) -> AgentSummary:
 @asynccontextmanager
 async def open_agents(resources: Resources) -> AsyncGenerator[AgentService]:
     yield AgentService(
-        resources.get(Database), resources.get(Idempotency), resources.get(Sharing), resources.get(Resolver)
+        resources.get(Database),
+        resources.get(Idempotency),
+        resources.get(Sharing),
+        resources.get(Resolver),
+        resources.get(Examiner),
     )

@@ -10,6 +10,7 @@ from crewmesh_agent_crew.access import AGENT, CREW
 from crewmesh_agent_crew.agents import endpoints as agents
 from crewmesh_agent_crew.agents.service import open_agents
 from crewmesh_agent_crew.crews import endpoints as crews
+from crewmesh_agent_crew.crews.examining import open_examiner
 from crewmesh_agent_crew.crews.resolving import open_resolver
 from crewmesh_agent_crew.crews.service import open_crews
 from crewmesh_agent_crew.crews.subscriptions import give_starter_crews
@@ -19,7 +20,8 @@ from crewmesh_agent_crew.role_prompts import endpoints as roles
 
 
 def install(service: Service) -> None:
-    """After sharing and the checking of schemas."""
+    """After sharing, the catalogue of models, and the checking of schemas."""
+    service.lifetime(open_examiner)
     service.lifetime(open_resolver)
     service.lifetime(open_crews)
     service.lifetime(open_agents)

@@ -30,6 +30,7 @@ CREWS = Shelf(
     taken=CrewExists,
     see=SEE,
     change=CHANGE,
+    reserved=("import", "templates"),
 )
 _AGENTS_CALLED = """
 SELECT crews.id AS crew, crews.name AS crew_name, crews.version, agent, agent->>'name' = %(name)s AS by_name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -19,12 +19,14 @@ from crewmesh_kit.sharing.service import Sharing
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_agent_crew.crews.examining import Examiner
 from crewmesh_agent_crew.crews.models import CrewDefinition
 from crewmesh_agent_crew.crews.repository import CREWS
 from crewmesh_agent_crew.crews.resolving import Resolver
 from crewmesh_agent_crew.crews.schemas import CrewSummary
 from crewmesh_agent_crew.crews.shipped import starter_crews
-from crewmesh_agent_crew.records.keeping import Findings
+from crewmesh_agent_crew.records.findings import Findings
+from crewmesh_agent_crew.records.mistakes import Mistake
 from crewmesh_agent_crew.records.repository import Filters, RecordRepository, Stored
 from crewmesh_agent_crew.records.service import Records
 
@@ -35,15 +37,28 @@ log = get_logger(__name__)
 
 
 class CrewService(Records[CrewDefinition]):
-    def __init__(self, database: Database, idempotency: Idempotency, sharing: Sharing, resolver: Resolver) -> None:
+    def __init__(
+        self,
+        database: Database,
+        idempotency: Idempotency,
+        sharing: Sharing,
+        resolver: Resolver,
+        examiner: Examiner,
+    ) -> None:
         super().__init__(CREWS, database, idempotency, sharing)
         self._resolver = resolver
+        self._examiner = examiner
 
-    async def findings(
+    async def examined(self, organization: str, definition: CrewDefinition) -> Findings:
+        alone = await super().examined(organization, definition)
+        found = await self._examiner.crew(organization, definition)
+        return Findings([*alone.mistakes, *found.mistakes], found.hints)
+
+    async def mistakes(
         self, connection: AsyncConnection[DictRow], identity: Identity, definition: CrewDefinition
-    ) -> Findings:
+    ) -> Sequence[Mistake]:
         _, mistakes = await self._resolver.filled(connection, identity, definition, hold=True)
-        return Findings(mistakes)
+        return mistakes
 
     async def page(self, identity: Identity, filters: Filters, wanted: PageRequest) -> Page[CrewSummary]:
         found = await self.found(identity, filters, wanted)
@@ -70,5 +85,9 @@ def _summary(stored: Stored) -> CrewSummary:
 @asynccontextmanager
 async def open_crews(resources: Resources) -> AsyncGenerator[CrewService]:
     yield CrewService(
-        resources.get(Database), resources.get(Idempotency), resources.get(Sharing), resources.get(Resolver)
+        resources.get(Database),
+        resources.get(Idempotency),
+        resources.get(Sharing),
+        resources.get(Resolver),
+        resources.get(Examiner),
     )

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-import yaml
+from crewmesh_kit.documents.yaml_text import read_yaml
 
 from crewmesh_agent_crew.crews.models import CrewDefinition
 
@@ -27,7 +27,7 @@ def crew_templates() -> Mapping[str, CrewDefinition]:
 def _shipped(folder: str) -> tuple[CrewDefinition, ...]:
     found = files("crewmesh_agent_crew.crews").joinpath(folder)
     return tuple(
-        CrewDefinition.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        CrewDefinition.model_validate(read_yaml(file.read_text(encoding="utf-8")))
         for file in sorted(found.iterdir(), key=lambda file: file.name)
         if file.name.endswith(".yaml")
     )

@@ -31,14 +31,25 @@ class _Verdict(Reply):
     value: str | None = None
 
 
+class BadSchema(ValidationFailed):
+    """What was given as a JSON Schema cannot be used as one: ``why`` says what to correct."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"output_schema cannot be used as a JSON Schema: {why}. Correct it and ask again.",
+            errors=[{"path": "body.output_schema", "message": why}],
+        )
+        self.why = why
+
+
 class JsonSchemas:
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def check(self, schema: JsonObject) -> None:
-        """Raise ValidationFailed, with the reason, unless the schema is one."""
+        """Raise BadSchema, with the reason, unless the schema is one."""
         if len(json.dumps(schema)) > _LONGEST_SCHEMA:
-            raise _wrong(f"it is longer than {_LONGEST_SCHEMA} characters")
+            raise BadSchema(f"it is longer than {_LONGEST_SCHEMA} characters")
         await self._verdict({"schema": schema})
 
     async def why_not(self, schema: JsonObject, value: JsonValue) -> str | None:
@@ -53,7 +64,7 @@ class JsonSchemas:
         except ValidationError as error:
             raise InternalError("Checking the JSON Schema failed; try again.") from error
         if verdict.schema_ is not None:
-            raise _wrong(verdict.schema_)
+            raise BadSchema(verdict.schema_)
         return verdict
 
 
@@ -74,15 +85,8 @@ async def _asked(question: bytes) -> bytes:
     return said
 
 
-def _too_long() -> ValidationFailed:
-    return _wrong("working with it takes too long, or too much memory")
-
-
-def _wrong(why: str) -> ValidationFailed:
-    return ValidationFailed(
-        f"output_schema cannot be used as a JSON Schema: {why}. Correct it and ask again.",
-        errors=[{"path": "body.output_schema", "message": why}],
-    )
+def _too_long() -> BadSchema:
+    return BadSchema("working with it takes too long, or too much memory")
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ PROMPT_TEMPLATES = Shelf(
     record=Record[PromptTemplateDefinition],
     unknown=UnknownPromptTemplate,
     taken=PromptTemplateExists,
+    reserved=("import",),
 )
 
 

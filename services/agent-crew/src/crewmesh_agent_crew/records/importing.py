@@ -52,11 +52,12 @@ class Importing(Generic[DefinitionT]):
     ) -> Imported:
         records = self._records
         sent = Sent(documents=tuple(read.definition.model_dump(mode="json") for read in documents), dry_run=dry_run)
+        hints = await self._examined(identity.organization, documents)
         async with records.database.tenant(identity.organization) as connection:
 
             async def make() -> Imported:
                 there = await self._there(connection, identity, documents)
-                hints = await self._checked(connection, identity, documents)
+                await self._check(connection, identity, documents)
                 items = [
                     await self._one(connection, identity, read, there.get(read.definition.name), dry_run=dry_run)
                     for read in documents
@@ -90,18 +91,27 @@ class Importing(Generic[DefinitionT]):
             raise InvalidDocuments(mistakes)
         return {stored.name: stored for stored in found}
 
-    async def _checked(
-        self, connection: AsyncConnection[DictRow], identity: Identity, documents: Sequence[Read[DefinitionT]]
-    ) -> dict[int, tuple[Hint, ...]]:
+    async def _examined(self, organization: str, documents: Sequence[Read[DefinitionT]]) -> dict[int, tuple[Hint, ...]]:
         mistakes: list[tuple[int, Mistake]] = []
         hints: dict[int, tuple[Hint, ...]] = {}
         for read in documents:
-            findings = await self._records.findings(connection, identity, read.definition)
-            mistakes += [(read.number, mistake) for mistake in findings.mistakes]
-            hints[read.number] = tuple(Hint(path=hint.path, message=hint.message) for hint in findings.hints)
+            found = await self._records.examined(organization, read.definition)
+            mistakes += [(read.number, mistake) for mistake in found.mistakes]
+            hints[read.number] = tuple(Hint(path=hint.path, message=hint.message) for hint in found.hints)
         if mistakes:
             raise InvalidDocuments(mistakes)
         return hints
+
+    async def _check(
+        self, connection: AsyncConnection[DictRow], identity: Identity, documents: Sequence[Read[DefinitionT]]
+    ) -> None:
+        mistakes = [
+            (read.number, mistake)
+            for read in documents
+            for mistake in await self._records.mistakes(connection, identity, read.definition)
+        ]
+        if mistakes:
+            raise InvalidDocuments(mistakes)
 
     async def _one(
         self,

@@ -1,12 +1,11 @@
 """Records within somebody's transaction: found for who asks, put there, put anew, and told to the audit log.
 
-What a kind of record knows beyond that, it says in the two methods that are empty here.
+What a kind of record knows beyond that, it says in the first three methods.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Generic
 
 from crewmesh_contracts.base import JsonObject, JsonValue
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 
 from crewmesh_agent_crew.records.diff import diff
 from crewmesh_agent_crew.records.errors import Archived
+from crewmesh_agent_crew.records.findings import Findings, in_itself
 from crewmesh_agent_crew.records.mistakes import InvalidDefinition, Mistake, mistakes_of
 from crewmesh_agent_crew.records.models import DefinitionT
 from crewmesh_agent_crew.records.repository import RecordRepository, Stored
@@ -33,14 +33,6 @@ _MOST_TOLD = 50
 Connection = AsyncConnection[DictRow]
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """``mistakes`` stand in the way of saving; ``hints`` do not."""
-
-    mistakes: Sequence[Mistake] = ()
-    hints: Sequence[Mistake] = ()
-
-
 class Keeping(Generic[DefinitionT]):
     def __init__(
         self, shelf: Shelf[DefinitionT], database: Database, idempotency: Idempotency, sharing: Sharing
@@ -50,10 +42,15 @@ class Keeping(Generic[DefinitionT]):
         self.idempotency = idempotency
         self.sharing = sharing
 
-    async def findings(self, connection: Connection, identity: Identity, definition: DefinitionT) -> Findings:
-        """What can be said of a definition by looking at what it refers to."""
+    async def examined(self, organization: str, definition: DefinitionT) -> Findings:
+        """What can be said of a definition before the transaction, because it takes time."""
+        _ = organization
+        return in_itself(self.shelf, definition)
+
+    async def mistakes(self, connection: Connection, identity: Identity, definition: DefinitionT) -> Sequence[Mistake]:
+        """What is wrong with what it refers to; that stays as it is until the transaction ends."""
         _ = connection, identity, definition
-        return Findings()
+        return ()
 
     async def used_by(self, connection: Connection, identity: Identity, name: str) -> Sequence[str]:
         """What refers to it and would break without it."""
@@ -78,12 +75,10 @@ class Keeping(Generic[DefinitionT]):
             raise Archived(self.shelf.noun, self.shelf.path, stored.id)
         return stored
 
-    async def checked(self, connection: Connection, identity: Identity, definition: DefinitionT) -> Sequence[Mistake]:
-        """What may be a mistake; InvalidDefinition when something surely is."""
-        findings = await self.findings(connection, identity, definition)
-        if findings.mistakes:
-            raise InvalidDefinition(findings.mistakes)
-        return findings.hints
+    async def check(self, connection: Connection, identity: Identity, definition: DefinitionT) -> None:
+        mistakes = await self.mistakes(connection, identity, definition)
+        if mistakes:
+            raise InvalidDefinition(mistakes)
 
     async def put_new(self, connection: Connection, identity: Identity, definition: DefinitionT) -> Stored:
         """A definition that was checked."""

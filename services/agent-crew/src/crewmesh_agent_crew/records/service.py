@@ -35,8 +35,10 @@ class Records(Keeping[DefinitionT]):
             return await self.repository(connection, identity).page(filters, reach, after, page.limit + 1)
 
     async def create(self, identity: Identity, key: str | None, definition: DefinitionT) -> Record[DefinitionT]:
+        hints = (await self.examined(identity.organization, definition)).raised()
+
         async def make(connection: Connection) -> Record[DefinitionT]:
-            hints = await self.checked(connection, identity, definition)
+            await self.check(connection, identity, definition)
             return self.shown(await self.put_new(connection, identity, definition), hints)
 
         return await self._once(identity, f"create-{self.shelf.noun}", key, definition, make)
@@ -52,13 +54,14 @@ class Records(Keeping[DefinitionT]):
         key: str | None,
     ) -> Record[DefinitionT]:
         """The whole definition anew, as a new version; one that says the same changes nothing."""
+        hints = (await self.examined(identity.organization, definition)).raised()
 
         async def renew(connection: Connection) -> Record[DefinitionT]:
             stored = await self.changeable(connection, identity, ref)
             require_match(if_match, stored.version)
             if definition.name != stored.name:
                 raise NameStays(self.shelf.noun, stored.name, definition.name)
-            hints = await self.checked(connection, identity, definition)
+            await self.check(connection, identity, definition)
             renewed = await self.put_anew(connection, identity, stored, definition, message=message)
             return self.shown(renewed, hints)
 
@@ -84,12 +87,12 @@ class Records(Keeping[DefinitionT]):
             if stored.archived_at is None:
                 return self.shown(stored)
             definition = self.read(stored.definition)
-            hints = await self.checked(connection, identity, definition)
+            await self.check(connection, identity, definition)
             restored = await self.repository(connection, identity).restore(stored.id)
             if restored is None:
                 raise self.shelf.taken(definition.name)
             await self.tell(connection, identity, "restored", restored, after={"name": restored.name})
-            return self.shown(restored, hints)
+            return self.shown(restored)
 
     async def versions(self, identity: Identity, ref: str, page: PageRequest) -> list[VersionSummary]:
         """One more than the page holds, the newest first."""
@@ -124,10 +127,10 @@ class Records(Keeping[DefinitionT]):
             if old is None:
                 raise UnknownRecordVersion(self.shelf.path, ref, request.version)
             definition = self.read(old.definition)
-            hints = await self.checked(connection, identity, definition)
+            await self.check(connection, identity, definition)
             message = request.message or f"Back to version {request.version}."
             renewed = await self.put_anew(connection, identity, stored, definition, message=message, verb="rolled-back")
-            return self.shown(renewed, hints)
+            return self.shown(renewed)
 
         return await self._once(identity, f"{self.shelf.path}/{ref}/rollback", key, request, renew)
 

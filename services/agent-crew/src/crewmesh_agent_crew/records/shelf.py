@@ -15,7 +15,10 @@ from crewmesh_agent_crew.records.schemas import Record
 
 @dataclass(frozen=True, slots=True)
 class Shelf(Generic[DefinitionT]):
-    """``see`` and ``change``: of a single one, where the kind is shared one by one."""
+    """``see`` and ``change``: of a single one, where the kind is shared one by one.
+
+    ``reserved``: what stands where names do in paths, so that nothing can be called so.
+    """
 
     noun: str
     path: str
@@ -29,3 +32,4 @@ class Shelf(Generic[DefinitionT]):
     taken: Callable[[str], Conflict]
     see: Need | None = None
     change: Need | None = None
+    reserved: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-import yaml
+from crewmesh_kit.documents.yaml_text import read_yaml
 
 from crewmesh_agent_crew.role_prompts.models import RolePrompt, Specialization
 
@@ -46,7 +46,9 @@ def read_role(name: str, text: str) -> RolePrompt:
         Specialization(name=slug, skills=tuple(re.findall(r"[^,\s]+", skills or "")), backstory=body.strip())
         for slug, skills, body in zip(special[::3], special[1::3], special[2::3], strict=True)
     ]
-    front = {"name": name, **yaml.safe_load(parts["front"])}
+    front = read_yaml(parts["front"])
+    if not isinstance(front, dict):
+        raise ValueError(f"the front matter of the role {name!r} is no map")
     return RolePrompt.model_validate(
-        {**front, "backstory": backstory.strip(), "specializations": tuple(specializations)}
+        {**front, "name": name, "backstory": backstory.strip(), "specializations": tuple(specializations)}
     )
