@@ -6,7 +6,7 @@
  * tail, then that of the next one; the system message comes last. Only when all are down to that are whole messages left out.
  */
 import {getLlama, LlamaChat, LlamaLogLevel} from "node-llama-cpp";
-import {RequestError} from "./requests.mjs";
+import {RequestError} from "./refusals.mjs";
 
 const CONTEXT_TOKENS = Number(process.env.CREWMESH_EMBEDDED_MODEL_CONTEXT || 2048);
 const THREADS = Number(process.env.CREWMESH_EMBEDDED_MODEL_THREADS || 1);

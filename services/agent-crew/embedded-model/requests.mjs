@@ -1,17 +1,7 @@
 /* What a caller may ask, checked before the model is troubled; what it may not is answered in OpenAI's error shape. */
-
-export class RequestError extends Error {
-    constructor(status, message, {type = "invalid_request_error", param = null, code = null, headers = {}} = {}) {
-        super(message);
-        Object.assign(this, {status, type, param, code, headers});
-    }
-}
-
-const refuse = (param, message, code = "invalid_value", status = 400) => {
-    throw new RequestError(status, message, {param, code});
-};
-
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+import {isObject, refuse} from "./refusals.mjs";
+import {enforceable} from "./schemas.mjs";
+import {formatOfTools, textOfCalls, toldOf, toolsOf} from "./tools.mjs";
 
 function number(body, param, fallback, low, high, whole = false) {
     const value = body[param] ?? fallback;
@@ -30,7 +20,7 @@ function textOf(content, param) {
     }).join("\n");
 }
 
-const ROLES = {system: "system", developer: "system", user: "user", assistant: "model"};
+const ROLES = {system: "system", developer: "system", user: "user", assistant: "model", tool: "user"};
 
 function messagesOf(body) {
     const {messages} = body;
@@ -39,8 +29,14 @@ function messagesOf(body) {
     return messages.map((message, i) => {
         const role = isObject(message) && Object.hasOwn(ROLES, message.role) && ROLES[message.role];
         if (!role) refuse(`messages[${i}].role`, `'messages[${i}].role' must be one of ${Object.keys(ROLES).join(", ")}.`);
-        return {role, text: textOf(message.content, `messages[${i}].content`)};
+        return {role, text: saidIn(message, `messages[${i}]`)};
     });
+}
+
+function saidIn(message, param) {
+    const calls = message.role === "assistant" && message.tool_calls ? textOfCalls(message.tool_calls, `${param}.tool_calls`) : "";
+    const text = calls && (message.content ?? null) === null ? "" : textOf(message.content, `${param}.content`);
+    return message.role === "tool" ? `The tool gave:\n${text}` : [text, calls].filter(Boolean).join("\n");
 }
 
 function stopOf(body) {
@@ -49,31 +45,6 @@ function stopOf(body) {
     if (list.length > 4 || list.some((text) => typeof text !== "string" || !text || text.length > 200))
         refuse("stop", "'stop' must be a text of up to 200 characters, or up to four of them.");
     return list;
-}
-
-const CHECKED = new Set(["type", "properties", "required", "additionalProperties", "items", "prefixItems", "minItems", "maxItems", "minLength",
-    "maxLength", "minProperties", "maxProperties", "enum", "const", "oneOf", "anyOf", "$defs", "$ref", "format"]);
-const REMARKS = new Set(["title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated"]);
-const MAPS = new Set(["properties", "$defs"]);
-
-/** A schema the grammar can enforce: every keyword that says something must be one it knows, or the promise would be empty. */
-function enforceable(schema, path, depth = 0) {
-    if (typeof schema === "boolean") return schema;
-    if (!isObject(schema)) refuse("response_format", `The schema at ${path} must be an object.`);
-    if (depth > 20) refuse("response_format", "The schema is nested deeper than 20 levels.");
-    const deeper = (value, at) => enforceable(value, at, depth + 1);
-    const result = {};
-    for (const [key, value] of Object.entries(schema)) {
-        const at = `${path}/${key}`;
-        if (REMARKS.has(key)) continue;
-        if (!CHECKED.has(key)) refuse("response_format", `The schema keyword at ${at} is not supported by this server.`, "unsupported_schema");
-        if (MAPS.has(key) && isObject(value))
-            result[key] = Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, deeper(inner, `${at}/${name}`)]));
-        else if (key === "anyOf" || key === "oneOf" || key === "prefixItems")
-            result[key === "anyOf" ? "oneOf" : key] = Array.isArray(value) ? value.map((inner, i) => deeper(inner, `${at}/${i}`)) : refuse("response_format", `${at} must be a list.`);
-        else result[key] = key === "items" || key === "additionalProperties" ? deeper(value, at) : value;
-    }
-    return result;
 }
 
 function formatOf(body) {
@@ -95,12 +66,14 @@ export function parseChatRequest(text, modelName) {
     if (!isObject(body)) refuse(null, "The body must be a JSON object.", "malformed_json");
     if (body.model !== modelName)
         refuse("model", `There is no model ${JSON.stringify(String(body.model).slice(0, 100))} here, only '${modelName}'.`, "model_not_found", 404);
-    for (const name of ["tools", "functions", "audio", "logprobs"])
+    for (const name of ["functions", "audio", "logprobs"])
         if (Array.isArray(body[name]) ? body[name].length : body[name]) refuse(name, `This model does not support '${name}'.`, "unsupported_parameter");
     if (body.stream !== undefined && body.stream !== null && typeof body.stream !== "boolean") refuse("stream", "'stream' must be true or false.");
     number(body, "n", 1, 1, 1, true);
+    const tools = toolsOf(body);
     return {
-        messages: messagesOf(body),
+        messages: toldOf(tools, messagesOf(body)),
+        mayUseTools: tools.length > 0,
         stream: body.stream === true,
         includeUsage: body.stream_options?.include_usage === true,
         maxTokens: number(body, "max_completion_tokens", undefined, 1, 100_000, true) ?? number(body, "max_tokens", undefined, 1, 100_000, true),
@@ -110,6 +83,6 @@ export function parseChatRequest(text, modelName) {
         presencePenalty: number(body, "presence_penalty", undefined, -2, 2),
         seed: number(body, "seed", undefined, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, true),
         stop: stopOf(body),
-        format: formatOf(body)
+        format: tools.length ? formatOfTools(tools) : formatOf(body)
     };
 }

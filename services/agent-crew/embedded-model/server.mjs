@@ -1,7 +1,7 @@
 /*
  * An OpenAI-compatible HTTP server in front of one small local model: no key, no network, no GPU.
  *
- *   POST /v1/chat/completions   whole or streamed answers, JSON by grammar, token usage
+ *   POST /v1/chat/completions   whole or streamed answers, JSON and the use of tools by grammar, token usage
  *   GET  /v1/models             the one model there is
  *   GET  /healthz               200 once the model is loaded
  *
@@ -10,9 +10,11 @@
  */
 import http from "node:http";
 import {randomUUID} from "node:crypto";
-import {parseChatRequest, RequestError} from "./requests.mjs";
+import {RequestError} from "./refusals.mjs";
+import {parseChatRequest} from "./requests.mjs";
 import {loadModel} from "./model.mjs";
 import {Slots} from "./slots.mjs";
+import {resultOf} from "./tools.mjs";
 
 const setting = (name, fallback) => Number(process.env[name] || fallback);
 
@@ -78,6 +80,7 @@ function openStream(response, wanted) {
     delta({role: "assistant", content: ""});
     return {
         text: (content) => delta({content}),
+        calls: (calls) => delta({tool_calls: calls.map((call, index) => ({index, ...call}))}),
         end(result) {
             delta({}, result.finishReason);
             if (wanted.includeUsage) send({choices: [], usage: usageOf(result)});
@@ -87,12 +90,13 @@ function openStream(response, wanted) {
 }
 
 function wholeAnswer(result) {
+    const message = {role: "assistant", content: result.toolCalls ? null : result.text, tool_calls: result.toolCalls};
     return {
         id: `chatcmpl-${randomUUID()}`,
         object: "chat.completion",
         created: Math.floor(Date.now() / 1000),
         model: MODEL_NAME,
-        choices: [{index: 0, message: {role: "assistant", content: result.text}, finish_reason: result.finishReason}],
+        choices: [{index: 0, message, finish_reason: result.finishReason}],
         usage: usageOf(result)
     };
 }
@@ -105,8 +109,13 @@ async function chatCompletion(model, slots, request, response) {
         const began = performance.now();
         // The stream opens with the first text, so that whatever goes wrong before it has a status of its own.
         let stream = null;
-        const onText = wanted.stream && ((text) => (stream ??= openStream(response, wanted)).text(text));
-        const result = await model.generate(slot, wanted, {onText, signal: gone.signal});
+        const say = (text) => (stream ??= openStream(response, wanted)).text(text);
+        // Whether it answers or uses a tool is known when all is written.
+        const onText = wanted.stream && !wanted.mayUseTools && say;
+        const written = await model.generate(slot, wanted, {onText, signal: gone.signal});
+        const result = wanted.mayUseTools ? resultOf(written) : written;
+        if (wanted.stream && wanted.mayUseTools && result.text) say(result.text);
+        if (wanted.stream && result.toolCalls) (stream ??= openStream(response, wanted)).calls(result.toolCalls);
         const cut = result.promptTokensRemoved ? {"x-prompt-tokens-removed": String(result.promptTokensRemoved)} : {};
         if (wanted.stream) (stream ?? openStream(response, wanted)).end(result);
         else sendJson(response, 200, wholeAnswer(result), cut);

@@ -1,5 +1,5 @@
 /* A fixed number of slots, a bounded line in front of them, and a polite refusal behind it. */
-import {RequestError} from "./requests.mjs";
+import {RequestError} from "./refusals.mjs";
 
 export class Slots {
     #free;

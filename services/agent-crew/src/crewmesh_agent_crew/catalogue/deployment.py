@@ -10,8 +10,8 @@ from crewmesh_agent_crew.providers.accounts import DEPLOYMENT
 from crewmesh_agent_crew.settings import EMBEDDED_MODEL, ModelSettings
 
 DEFAULT = "default"
-# It is small, sees nothing, and its server has no tools.
-_OF_THE_EMBEDDED: frozenset[Capability] = frozenset({"json_schema", "streaming"})
+# It sees nothing. Its server writes down tools for it, and forces it to use one where it uses any.
+_OF_THE_EMBEDDED: frozenset[Capability] = frozenset({"json_schema", "streaming", "tools"})
 
 
 def deployment_models(settings: ModelSettings) -> dict[str, ModelEntry]:
