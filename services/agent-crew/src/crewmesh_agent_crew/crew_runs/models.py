@@ -13,9 +13,9 @@ from crewmesh_kit.identity import Identity
 from pydantic import Field
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
-from crewmesh_agent_crew.crew_runs.stage import Said
+from crewmesh_agent_crew.crew_runs.stage import Document, Said
 from crewmesh_agent_crew.crews.models import CrewDefinition
-from crewmesh_agent_crew.models.calls import Image
+from crewmesh_agent_crew.models.calls import Image, Message
 from crewmesh_agent_crew.models.thinking import Answer
 from crewmesh_agent_crew.spending.charge import NANO, Charge
 from crewmesh_agent_crew.tools.toolbox import Question
@@ -42,7 +42,7 @@ class CrewWork(Contract):
 
 
 class AgentWork(Contract):
-    """One agent and its one task. ``shown``: what was said before it."""
+    """One agent and its one task. ``shown``: what others said before it; ``history``: what it and a person did."""
 
     of: Literal["agent"] = "agent"
     agent: AgentDefinition
@@ -51,6 +51,8 @@ class AgentWork(Contract):
     output_schema: JsonObject | None = None
     shown: tuple[Shown, ...] = ()
     images: tuple[Image, ...] = ()
+    history: tuple[Message, ...] = ()
+    documents: tuple[Document, ...] = ()
 
 
 Doing = Annotated[CrewWork | AgentWork, Field(discriminator="of")]

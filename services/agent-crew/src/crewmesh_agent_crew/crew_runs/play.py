@@ -107,6 +107,8 @@ def _turn_of(doing: AgentWork) -> Turn:
         shown=tuple(Said(agent=shown.agent, task=shown.task, text=shown.text) for shown in doing.shown),
         output_schema=doing.output_schema,
         images=doing.images,
+        history=doing.history,
+        documents=doing.documents,
     )
 
 

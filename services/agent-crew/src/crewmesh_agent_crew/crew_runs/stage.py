@@ -14,7 +14,7 @@ from crewmesh_contracts.base import Contract, JsonObject, JsonValue
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crews.models import CrewDefinition
-from crewmesh_agent_crew.models.calls import Image
+from crewmesh_agent_crew.models.calls import Image, Message
 from crewmesh_agent_crew.tools.toolbox import LocalTool
 
 
@@ -28,6 +28,13 @@ class Said:
     data: JsonValue = None
 
 
+class Document(Contract):
+    """A file that the agent is given to read: words of whoever wrote it."""
+
+    name: str
+    text: str
+
+
 class Recollection(Contract):
     """What an agent remembers. ``trusted``: no stranger's words went into it."""
 
@@ -39,6 +46,7 @@ class Recollection(Contract):
 class Turn:
     """What one agent is asked to do. ``shown``: what others said, which it may need. ``to``: whom it speaks to.
 
+    ``history``: what a person and the agent said to each other before.
     ``or_text``: an answer that does not follow the schema is good as text, without data.
     """
 
@@ -53,6 +61,8 @@ class Turn:
     helpers: Sequence[LocalTool] = ()
     or_text: bool = False
     remembered: Sequence[Recollection] = ()
+    history: Sequence[Message] = ()
+    documents: Sequence[Document] = ()
 
 
 class Stage(Protocol):

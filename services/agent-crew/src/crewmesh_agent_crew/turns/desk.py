@@ -18,7 +18,7 @@ from crewmesh_agent_crew.crew_runs.stage import Turn
 from crewmesh_agent_crew.models.calls import Message, ModelCall, ModelReply, ToolCall
 from crewmesh_agent_crew.tools.toolbox import Toolbox
 from crewmesh_agent_crew.turns.errors import TurnLimitReached, TurnTimeout
-from crewmesh_agent_crew.turns.instructions import without_tools
+from crewmesh_agent_crew.turns.instructions import history_of, with_history, without_tools
 from crewmesh_agent_crew.turns.steady import steady
 
 ResultT = TypeVar("ResultT")
@@ -47,6 +47,7 @@ class Desk:
         self._schema = turn.output_schema or turn.agent.output_schema
         self._ports = ports
         self._limits = turn.agent.limits
+        self._history = history_of(turn, ports.toolbox)
         self._helpers = {helper.spec.name: helper for helper in turn.helpers}
         granted = [spec for spec in ports.toolbox.specs if spec.name not in self._helpers]
         self._specs = (*granted, *(helper.spec for helper in turn.helpers))
@@ -92,7 +93,7 @@ class Desk:
     def _call(self, messages: tuple[Message, ...], schema: JsonObject | None = None) -> ModelCall:
         return ModelCall(
             model=self._agent.model,
-            messages=messages,
+            messages=with_history(messages, self._history),
             schema_=schema,
             temperature=self._agent.temperature,
             max_tokens=self._agent.max_tokens,

@@ -25,7 +25,8 @@ class Instruction:
 
 def instruction_of(turn: Turn, toolbox: Toolbox, form: str) -> Instruction:
     """Everything as the agent may read it. ``form``: how data has to look, where data is wanted."""
-    heard = [f"You remember from before:\n{_remembered(each, toolbox)}" for each in turn.remembered]
+    heard = [f"The file {each.name}:\n{toolbox.shown(each.text, 'document')}" for each in turn.documents]
+    heard += [f"You remember from before:\n{_remembered(each, toolbox)}" for each in turn.remembered]
     heard += [f"{said.agent} said on {said.task}:\n{toolbox.shown(said.text, 'agent')}" for said in turn.shown]
     return Instruction(
         task=toolbox.shown(turn.instruction, "person"),
@@ -33,6 +34,21 @@ def instruction_of(turn: Turn, toolbox: Toolbox, form: str) -> Instruction:
         context="\n\n".join(heard) if heard else None,
         images=tuple(turn.images),
     )
+
+
+def history_of(turn: Turn, toolbox: Toolbox) -> tuple[Message, ...]:
+    """What was said before, as the agent may read it."""
+    return tuple(
+        message.model_copy(update={"content": toolbox.shown(message.content, "person")}) for message in turn.history
+    )
+
+
+def with_history(messages: tuple[Message, ...], history: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Between what the agent is and what it is asked now; once."""
+    start = next((number for number, message in enumerate(messages) if message.role != "system"), len(messages))
+    if messages[start : start + len(history)] == history:
+        return messages
+    return (*messages[:start], *history, *messages[start:])
 
 
 def _remembered(recollection: Recollection, toolbox: Toolbox) -> str:
