@@ -15,6 +15,7 @@ from crewmesh_contracts.events import CloudEvent, RetentionChanged
 from crewmesh_contracts.invocations.owned_data import (
     EXPORT,
     KEEPERS,
+    RETENTION_KINDS,
     WOULD_FORGET,
     ExportedRow,
     ExportPage,
@@ -187,7 +188,7 @@ async def test_policies_are_shown_changed_and_told(app: FastAPI, sidecar: FakeSi
 
     async with running(app) as client:
         before = (await client.get("/v1/retention", headers=BEARER)).json()["items"]
-        assert {each["kind"]: each["days"] for each in before} == {"runs": None, "kickoffs": None, "deliveries": None}
+        assert {each["kind"]: each["days"] for each in before} == dict.fromkeys(RETENTION_KINDS)
         changed = await client.put("/v1/retention/runs", headers=BEARER, json={"days": 30})
         assert (changed.status_code, changed.json()["days"]) == (200, 30)
         await client.put("/v1/retention/runs", headers=BEARER, json={"days": 30})

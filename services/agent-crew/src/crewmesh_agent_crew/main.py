@@ -21,11 +21,11 @@ from crewmesh_agent_crew.live.words import open_words
 from crewmesh_agent_crew.models import endpoints as models
 from crewmesh_agent_crew.models.json_schemas import open_json_schemas
 from crewmesh_agent_crew.models.service import open_model_service
-from crewmesh_agent_crew.providers.accounts import open_accounts
-from crewmesh_agent_crew.providers.adapters import open_adapters
+from crewmesh_agent_crew.providers import lifetime as providers
 from crewmesh_agent_crew.routing import lifetime as routing
 from crewmesh_agent_crew.settings import Settings
 from crewmesh_agent_crew.spending import lifetime as money
+from crewmesh_agent_crew.spending.retention import FORGOTTEN_BY_AGE
 from crewmesh_agent_crew.statuses import lifetime as statuses
 from crewmesh_agent_crew.stopping import endpoints as stopping
 from crewmesh_agent_crew.stopping.service import open_stopping, watch_stops
@@ -47,8 +47,7 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(open_signals)
     service.lifetime(open_stopping)
     service.lifetime(open_sharing)
-    service.lifetime(open_adapters)
-    service.lifetime(open_accounts)
+    providers.install(service)
     catalogue.install(service)
     routing.install(service)
     money.install(service)
@@ -63,7 +62,7 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     run_crews(service)
     service.background("stops", watch_stops)
     service.ready_check("turns", turns.why_not_ready)
-    service.owned_data(by_age("kickoffs", table="crew_runs", column="ended_at"))
+    service.owned_data(by_age("kickoffs", table="crew_runs", column="ended_at"), *FORGOTTEN_BY_AGE)
     service.routes(models.router, stopping.router)
     service.routes(policies.router)
     return service.app

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from crewmesh_kit.settings import ServiceSettings, SettingsGroup
-from pydantic import Field, SecretStr
+from crewmesh_kit.outbound.mesh_ports import LOCAL_MESH_PORTS
+from crewmesh_kit.settings import CommaSeparatedPorts, ServiceSettings, SettingsGroup
+from pydantic import Field, SecretStr, field_validator
 
 from crewmesh_agent_crew.catalogue.models import Capability, Prices
 
@@ -44,7 +45,7 @@ class ModelSettings(SettingsGroup):
     capabilities: frozenset[Capability] | None = Field(
         default=None,
         description="What the models at that URL can, as a JSON list. Unset: as the built-in model of that name, or"
-        " everything; the embedded model uses no tools and sees no images.",
+        " everything; the embedded model sees no images.",
     )
     max_tokens: int = Field(
         default=120, ge=1, le=100_000, description="Most tokens in one answer, where a call does not say."
@@ -105,6 +106,33 @@ class PoolSettings(SettingsGroup):
     )
 
 
+class ProvidersSettings(SettingsGroup):
+    """Where the accounts lead that organizations have at providers of models."""
+
+    private_addresses: bool = Field(
+        default=False,
+        description="Let accounts of organizations lead to this machine and to private networks, also without TLS. For"
+        " installations that have their own model servers, and trust whoever may add accounts.",
+    )
+    mesh_ports: CommaSeparatedPorts = Field(
+        default=LOCAL_MESH_PORTS,
+        description="Ports of the mesh on this machine, comma separated: refused even when private addresses are not.",
+    )
+    secrets: dict[str, str] = Field(
+        default={},
+        description="Secrets of the secret store, named model-…, that organizations may use as keys, each with the one"
+        " base URL it is sent to: model-openai → https://api.openai.com/v1. As a JSON object.",
+    )
+
+    @field_validator("secrets")
+    @classmethod
+    def _named_so(cls, secrets: dict[str, str]) -> dict[str, str]:
+        wrong = [name for name in secrets if not name.startswith("model-")]
+        if wrong:
+            raise ValueError(f"names of such secrets begin with model-: {', '.join(wrong)}")
+        return secrets
+
+
 class ToolsSettings(SettingsGroup):
     most_characters: int = Field(
         default=8_000, ge=100, le=200_000, description="Most characters of what a tool gave that a model is shown."
@@ -127,11 +155,15 @@ class CrewRunSettings(SettingsGroup):
     poll_seconds: float = Field(
         default=2.0, gt=0, le=60, description="How often runs that are due are looked for, beside news of them."
     )
-    answer_seconds: float = Field(
-        default=20.0,
-        gt=0,
-        le=60,
-        description="How long a step that asks for work waits before it is told to ask again.",
+
+
+class SpendingSettings(SettingsGroup):
+    reply_days: int = Field(
+        default=30,
+        ge=1,
+        le=3_650,
+        description="How long the answers of models are kept in the ledger. What is asked again after that, by a crew "
+        "that waited for longer, is paid again.",
     )
 
 
@@ -140,5 +172,13 @@ class Settings(ServiceSettings):
 
     model: ModelSettings = ModelSettings()
     pool: PoolSettings = PoolSettings()
+    providers: ProvidersSettings = ProvidersSettings()
     crew_runs: CrewRunSettings = CrewRunSettings()
     tools: ToolsSettings = ToolsSettings()
+
+    @property
+    def refused_ports(self) -> frozenset[int]:
+        """The mesh's ports as far as they are known: those it was told, its own, and its sidecar's."""
+        return frozenset((*self.providers.mesh_ports, self.http.port, self.dapr.http_port, self.dapr.grpc_port))
+
+    spending: SpendingSettings = SpendingSettings()

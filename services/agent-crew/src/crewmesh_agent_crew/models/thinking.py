@@ -30,6 +30,7 @@ from crewmesh_agent_crew.providers.protocol import ProviderError
 from crewmesh_agent_crew.routing.candidates import Candidate, Course
 from crewmesh_agent_crew.routing.router import Router
 from crewmesh_agent_crew.spending.charge import Charge
+from crewmesh_agent_crew.spending.metrics import REFUSED
 from crewmesh_agent_crew.spending.models import (
     NO_TOKENS,
     Attempt,
@@ -196,7 +197,9 @@ class Thinking:
                 case Switch(model):
                     course, switched = await self._switched(asked, course, model), True
                 case Refused(budgets):
-                    raise refusal(budgets, attempt.worst)
+                    problem = refusal(budgets, attempt.worst)
+                    REFUSED.labels(problem.slug).inc()
+                    raise problem
 
     async def _give(self, asked: _Asked, attempt: Attempt, kept: ModelReply) -> Answer:
         """An answer to an equal question, which is free."""

@@ -7,6 +7,7 @@ from crewmesh_kit.app import Service
 from crewmesh_agent_crew.budgets import endpoints as budgets
 from crewmesh_agent_crew.budgets.service import open_budgets
 from crewmesh_agent_crew.models.thinking import open_thinking
+from crewmesh_agent_crew.spending.bookkeeping import keep_the_books, open_bookkeeping
 from crewmesh_agent_crew.spending.service import give_up_lost_calls, keep_calls_alive, open_ledger
 from crewmesh_agent_crew.usage import endpoints as usage
 from crewmesh_agent_crew.usage.service import open_usage
@@ -16,8 +17,10 @@ def install(service: Service) -> None:
     """The ledger, the door to models that everything goes through, and what looks after them. After the router."""
     service.lifetime(open_ledger)
     service.lifetime(open_thinking)
+    service.lifetime(open_bookkeeping)
     service.lifetime(open_budgets)
     service.lifetime(open_usage)
     service.background("model calls under way", keep_calls_alive)
     service.background("lost model calls", give_up_lost_calls)
+    service.background("bookkeeping", keep_the_books)
     service.routes(budgets.router, usage.router)

@@ -16,6 +16,8 @@ from crewmesh_kit.db.database import Database, DatabaseUnavailable, persistently
 from crewmesh_kit.logs import get_logger
 
 from crewmesh_agent_crew.budgets.announcing import announce
+from crewmesh_agent_crew.spending.charge import NANO
+from crewmesh_agent_crew.spending.metrics import MODEL_CALLS, SPENT
 from crewmesh_agent_crew.spending.models import Attempt, Began, Begun, Done, End, Settled
 from crewmesh_agent_crew.spending.repository import LedgerRepository
 
@@ -59,9 +61,12 @@ class Ledger:
                 return settled
 
         try:
-            return await persistently(write, seconds=_SETTLED_WITHIN_SECONDS)
+            settled = await persistently(write, seconds=_SETTLED_WITHIN_SECONDS)
         finally:
             self._under_way.discard(attempt.id)
+        MODEL_CALLS.labels(end.outcome).inc()
+        SPENT.inc(end.cost / NANO)
+        return settled
 
     async def answered(self, organization: str, key: str) -> Done | None:
         async with self._database.tenant(organization) as conn:

@@ -93,6 +93,8 @@ RETENTION_KINDS: Mapping[str, RetentionKind] = MappingProxyType(
             RetentionKind("runs", "workflow", "Runs that have ended, with their steps, logs and decisions.", 1),
             RetentionKind("kickoffs", "agent-crew", "What crews were asked, and what they answered.", 1),
             RetentionKind("memories", "knowledge", "What crews remember of their work for later.", 1),
+            RetentionKind("model-calls", "agent-crew", "Which models were asked by whom, and what it cost.", 40),
+            RetentionKind("model-replies", "agent-crew", "What models answered, for crews that begin anew.", 1),
             RetentionKind("deliveries", "integration", "What was sent to the world: address, outcome, duration.", 1),
         )
     }
