@@ -33,6 +33,11 @@ class _Waiter:
         self.most = most
         self.place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def has_gone(self) -> bool:
+        """Cancelled, though it may not know yet."""
+        return self.place.cancelled()
+
 
 # Of one organization, by account: as soon as the first of a line cannot go, none behind it can.
 _Lines: TypeAlias = dict[AccountKey, deque[_Waiter]]
@@ -78,10 +83,10 @@ class Pool:
 
     def _give_up(self, organization: str, waiter: _Waiter) -> None:
         """Cancelled; the place may have come at the same moment, and is for the next one then."""
-        if waiter.place.done() and not waiter.place.cancelled():
-            self._leave(organization, waiter.account)
-        else:
+        if waiter.has_gone:
             self._strike_out(organization, waiter)
+        else:
+            self._leave(organization, waiter.account)
 
     def _leave(self, organization: str, account: AccountKey) -> None:
         POOL_RUNNING.dec()
@@ -101,8 +106,9 @@ class Pool:
                 continue
             passed_over = 0
             self._strike_out(organization, waiter)
-            self._take(organization, waiter.account)
-            waiter.place.set_result(None)
+            if not waiter.has_gone:
+                self._take(organization, waiter.account)
+                waiter.place.set_result(None)
 
     def _next_of(self, organization: str) -> _Waiter | None:
         for account, line in self._waiting[organization].items():
@@ -111,7 +117,10 @@ class Pool:
         return None
 
     def _strike_out(self, organization: str, waiter: _Waiter) -> None:
-        lines = self._waiting[organization]
+        """Unless it was struck out before: by a place that came between its cancellation and its end."""
+        lines = self._waiting.get(organization, {})
+        if waiter not in lines.get(waiter.account, ()):
+            return
         lines[waiter.account].remove(waiter)
         if not lines[waiter.account]:
             del lines[waiter.account]

@@ -79,13 +79,11 @@ class Router:
             raise _without_account(call.model, chain)
         return _suited(call, reachable)
 
-    async def kept(self, candidate: Candidate, call: ModelCall, sink: TextSink | None = None) -> ModelReply | None:
+    async def kept(self, candidate: Candidate, call: ModelCall) -> ModelReply | None:
         """The candidate's answer to an equal call before, where the call may be answered so. It costs nothing."""
         reply = await self._kept_answers.find(candidate, call)
         if reply is not None:
             count_kept_answer(candidate.entry)
-            if sink is not None and reply.text:
-                sink.add(reply.text)
         return reply
 
     async def send(
