@@ -21,6 +21,7 @@ from tests.load.figures import Figure, table, write
 from tests.load.processes import measure_idle_memory, measure_warm_start
 from tests.load.runs import measure_runs
 from tests.load.streams import measure_streams
+from tests.load.turns import measure_turns
 
 # Above every offset that tests take: between two starts nobody else may come by and take the ports.
 _OFFSET = 23_250
@@ -55,9 +56,11 @@ async def _measure(mesh: MeshProcess) -> list[Figure]:
     calls += await measure_authentication(mesh)
     _say("500 followers of one run, 50 of whom never read")
     streams = await measure_streams(mesh)
+    _say("a model asked directly, through our door, and by an agent, in turns")
+    turns = await measure_turns(mesh)
     _say("runs: ours, bare Dapr workflows and DBOS, in turns")
     runs = await measure_runs(mesh)
-    return [fsync, *calls, *streams, *runs, memory, start]
+    return [fsync, *calls, *streams, *turns, *runs, memory, start]
 
 
 @contextmanager
