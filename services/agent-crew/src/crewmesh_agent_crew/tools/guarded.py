@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 from crewmesh_contracts.base import JsonObject
+from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Database, persistently
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.telemetry import span
@@ -19,6 +20,7 @@ from crewmesh_kit.telemetry import span
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.guardrails.guard import Guard
 from crewmesh_agent_crew.guardrails.rules import Rules
+from crewmesh_agent_crew.guardrails.taint import Taint
 from crewmesh_agent_crew.guardrails.texts import cut, storable_object
 from crewmesh_agent_crew.models.calls import ToolSpec
 from crewmesh_agent_crew.tools import words
@@ -38,6 +40,7 @@ class Means:
     """What every toolbox of the service works with. ``most_characters``: of one result, for the model."""
 
     database: Database
+    sidecar: Sidecar
     why_not: WhyNot
     most_characters: int
 
@@ -51,15 +54,18 @@ class _Outcome:
 
 
 class GuardedToolbox:
+    """``known``: what the run is known to have seen, should this process end now."""
+
     def __init__(
-        self, means: Means, work: WorkContext, rules: Rules, guard: Guard, tools: dict[str, AnyTool], caller: Caller
+        self, means: Means, work: WorkContext, rules: Rules, guard: Guard, known: Taint, tools: dict[str, AnyTool]
     ) -> None:
         self._means = means
         self._work = work
         self._rules = rules
         self._guard = guard
+        self._known = known
         self._tools = tools
-        self._caller = caller
+        self._caller = Caller(means.sidecar, work.identity)
         self._approvals = Approvals(rules, work)
         # One at a time: what the second may do depends on what the first has given.
         self._turn = asyncio.Lock()
@@ -79,10 +85,9 @@ class GuardedToolbox:
 
     async def said(self, text: str) -> str:
         said = self._guard.said(text)
-        async with self._means.database.tenant(self._work.organization) as connection:
-            await ToolUseRepository(connection).keep_taint(
-                self._work.organization, self._work.crew_run, self._guard.taint
-            )
+        if self._known != self._guard.taint:
+            async with self._means.database.tenant(self._work.organization) as connection:
+                await self._keep_taint(ToolUseRepository(connection))
         return said
 
     async def use(self, name: str, arguments: JsonObject, *, key: str) -> str:
@@ -178,12 +183,16 @@ class GuardedToolbox:
             async with self._means.database.tenant(work.organization) as connection:
                 uses = ToolUseRepository(connection)
                 if await uses.add(work.organization, work.crew_run, use, result, outcome.question):
-                    await uses.keep_taint(work.organization, work.crew_run, self._guard.taint)
+                    await self._keep_taint(uses)
                     await work.record(connection, use)
                     return kept
                 return await uses.find(work.organization, key) or kept
 
         return await persistently(write)
+
+    async def _keep_taint(self, uses: ToolUseRepository) -> None:
+        if self._known != self._guard.taint:
+            await uses.keep_taint(self._work.organization, self._work.crew_run, self._guard.taint)
 
     def _shown(self, name: str, kept: Kept, key: str) -> str:
         if kept.status not in ("done", "failed"):

@@ -33,9 +33,8 @@ _NOT_LISTED = McpTool(name="")
 
 
 class Tools:
-    def __init__(self, means: Means, sidecar: Sidecar, policies: Policies) -> None:
+    def __init__(self, means: Means, policies: Policies) -> None:
         self._means = means
-        self._sidecar = sidecar
         self._policies = policies
         # By run: what turns of a run that are under way in this process have seen, they have seen together.
         self._taints: WeakValueDictionary[tuple[str, str], Taint] = WeakValueDictionary()
@@ -44,17 +43,16 @@ class Tools:
         """Raises ForbiddenByPolicy when the agent may not think with its model."""
         async with self._means.database.tenant(work.organization) as connection:
             rules = rules_for(agent, work.tags, await self._policies.all_in(connection))
-            seen = await ToolUseRepository(connection).taint(work.organization, work.crew_run)
+            known = await ToolUseRepository(connection).taint(work.organization, work.crew_run)
         rules.check_model(agent.model)
-        taint = self._taints.setdefault((work.organization, work.crew_run), seen)
-        taint.add(untrusted=seen.untrusted or work.untrusted, private=seen.private)
+        taint = self._taints.setdefault((work.organization, work.crew_run), Taint())
+        taint.add(untrusted=known.untrusted or work.untrusted, private=known.private)
         guard = Guard(rules, taint, work.place, longest=self._means.most_characters)
-        caller = Caller(self._sidecar, work.identity)
-        return GuardedToolbox(self._means, work, rules, guard, await self._granted(rules, work, caller), caller)
+        return GuardedToolbox(self._means, work, rules, guard, known, await self._granted(rules, work))
 
-    async def _granted(self, rules: Rules, work: WorkContext, caller: Caller) -> dict[str, AnyTool]:
+    async def _granted(self, rules: Rules, work: WorkContext) -> dict[str, AnyTool]:
         servers = sorted({grant.server for grant in rules.agent.tools if isinstance(grant, McpGrant)})
-        listed = {server: await self._listed(server, rules.agent.name, work, caller) for server in servers}
+        listed = {server: await self._listed(server, rules.agent.name, work) for server in servers}
         granted: dict[str, AnyTool] = {}
         for grant in rules.agent.tools:
             of_server = _NOT_LISTED
@@ -66,19 +64,20 @@ class Tools:
             granted[grant.name] = tool_of(grant, of_server)
         return granted
 
-    async def _listed(self, server: str, agent: str, work: WorkContext, caller: Caller) -> dict[str, McpTool]:
+    async def _listed(self, server: str, agent: str, work: WorkContext) -> dict[str, McpTool]:
         """What the server offered when the turn began: a turn that is played again shows the model the same tools."""
         key = f"{work.place}/mcp/{server}"[-255:]
         async with self._means.database.tenant(work.organization) as connection:
             kept = await ToolUseRepository(connection).find(work.organization, key)
         if kept is None:
-            kept = await self._list(server, agent, key, work, caller)
+            kept = await self._list(server, agent, key, work)
         tools = LIST_MCP_TOOLS.result.model_validate_json(kept.result).tools if kept.status == "done" else ()
         return {tool.name: tool for tool in tools}
 
-    async def _list(self, server: str, agent: str, key: str, work: WorkContext, caller: Caller) -> Kept:
+    async def _list(self, server: str, agent: str, key: str, work: WorkContext) -> Kept:
         """A server that is not there for good costs the agent its tools, one that is away for a while its time."""
         arguments: JsonObject = {"server": server}
+        caller = Caller(self._means.sidecar, work.identity)
         try:
             found = await caller.call(LIST_MCP_TOOLS, McpListing(server=server), key=None, seconds=_LISTING_SECONDS)
             kept = Kept("done", found.model_dump_json(), arguments)
@@ -100,7 +99,8 @@ class Tools:
 async def open_tools(resources: Resources) -> AsyncGenerator[Tools]:
     means = Means(
         database=resources.get(Database),
+        sidecar=resources.get(Sidecar),
         why_not=resources.get(JsonSchemas).why_not,
         most_characters=resources.get(Settings).tools.most_characters,
     )
-    yield Tools(means, resources.get(Sidecar), resources.get(Policies))
+    yield Tools(means, resources.get(Policies))
