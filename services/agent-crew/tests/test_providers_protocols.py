@@ -10,13 +10,14 @@ import pytest
 from crewmesh_agent_crew.models.calls import Image, Message, ModelCall, Tokens, ToolCall, ToolSpec
 from crewmesh_agent_crew.providers.adapters import Adapters, open_adapters
 from crewmesh_agent_crew.providers.protocol import Account, ProviderKind
+from crewmesh_agent_crew.settings import ProvidersSettings, Settings
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.app import Resources
 from crewmesh_testkit.model_fake import Says, ToolUse
 from crewmesh_testkit.requests_read import Conversation
 
 from .harness import until
-from .provider_fakes import FAKES, QUESTION, Provider, Words, provider
+from .provider_fakes import FAKES, KEY, QUESTION, Provider, Words, provider
 
 SCHEMA: JsonObject = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 SEARCH = ToolSpec(name="search", description="Finds things.", parameters={"type": "object", "properties": {}})
@@ -25,7 +26,9 @@ PIXEL = Image(media_type="image/png", data=base64.b64encode(b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture
 async def adapters() -> AsyncGenerator[Adapters]:
-    async with open_adapters(Resources()) as opened:
+    resources = Resources()
+    resources.add(Settings(providers=ProvidersSettings(private_addresses=True)))
+    async with open_adapters(resources) as opened:
         yield opened
 
 
@@ -193,6 +196,11 @@ class TestFailures:
         each.fake.fails(status, retry_after="7")
         failure = await each.failure()
         assert (failure.kind, failure.tokens_paid, failure.pause) == (wanted, False, 7.0)
+
+    async def test_a_key_that_is_quoted_stays_secret(self, each: Provider) -> None:
+        each.fake.fails(400, message=f"what is {KEY} doing here?")
+        failure = await each.failure()
+        assert KEY not in f"{failure!r} {failure.detail}"
 
     async def test_a_wrong_key_stays_secret(self, each: Provider) -> None:
         account = Account(

@@ -13,6 +13,7 @@ from crewmesh_kit.signals import open_signals
 from fastapi import FastAPI
 
 from crewmesh_agent_crew.catalogue import lifetime as catalogue
+from crewmesh_agent_crew.conversations import lifetime as conversations
 from crewmesh_agent_crew.crew_runs.lifetime import run_crews
 from crewmesh_agent_crew.crews import lifetime as definitions
 from crewmesh_agent_crew.guardrails.policies import endpoints as policies
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.lifetime(turns.open_turns)
     definitions.install(service)
     run_crews(service)
+    conversations.install(service)
     service.background("stops", watch_stops)
     service.ready_check("turns", turns.why_not_ready)
     service.owned_data(by_age("kickoffs", table="crew_runs", column="ended_at"), *FORGOTTEN_BY_AGE)

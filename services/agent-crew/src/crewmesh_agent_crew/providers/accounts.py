@@ -1,29 +1,127 @@
-"""The accounts with which an organization's models are asked: its own, and the one that the deployment gives to all."""
+"""The accounts with which an organization's models are asked: its own, and the one that the deployment gives to all.
+
+They are asked for at every call, so that they are remembered for some seconds, and forgotten at once when one changes.
+"""
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 from crewmesh_kit.app import Resources
 from crewmesh_kit.dapr.sidecar import Sidecar
+from crewmesh_kit.db.database import Connection, Database
+from crewmesh_kit.errors import Problem
+from crewmesh_kit.logs import get_logger
+from crewmesh_kit.sealing import MasterKeys
+from crewmesh_kit.signals import Signals
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
+from crewmesh_agent_crew.providers.keys import Keys
 from crewmesh_agent_crew.providers.protocol import Account
+from crewmesh_agent_crew.providers.repository import AccountRepository, KeptAccount
 from crewmesh_agent_crew.settings import ModelSettings, Settings
 
 DEPLOYMENT = "default"
+MASTER_KEY = "provider-master-key"
+_CHANNEL = "provider-accounts:"
+_REMEMBERED_SECONDS = 10.0
+_MOST_REMEMBERED = 1_000
+
+log = get_logger(__name__)
 
 
 class Accounts:
-    def __init__(self, deployment: Account) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keys: Keys,
+        signals: Signals,
+        sidecar: Sidecar,
+        *,
+        deployment: Account,
+        secrets: Mapping[str, str],
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._signals = signals
+        self._sidecar = sidecar
         self._deployment = deployment
+        self._secrets = secrets
+        self._known: OrderedDict[str, tuple[float, Mapping[str, Account]]] = OrderedDict()
+        self._generation = 0
+        signals.watch(_CHANNEL, self._forget)
 
     async def all(self, organization: str) -> Mapping[str, Account]:
         """Every account that this organization has, by name."""
-        return {DEPLOYMENT: self._deployment}
+        until, accounts = self._known.get(organization, (0.0, None))
+        if accounts is None or until < time.monotonic():
+            began, generation = time.monotonic(), self._generation
+            accounts = await self._read(organization)
+            if generation == self._generation:  # otherwise something changed while it was read
+                self._remember(organization, began, accounts)
+        return accounts
 
     async def get(self, organization: str, name: str) -> Account | None:
         return (await self.all(organization)).get(name)
+
+    def forget_after(self, connection: AsyncConnection[DictRow], organization: str) -> None:
+        """Once this transaction is committed nobody remembers the organization's accounts as they were."""
+        if not isinstance(connection, Connection):
+            raise TypeError("forget_after() needs a connection that Database.tenant() gave out")
+        connection.after_commit.append(lambda: self._signals.tell(f"{_CHANNEL}{organization}"))
+
+    async def _read(self, organization: str) -> Mapping[str, Account]:
+        async with self._database.tenant(organization) as connection:
+            kept = await AccountRepository(connection).all()
+            keys = await self._keys.opened(connection, organization, kept)
+        accounts = {DEPLOYMENT: self._deployment}
+        for each in kept:
+            key = keys.get(each.name, "") if each.key_secret is None else await self._given(each)
+            accounts[each.name] = _account(organization, each, key)
+        return accounts
+
+    async def _given(self, account: KeptAccount) -> str:
+        """The secret that the operator gave for this address, as long as it is for this address."""
+        name = account.key_secret or ""
+        if self._secrets.get(name) != account.base_url:
+            return ""
+        try:
+            return (await self._sidecar.secret(name)).strip()
+        except Problem as problem:
+            log.error("a secret for accounts at providers cannot be read", name=name, reason=problem.detail)
+            return ""
+
+    def _remember(self, organization: str, since: float, accounts: Mapping[str, Account]) -> None:
+        self._known[organization] = (since + _REMEMBERED_SECONDS, accounts)
+        while len(self._known) > _MOST_REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _forget(self, organization: str | None) -> None:
+        self._generation += 1
+        if organization is None:
+            self._known.clear()
+        else:
+            self._known.pop(organization, None)
+
+
+def _account(organization: str, kept: KeptAccount, key: str) -> Account:
+    return Account(
+        name=kept.name,
+        kind=kept.kind,
+        base_url=kept.base_url,
+        organization=organization,
+        # What an operator gave a secret for may be inside.
+        trusted=kept.key_secret is not None,
+        key=key,
+        options=kept.options,
+        most_at_once=kept.most_at_once,
+        requests_per_minute=kept.requests_per_minute,
+        tokens_per_minute=kept.tokens_per_minute,
+    )
 
 
 def deployment_account(settings: ModelSettings, key: str) -> Account:
@@ -38,9 +136,16 @@ def deployment_account(settings: ModelSettings, key: str) -> Account:
 
 @asynccontextmanager
 async def open_accounts(resources: Resources) -> AsyncGenerator[Accounts]:
-    settings = resources.get(Settings).model
-    if settings.api_key is None:
-        key = await resources.get(Sidecar).secret("model-api-key")
-    else:
-        key = settings.api_key.get_secret_value()
-    yield Accounts(deployment_account(settings, key.strip()))
+    settings, sidecar = resources.get(Settings), resources.get(Sidecar)
+    given = settings.model.api_key
+    key = await sidecar.secret("model-api-key") if given is None else given.get_secret_value()
+    keys = Keys(MasterKeys(await sidecar.secret(MASTER_KEY)))
+    resources.add(keys)
+    yield Accounts(
+        resources.get(Database),
+        keys,
+        resources.get(Signals),
+        sidecar,
+        deployment=deployment_account(settings.model, key.strip()),
+        secrets=settings.providers.secrets,
+    )

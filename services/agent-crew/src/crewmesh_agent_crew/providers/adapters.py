@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 import aiohttp
 from crewmesh_kit.app import Resources
+from crewmesh_kit.outbound.connector import SystemLookup, guarded_connector
+from crewmesh_kit.speakable import MASK
 
 from crewmesh_agent_crew.models.calls import ModelCall, ModelReply, TextSink
+from crewmesh_agent_crew.providers.addresses import Gate
 from crewmesh_agent_crew.providers.anthropic import Anthropic
 from crewmesh_agent_crew.providers.bedrock import Bedrock
 from crewmesh_agent_crew.providers.gemini import Gemini
@@ -16,7 +19,8 @@ from crewmesh_agent_crew.providers.http import Http
 from crewmesh_agent_crew.providers.ollama import Ollama
 from crewmesh_agent_crew.providers.openai_chat import OpenAiChat
 from crewmesh_agent_crew.providers.openai_responses import OpenAiResponses
-from crewmesh_agent_crew.providers.protocol import Account, ModelProtocol, ProviderKind
+from crewmesh_agent_crew.providers.protocol import Account, ModelProtocol, ProviderError, ProviderKind
+from crewmesh_agent_crew.settings import Settings
 
 _CONNECT_SECONDS = 10.0
 _MOST_CONNECTIONS = 512
@@ -41,16 +45,30 @@ class Adapters:
 
     async def send(self, account: Account, model: str, call: ModelCall, sink: TextSink | None) -> ModelReply:
         """One attempt, in the account's protocol. ``model`` is the provider's own name for it."""
-        return await self._protocols[account.kind].send(account, model, call, sink)
+        with _without_key(account):
+            return await self._protocols[account.kind].send(account, model, call, sink)
 
     async def models(self, account: Account) -> list[str]:
         """What the account may ask, by the provider's own names. Raises ProviderError."""
-        return await self._protocols[account.kind].models(account)
+        with _without_key(account):
+            return await self._protocols[account.kind].models(account)
 
 
-def _session() -> aiohttp.ClientSession:
+@contextmanager
+def _without_key(account: Account) -> Generator[None]:
+    """Some servers quote the key they refuse."""
+    try:
+        yield
+    except ProviderError as error:
+        if account.key:
+            error.detail = error.detail.replace(account.key, MASK)
+            error.args = (error.detail,)
+        raise
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,
@@ -60,6 +78,15 @@ def _session() -> aiohttp.ClientSession:
 
 
 @asynccontextmanager
-async def open_adapters(_: Resources) -> AsyncGenerator[Adapters]:
-    async with _session() as trusted, _session() as guarded:
-        yield Adapters(Http(trusted, guarded))
+async def open_adapters(resources: Resources) -> AsyncGenerator[Adapters]:
+    settings = resources.get(Settings)
+    gate = Gate(private=settings.providers.private_addresses, mesh_ports=settings.refused_ports)
+    lookup = SystemLookup()
+    anywhere = aiohttp.TCPConnector(limit=_MOST_CONNECTIONS)
+    guarded = guarded_connector(gate, lookup, keep=True, most=_MOST_CONNECTIONS, most_per_host=_MOST_CONNECTIONS)
+    try:
+        async with _session(anywhere) as trusted, _session(guarded) as careful:
+            resources.add(gate)
+            yield Adapters(Http(trusted, careful, gate))
+    finally:
+        lookup.close()

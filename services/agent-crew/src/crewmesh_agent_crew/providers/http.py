@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from yarl import URL
 
+from crewmesh_agent_crew.providers.addresses import Gate
 from crewmesh_agent_crew.providers.draft import too_large
 from crewmesh_agent_crew.providers.failures import failure_of
 from crewmesh_agent_crew.providers.protocol import Account, ProviderError
@@ -35,11 +36,12 @@ class Outgoing:
 
 
 class Http:
-    """``trusted`` reaches any server: for the deployment's own accounts. ``guarded`` is for those that users name."""
+    """``trusted`` reaches any server, for accounts that lead where the operator said. ``guarded`` asks the gate."""
 
-    def __init__(self, trusted: aiohttp.ClientSession, guarded: aiohttp.ClientSession) -> None:
+    def __init__(self, trusted: aiohttp.ClientSession, guarded: aiohttp.ClientSession, gate: Gate) -> None:
         self._trusted = trusted
         self._guarded = guarded
+        self._gate = gate
 
     async def whole(self, account: Account, request: Outgoing) -> bytes:
         async with self._answer(account, request) as answer:
@@ -53,7 +55,10 @@ class Http:
 
     @asynccontextmanager
     async def _answer(self, account: Account, request: Outgoing) -> AsyncGenerator[aiohttp.ClientResponse]:
-        session = self._trusted if account.organization is None else self._guarded
+        trusted = account.trusted or account.organization is None
+        if not trusted:
+            self._gate.check(request.url)
+        session = self._trusted if trusted else self._guarded
         begun = False
         try:
             # Redirects are not followed: the key would travel to wherever they point.

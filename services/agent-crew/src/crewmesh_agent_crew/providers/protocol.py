@@ -42,13 +42,15 @@ class Account:
     """Access to one server. ``organization`` is none for those that the deployment gives to everybody.
 
     The key is kept out of everything that is printed. ``options``: what the kind needs beside it, checked when saved
-    (azure: api_version; bedrock: region, access_key_id; …).
+    (azure: api_version; bedrock: region, access_key_id; …). ``trusted``: it leads where the operator
+    said, as those without an organization do.
     """
 
     name: str
     kind: ProviderKind
     base_url: str
     organization: str | None = None
+    trusted: bool = False
     key: str = field(default="", repr=False)
     options: JsonObject = field(default_factory=dict[str, JsonValue])
     most_at_once: int | None = None
