@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 import pytest
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
-from crewmesh_contracts.invocations import Invocation
+from crewmesh_contracts.invocations import Invocation, Payer
 from crewmesh_contracts.workflow import Definition
 from crewmesh_contracts.workflow.nodes.base import NODE_KINDS
 from crewmesh_workflow.expressions import Scope
@@ -71,6 +71,9 @@ def place(path: str = "n", **roots: JsonValue) -> Place:
     return Place(RUN, path, scope(**roots))
 
 
+PAYER = Payer(workflow="wf_1", run=RUN, step="n", started_by="usr_1", teams=("team_1",))
+
+
 @dataclass
 class Outside:
     """What an effect reaches, scripted: ``answers`` are given or raised one after another."""
@@ -79,6 +82,11 @@ class Outside:
     calls: list[tuple[str, JsonObject, str]] = field(default_factory=list[tuple[str, JsonObject, str]])
     children: list[tuple[str, JsonObject]] = field(default_factory=list[tuple[str, JsonObject]])
     key: str = f"{RUN}/n"
+    seconds_left: float = 60.0
+
+    @property
+    def payer(self) -> Payer:
+        return PAYER
 
     async def call(
         self, invocation: Invocation[RequestT, ResultT], request: RequestT, *, key: str | None = None

@@ -13,6 +13,7 @@ from crewmesh_contracts.invocations import (
     CrewMessage,
     HttpReply,
     HttpSend,
+    KickoffProgress,
     KickoffRequest,
     KickoffResult,
     SearchHit,
@@ -55,10 +56,13 @@ async def test_the_one_real_path(service: Running) -> None:
         assert (request.knowledge_base, request.query) == ("handbook", "why?")
         return SearchResult(hits=(SearchHit(document="d", title="Why", position=0, text="Because.", score=1),))
 
-    async def think(request: KickoffRequest) -> KickoffResult:
-        assert request == KickoffRequest(crew="answer-desk", inputs={"question": "why?", "context": "Why\nBecause."})
+    async def think(request: KickoffRequest) -> KickoffProgress:
+        assert request.crew == "answer-desk"
+        assert request.inputs == {"question": "why?", "context": "Why\nBecause."}
+        assert (request.payer.step, (request.payer.started_by or "")[:4]) == ("answer", "trg_")
         usage = TokenUsage(model="m", requests=1, prompt_tokens=1, completion_tokens=1)
-        return KickoffResult(text="42", messages=(CrewMessage(agent="writer", task="t", text="42"),), usage=usage)
+        result = KickoffResult(text="42", messages=(CrewMessage(agent="writer", task="t", text="42"),), usage=usage)
+        return KickoffProgress(crew_run="crun_1", status="done", result=result)
 
     async def deliver(request: HttpSend) -> HttpReply:
         assert (request.url, request.body) == ("https://x.test/back", {"question": "why?", "answer": "42"})

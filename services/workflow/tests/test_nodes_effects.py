@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue, Reply
 from crewmesh_contracts.invocations import (
     ActionResult,
+    AgentProgress,
     AgentResult,
+    CrewQuestion,
     HttpReply,
+    KickoffProgress,
     KickoffResult,
     ModelAnswer,
     SearchHit,
@@ -19,11 +23,12 @@ from crewmesh_contracts.invocations import (
 )
 from crewmesh_kit.errors import GatewayTimeout, RemoteProblem, Unavailable
 from crewmesh_workflow.expressions import ExpressionError
-from crewmesh_workflow.nodes.base import CompiledEffect
+from crewmesh_workflow.nodes.base import AfterApproval, AfterPause, CompiledEffect
+from crewmesh_workflow.nodes.thinking import WHILE_AT_WORK
 from crewmesh_workflow.sandbox.model import CodeResult
 from pydantic import ValidationError
 
-from services.workflow.tests.node_places import RUN, Outside, does, mistakes, scope
+from services.workflow.tests.node_places import PAYER, RUN, Outside, does, mistakes, scope
 
 USAGE = TokenUsage(model="m", requests=1, prompt_tokens=2, completion_tokens=3)
 HIT = SearchHit(document="doc_1", title="Returns", position=0, text="Within 30 days.", score=0.9)
@@ -79,7 +84,9 @@ CALLS = [
             "agent": "writer", "task": "Write to Zoë", "expected": "A short, correct answer.",
             "output_schema": {"type": "object"},
         },
-        AgentResult(text="Dear Zoë", data={"a": 1}, usage=USAGE),
+        AgentProgress(
+            crew_run="crun_1", status="done", result=AgentResult(text="Dear Zoë", data={"a": 1}, usage=USAGE)
+        ),
         {"text": "Dear Zoë", "data": {"a": 1}, "messages": [], "usage": USAGE.model_dump()},
         stops=True,
     ),
@@ -88,7 +95,9 @@ CALLS = [
         {"crew": "desk", "inputs": {"question": "{{ trigger.data.name }}?", "n": "{{ trigger.data.n }}"}},
         "/internal/kickoff",
         {"crew": "desk", "inputs": {"question": "Zoë?", "n": "3"}},
-        KickoffResult(text="Yes", messages=(), usage=USAGE),
+        KickoffProgress(
+            crew_run="crun_1", status="done", result=KickoffResult(text="Yes", messages=(), usage=USAGE)
+        ),
         {"text": "Yes", "messages": [], "usage": USAGE.model_dump()},
         stops=True,
     ),
@@ -138,7 +147,11 @@ class TestEveryEffect:
         node = does(call.kind, CompiledEffect, **call.members)
         outside = Outside([call.answer])
         output = await node.run(node.render(scope()), outside)
-        assert outside.calls == [(call.path, call.request, f"{RUN}/n")]
+        ((path, sent, key),) = outside.calls
+        paid_for = sent.pop("payer", None)
+        assert (paid_for == PAYER.model_dump(mode="json")) is call.stops, "models are asked in somebody's name"
+        assert (path, {name: sent[name] for name in call.request}, key) == (call.path, call.request, f"{RUN}/n")
+        assert not WHILE_AT_WORK & node.render(scope()).keys(), "what is filled in on the way is no part of the input"
         assert output == call.output
 
     async def test_is_rendered_the_same_again(self, call: Call) -> None:
@@ -160,6 +173,55 @@ class TestEveryEffect:
         node = does(call.kind, CompiledEffect, **call.members)
         with pytest.raises(GatewayTimeout):
             await node.run(node.render(scope()), Outside([GatewayTimeout("No answer.")]))
+
+
+CREW: JsonObject = {"crew": "desk", "inputs": {}}
+WORKING = KickoffProgress(crew_run="crun_1", status="working")
+DONE = KickoffProgress(crew_run="crun_1", status="done", result=KickoffResult(text="Yes", messages=(), usage=USAGE))
+
+
+def asks(kind: Literal["tool", "budget"]) -> KickoffProgress:
+    question = CrewQuestion(
+        id="que_1", kind=kind, title="May it be sent?", agent="writer", tool="mail", arguments={"to": "all"}
+    )
+    return KickoffProgress(crew_run="crun_1", status="waiting", questions=(question,))
+
+
+class TestCrewsAtWork:
+    async def test_they_are_asked_until_they_are_done(self) -> None:
+        node = does("crew", CompiledEffect, **CREW)
+        outside = Outside([WORKING, WORKING, DONE])
+        assert (await node.run(node.render(scope()), outside))["text"] == "Yes"
+        assert [(sent["begun"], key) for _, sent, key in outside.calls] == [
+            (begun, f"{RUN}/n") for begun in (False, True, True)
+        ]
+
+    async def test_for_as_long_as_the_step_may_take(self) -> None:
+        node = does("crew", CompiledEffect, **CREW)
+        outside = Outside([WORKING], seconds_left=0.0)
+        with pytest.raises(GatewayTimeout, match="still at work"):
+            await node.run(node.render(scope()), outside)
+        assert outside.calls[0][1]["wait_seconds"] == 0
+
+    async def test_people_are_asked_what_they_want_to_do(self) -> None:
+        node = does("crew", CompiledEffect, **CREW)
+        with pytest.raises(AfterApproval) as asked:
+            await node.run(node.render(scope()), Outside([asks("tool")]))
+        assert (asked.value.question, asked.value.title) == ("que_1", "May it be sent?")
+        assert (asked.value.data, asked.value.about["tool"]) == ({"to": "all"}, "mail")
+
+    async def test_what_people_said_is_passed_on(self) -> None:
+        node = does("crew", CompiledEffect, **CREW)
+        outside = Outside([DONE])
+        said: JsonObject = {"question": "que_1", "approved": True, "arguments": {"to": "me"}}
+        await node.run({**node.render(scope()), "verdicts": [said]}, outside)
+        assert outside.calls[0][1]["verdicts"] == [{**said, "by": ""}]
+
+    async def test_a_budget_is_waited_for(self) -> None:
+        node = does("crew", CompiledEffect, **CREW)
+        with pytest.raises(AfterPause) as put_off:
+            await node.run(node.render(scope()), Outside([asks("budget")]))
+        assert (put_off.value.reason, put_off.value.seconds) == ("budget-awaits-top-up", 30.0)
 
 
 class TestHttp:
@@ -189,7 +251,7 @@ class TestHttp:
         request = verifiable.render(scope())
         assert request["verify"] == {
             "method": "GET", "url": "https://example.com/orders/3", "headers": {"x-a": "7"}, "body": None,
-            "timeout_seconds": 20.0, "repeatable": True,
+            "timeout_seconds": 20.0, "repeatable": True, "same_origin": False,
         }  # fmt: skip
         outside = Outside([self.YES])
         await verifiable.run(request, outside)

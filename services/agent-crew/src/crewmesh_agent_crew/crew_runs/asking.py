@@ -19,7 +19,6 @@ from crewmesh_contracts.invocations import (
     KickoffRequest,
     KickoffResult,
     Payer,
-    Verdict,
 )
 from crewmesh_kit.db.claims import fingerprint_of
 from crewmesh_kit.db.database import Database
@@ -43,6 +42,9 @@ from crewmesh_agent_crew.stopping.errors import ThinkingStopped
 # Whoever begins a run by such a name is known to us; what a trigger brings is words of strangers.
 _KNOWN = ("usr_", "key_", "sva_")
 
+# What makes no other request of one: for whom, what was decided since, how long to wait.
+_UNTOLD = {"payer": Payer(), "verdicts": (), "wait_seconds": 20.0, "begun": False}
+
 Prepare = Callable[[AsyncConnection[DictRow]], Awaitable[Work]]
 
 
@@ -54,18 +56,15 @@ class Asking:
         resolver: Resolver,
         schemas: JsonSchemas,
         runs: CrewRuns,
-        *,
-        answer_seconds: float,
     ) -> None:
         self._database = database
         self._sharing = sharing
         self._resolver = resolver
         self._schemas = schemas
         self._runs = runs
-        self._answer_seconds = answer_seconds
 
     async def kickoff(self, identity: Identity, key: str, request: KickoffRequest) -> KickoffProgress:
-        same = fingerprint_of(request.model_copy(update={"payer": Payer(), "verdicts": ()}))
+        same = fingerprint_of(request.model_copy(update=_UNTOLD))
 
         async def prepare(connection: AsyncConnection[DictRow]) -> Work:
             crew = await self._resolver.pinned(connection, identity, request.crew)
@@ -84,7 +83,7 @@ class Asking:
                 untrusted=_of_strangers(request.payer),
             )
 
-        standing = await self._progress(identity, key, same, prepare, request.verdicts)
+        standing = await self._progress(identity, key, same, prepare, request)
         result = standing.result
         return KickoffProgress(
             crew_run=standing.id,
@@ -94,7 +93,7 @@ class Asking:
         )
 
     async def ask_agent(self, identity: Identity, key: str, request: AgentRequest) -> AgentProgress:
-        same = fingerprint_of(request.model_copy(update={"payer": Payer(), "verdicts": ()}))
+        same = fingerprint_of(request.model_copy(update=_UNTOLD))
 
         async def prepare(connection: AsyncConnection[DictRow]) -> Work:
             if request.output_schema is not None:
@@ -121,7 +120,7 @@ class Asking:
                 untrusted=_of_strangers(request.payer),
             )
 
-        standing = await self._progress(identity, key, same, prepare, request.verdicts)
+        standing = await self._progress(identity, key, same, prepare, request)
         result = standing.result
         return AgentProgress(
             crew_run=standing.id,
@@ -131,7 +130,7 @@ class Asking:
         )
 
     async def _progress(
-        self, identity: Identity, key: str, same: str, prepare: Prepare, verdicts: Sequence[Verdict]
+        self, identity: Identity, key: str, same: str, prepare: Prepare, request: KickoffRequest | AgentRequest
     ) -> Standing:
         organization = identity.organization
         known = await self._runs.known(organization, key)
@@ -142,11 +141,11 @@ class Asking:
             await self._allowed(identity, known)
             check_same(known, same)
             crew_run = known.id
-            if verdicts:
-                await self._runs.tell(organization, crew_run, verdicts)
-            elif known.status == "failed" and _may_pass(known):
+            if request.verdicts:
+                await self._runs.tell(organization, crew_run, request.verdicts)
+            if known.status == "failed" and _may_pass(known) and not request.begun:
                 await self._runs.begin_again(organization, crew_run)
-        standing = await self._runs.wait(organization, crew_run, self._answer_seconds)
+        standing = await self._runs.wait(organization, crew_run, request.wait_seconds)
         raise_what_it_failed_of(standing)
         return standing
 

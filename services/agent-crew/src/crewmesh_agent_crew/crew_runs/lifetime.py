@@ -106,7 +106,6 @@ async def _open_asking(resources: Resources) -> AsyncGenerator[Asking]:
         resources.get(Resolver),
         resources.get(JsonSchemas),
         resources.get(CrewRuns),
-        answer_seconds=resources.get(Settings).crew_runs.answer_seconds,
     )
 
 

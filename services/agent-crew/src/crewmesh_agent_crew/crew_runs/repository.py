@@ -186,6 +186,11 @@ class CrewRunRepository:
         row = await cursor.fetchone()
         return None if row is None else str(row["id"])
 
+    async def forget_chat(self, conversation: str) -> None:
+        await self._connection.execute(
+            "DELETE FROM crew_runs WHERE kind = 'chat' AND conversation = %s", [conversation]
+        )
+
     async def get(self, id_: str, wanted: Wanted) -> DictRow | None:
         cursor = await self._connection.execute(
             f"SELECT * FROM crew_runs WHERE id = %(id)s AND {_SEEN}", {"id": id_, **_reaches(wanted)}

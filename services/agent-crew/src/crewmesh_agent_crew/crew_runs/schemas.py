@@ -9,7 +9,7 @@ from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
 from crewmesh_contracts.invocations import TokenUsage
 from pydantic import Field, StringConstraints
 
-from crewmesh_agent_crew.crew_runs.models import Kind, Shown, Status
+from crewmesh_agent_crew.crew_runs.models import Kind, Spoken, Status
 
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 Said = Literal["instruction", "answer", "tool", "question", "decision", "note"]
@@ -76,7 +76,7 @@ class CrewRun(CrewRunSummary):
     asked: JsonObject
     text: str | None
     data: JsonValue
-    said: tuple[Shown, ...]
+    said: tuple[Spoken, ...]
     waits_for: tuple[str, ...]
 
 

@@ -111,6 +111,13 @@ class CrewRuns:
         if await CrewRunRepository(connection).ask_to_stop(id_=crew_run) is not None:
             connection.after_commit.append(self._look_at_stops)
 
+    async def forget_chat_in(self, connection: AsyncConnection[DictRow], conversation: str) -> None:
+        """All that was worked for a conversation; what is still at work has nothing to write into, and is broken off."""
+        if not isinstance(connection, Connection):
+            raise TypeError("forget_chat_in() needs a connection that Database.tenant() gave out")
+        await CrewRunRepository(connection).forget_chat(conversation)
+        connection.after_commit.append(self._look_at_stops)
+
     async def cancel(self, organization: str, crew_run: str) -> None:
         async with self._database.tenant(organization) as connection:
             await self.cancel_in(connection, crew_run)

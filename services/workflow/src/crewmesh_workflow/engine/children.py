@@ -67,6 +67,7 @@ class Children:
                     started_by=run.id,
                     parent_run=run.id,
                     parent_path=path,
+                    payer=run.payer,
                 )
                 started = await starting.start(conn, run.organization, new)
             starting.launch()

@@ -10,6 +10,7 @@ from typing import Literal
 from crewmesh_contracts.base import JsonObject
 from pydantic_core import to_json
 
+from crewmesh_workflow.engine.payers import NOBODY, PaidBy
 from crewmesh_workflow.engine.steps import Cancelled, End, Failed, Step
 from crewmesh_workflow.nodes.base import Emitted
 
@@ -43,6 +44,7 @@ class Run:
     """What a worker must know of a run to advance it. ``seq`` moves with every commit.
 
     ``arrivals``: how much had arrived from outside when it was last looked at. ``left``: seconds until its deadline.
+    ``payer``: in whose name it works.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Run:
     left: float | None = None
     failing: Failed | Cancelled | None = None
     parent: str | None = None
+    payer: PaidBy = NOBODY
 
 
 @dataclass(frozen=True, slots=True)

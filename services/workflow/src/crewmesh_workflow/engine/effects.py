@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from crewmesh_contracts.base import Contract, JsonObject, Reply
-from crewmesh_contracts.invocations import Invocation
+from crewmesh_contracts.invocations import Invocation, Payer
 from crewmesh_contracts.workflow.nodes.base import EffectNode
 from crewmesh_kit.db.storable import clean
 from crewmesh_kit.errors import InternalError, Problem
@@ -26,9 +26,9 @@ from crewmesh_workflow.engine import metrics
 from crewmesh_workflow.engine.commits import Run
 from crewmesh_workflow.engine.leases import Lease
 from crewmesh_workflow.engine.policy import not_happened
-from crewmesh_workflow.engine.retry import AskAgain, AskPeople, GiveUp, TryAgain, after_failure, pause_before
+from crewmesh_workflow.engine.retry import AskAgain, AskPeople, GiveUp, TryAgain, after_failure, class_of, pause_before
 from crewmesh_workflow.engine.steps import Step, StepError
-from crewmesh_workflow.nodes.base import CompiledEffect, WaitFor
+from crewmesh_workflow.nodes.base import AfterApproval, AfterPause, CompiledEffect, NotYet, WaitFor
 from crewmesh_workflow.sandbox.model import CodeRequest, CodeResult
 
 RequestT = TypeVar("RequestT", bound=Contract)
@@ -84,7 +84,19 @@ class StepContext:
         self._path = step.path
         self._identity = as_workflow(run.organization, run.workflow, run.id, RUN_PERMISSIONS)
         self._timeout = seconds + _GRACE_SECONDS
+        self._until = time.monotonic() + seconds
         self.key = effect_key(run.id, step.path, step.rounds)
+
+    @property
+    def payer(self) -> Payer:
+        paid = self._run.payer
+        return Payer(
+            workflow=self._run.workflow, run=self._run.id, step=self._path, started_by=paid.by, teams=paid.teams
+        )
+
+    @property
+    def seconds_left(self) -> float:
+        return max(self._until - time.monotonic(), 0.0)
 
     async def call(
         self, invocation: Invocation[RequestT, ResultT], request: RequestT, *, key: str | None = None
@@ -119,13 +131,17 @@ async def perform(reach: Reach, run: Run, node: EffectNode, does: CompiledEffect
         lease.check()
         try:
             return step.completed(await attempt(does, context, run, node, step))
+        except NotYet as reason:
+            return _put_off(step, node, reason)
         except Problem as problem:
             waited = time.monotonic() - since
             verdict = after_failure(problem, node, attempt=step.attempt, asked=asked, waited=waited)
-            error = StepError(problem.slug, problem.detail)
+            error, timed_out = StepError(problem.slug, problem.detail), class_of(problem) == "timeout"
         log.info("an attempt failed", path=step.path, attempt=step.attempt, error=error.detail, then=repr(verdict))
         match verdict:
             case GiveUp():
+                if timed_out:
+                    await stop_quietly(does, context)  # it may still be at work, and nobody waits for it
                 return step.failed(error)
             case TryAgain(seconds):
                 return step.again(error, seconds)
@@ -146,6 +162,9 @@ async def attempt(does: CompiledEffect, context: StepContext, run: Run, node: Ef
             output = await does.run(step.input or {}, context)
         outcome = "completed"
         return clean(output)
+    except NotYet:
+        outcome = "not yet"
+        raise
     except Problem as problem:
         outcome = "retryable" if problem.retryable else "failed"
         raise
@@ -167,6 +186,36 @@ async def _find_out(does: CompiledEffect, context: StepContext, node: EffectNode
             return replace(step, status="waiting", wait=_question(node, step))
         return step.again(StepError(problem.slug, problem.detail), pause_before(node, step.attempt))
     return not_happened(step) if output is None else step.completed(clean(output))
+
+
+def _put_off(step: Step, node: EffectNode, reason: NotYet) -> Step:
+    match reason:
+        case AfterApproval():
+            request: JsonObject = {
+                "title": reason.title,
+                "question": reason.question,
+                "node": node.id,
+                "kind": str(getattr(node, "kind", "")),
+                **reason.about,
+                "data": reason.data,
+            }
+            return replace(step, status="waiting", error=None, wait=WaitFor("approval", request))
+        case AfterPause():
+            return step.later(StepError(reason.reason, reason.detail), reason.seconds)
+        case _:
+            raise TypeError(f"nobody knows what {reason!r} waits for")
+
+
+async def stop_quietly(does: CompiledEffect, context: StepContext) -> None:
+    """Saying that something is not wanted any more must not hold up anything."""
+    if does.stop is None:
+        return
+    try:
+        await does.stop(context)
+    except Problem as problem:
+        log.warning(
+            "an effect that is not wanted any more could not be stopped", key=context.key, reason=problem.detail
+        )
 
 
 def _question(node: EffectNode, step: Step) -> WaitFor:

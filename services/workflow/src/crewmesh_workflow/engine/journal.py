@@ -30,6 +30,7 @@ from crewmesh_workflow.engine.journal_sql import (
     STEPS,
 )
 from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.payers import NOBODY, PaidBy
 from crewmesh_workflow.engine.payloads import Payloads
 from crewmesh_workflow.engine.records import Record, merged, record, stored_failure
 from crewmesh_workflow.engine.steps import Step, StepError, StepStatus
@@ -170,6 +171,7 @@ class Journal:
             "started_at": run.started_at,
             "test": run.test,
             "samples": _json(run.samples),
+            "payer": run.payer.model_dump_json(),
             "count": len(commit.events),
             "keep_days": self._keep_days,
             **{name: _json(row[name]) for name in ("output", "error", "failure", "response")},
@@ -286,6 +288,7 @@ def _run(row: DictRow) -> Run:
         left=row["left"],
         failing=stored_failure(row["failure"]),
         parent=row["parent_run"],
+        payer=NOBODY if row["payer"] is None else PaidBy.model_validate(row["payer"]),
     )
 
 

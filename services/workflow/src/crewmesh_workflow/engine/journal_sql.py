@@ -106,7 +106,7 @@ WITH claimed AS (
 ), run AS (
     INSERT INTO runs (id, org_id, workflow_id, workflow_version, status, trigger, output, error, failure, response,
                       epoch, due_at, seq, traceparent, finished_at, keep_until, priority, test, samples, origin,
-                      started_by, source_run, parent_run, parent_path, created_at, deadline_at)
+                      started_by, source_run, parent_run, parent_path, created_at, deadline_at, payer)
     SELECT %(run)s, %(org)s, %(workflow)s, %(version)s, %(status)s, %(trigger)s::jsonb, %(output)s::jsonb,
            %(error)s::jsonb, %(failure)s::jsonb, %(response)s::jsonb, 1,
            CASE WHEN %(status)s = 'running' THEN now() + %(due_in)s * interval '1s' END,
@@ -114,7 +114,7 @@ WITH claimed AS (
            CASE WHEN %(over)s THEN now() END,
            CASE WHEN %(over)s THEN now() + %(keep_days)s * interval '1d' END,
            %(priority)s, %(test)s, %(samples)s::jsonb, %(origin)s, %(started_by)s, %(source_run)s, %(parent_run)s,
-           %(parent_path)s, %(started_at)s::timestamptz, now() + %(timeout)s * interval '1s'
+           %(parent_path)s, %(started_at)s::timestamptz, now() + %(timeout)s * interval '1s', %(payer)s::jsonb
     WHERE %(event_key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
     RETURNING id, org_id, workflow_id, status, 0 AS before, finished_at IS NOT NULL AS over
 ),"""
@@ -135,7 +135,7 @@ UPDATE runs SET epoch = epoch + 1, status = 'running', scheduled = scheduled + %
     due_at = now() + %(lease)s * interval '1s'
 WHERE id = %(run)s AND (driver = %(driver)s OR epoch = %(epoch)s) AND status IN ('running', 'waiting')
 RETURNING id, org_id, workflow_id, workflow_version, trigger, traceparent, epoch, seq, created_at, test, samples,
-    arrivals, failure, asked, parent_run, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left
+    arrivals, failure, asked, parent_run, payer, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left
 """
 BROKE_DOWN = "UPDATE runs SET faults = faults + 1 WHERE id = %(run)s AND epoch = %(epoch)s RETURNING faults, seq"
 STEPS = """

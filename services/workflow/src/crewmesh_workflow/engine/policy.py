@@ -13,6 +13,8 @@ from crewmesh_workflow.engine.steps import Step, StepError
 from crewmesh_workflow.nodes.base import CompiledEffect, WaitFor
 from crewmesh_workflow.program.model import CompiledNode, Program
 
+# Where an effect's input holds what people said to its questions.
+ANSWERS = "verdicts"
 _ANYBODY = ApprovalRule()
 
 
@@ -43,25 +45,56 @@ def _rule(
     if settings.mode == "autonomous" and node.node.approval == "policy":
         return None
     if does.reaches_world or node.node.approval == "always":
-        about: JsonObject = {"id": node.id, "kind": _kind(node), "name": node.node.name}
-        scope = frame.scope(node=about, input=input_)
-        for compiled in program.rules:
-            if compiled.when.evaluate(scope):
-                return settings.approval_rules[compiled.number]
+        rule = _matching(program, node, input_, frame)
+        if rule is not None:
+            return rule
         if settings.mode == "human_in_the_loop" or node.node.approval == "always":
             return _ANYBODY
     return None
+
+
+def people_for(program: Program, node: CompiledNode, step: Step, frame: Frame) -> Step:
+    """A step that found out on its way that people have to agree: the workflow's rules say who, and until when."""
+    wait = step.wait
+    if wait is None or "question" not in wait.request:
+        return step
+    asked: JsonObject = {name: wait.request.get(name) for name in ("title", "agent", "tool", "arguments")}
+    rule = _matching(program, node, asked, frame) or _ANYBODY
+    request: JsonObject = {**wait.request, "assignees": [*rule.assignees], "quorum": rule.quorum}
+    return replace(step, wait=replace(wait, request=request, seconds=rule.expires_seconds))
 
 
 def told(step: Step, data: JsonObject) -> Step:
     """The step after people decided: to be done now, done, or failed."""
     if step.wait is not None and step.wait.kind == "outcome":
         return _outcome(step, data)
+    if step.wait is not None and "question" in step.wait.request:
+        return _answered(step, step.wait.request, data)
     if data.get("approved") is True:
         edited = data.get("data")
         input_ = edited if isinstance(edited, dict) else step.input
         return replace(step, status="running", input=input_, wait=None, wait_id=None)
     return step.failed(StepError("approval-rejected", "Somebody decided that this action must not be done."))
+
+
+def _matching(program: Program, node: CompiledNode, input_: JsonObject, frame: Frame) -> ApprovalRule | None:
+    about: JsonObject = {"id": node.id, "kind": _kind(node), "name": node.node.name}
+    scope = frame.scope(node=about, input=input_)
+    for compiled in program.rules:
+        if compiled.when.evaluate(scope):
+            return program.definition.settings.approval_rules[compiled.number]
+    return None
+
+
+def _answered(step: Step, request: JsonObject, data: JsonObject) -> Step:
+    """The effect goes on with what people said, yes or no, beside what they said before."""
+    said: JsonObject = {"question": request["question"], "approved": data.get("approved") is True}
+    edited = data.get("data")
+    if isinstance(edited, dict) and edited != request.get("data"):
+        said["arguments"] = edited
+    before = (step.input or {}).get(ANSWERS)
+    answers = [*(before if isinstance(before, list) else []), said]
+    return replace(step, status="running", input={**(step.input or {}), ANSWERS: answers}, wait=None, wait_id=None)
 
 
 def _outcome(step: Step, data: JsonObject) -> Step:

@@ -33,7 +33,7 @@ class Returns:
         if step.status == "running" and isinstance(node.does, CompiledEffect):
             execution.launch(frame, node, step, node.does)
         elif step.status == "waiting":
-            execution.wait(frame, node, step)
+            execution.wait(frame, node, policy.people_for(execution.program, node, step, frame))
         else:
             execution.decide(frame, node, _unless_handled(node, step))
 
@@ -63,6 +63,8 @@ class Returns:
         step = execution.steps[path]
         if isinstance(node.does, Waiting):
             execution.conclude(frame, node, step, node.does.over(execution.until(step.wait)))
+        elif step.wait is not None and "question" in step.wait.request and isinstance(node.does, CompiledEffect):
+            execution.launch(frame, node, policy.told(step, {"approved": False}), node.does)
         else:
             error = StepError("approval-expired", "Nobody agreed to this action in time.")
             execution.decide(frame, node, _unless_handled(node, step.failed(error)))

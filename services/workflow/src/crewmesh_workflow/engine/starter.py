@@ -27,6 +27,7 @@ from crewmesh_workflow.engine.ends import Ended, Ends, ended_by
 from crewmesh_workflow.engine.engine import Engine, facts_of
 from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Journal
+from crewmesh_workflow.engine.payers import PaidBy
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.slots import Slots
 from crewmesh_workflow.engine.steps import Step
@@ -47,6 +48,7 @@ class NewRun:
     """What is to be started. ``key``: there is one run per workflow and key, for ever; none: every start is another.
 
     ``copied``: steps of another run, taken over as done; one that is running will be done, with the input it has.
+    ``payer``: in whose name it works; none: in that of ``started_by``.
     """
 
     workflow: str
@@ -62,6 +64,7 @@ class NewRun:
     parent_run: str | None = None
     parent_path: str | None = None
     copied: tuple[CopiedStep, ...] = ()
+    payer: PaidBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +215,7 @@ def _run(organization: str, new: NewRun) -> Run:
         test=new.test,
         samples=new.samples,
         parent=new.parent_run,
+        payer=new.payer or PaidBy(by=new.started_by or None),
     )
 
 

@@ -66,6 +66,10 @@ class Step:
     def again(self, error: StepError | None, seconds: float) -> Step:
         return replace(self, status="running", attempt=self.attempt + 1, error=error, retry_in=seconds)
 
+    def later(self, error: StepError, seconds: float) -> Step:
+        """The same attempt goes on after a pause."""
+        return replace(self, status="running", error=error, retry_in=seconds, wait=None, wait_id=None)
+
     def failed(self, error: StepError) -> Step:
         return replace(self, status="failed", error=error, retry_in=None, wait=None, wait_id=None)
 

@@ -19,7 +19,7 @@ from crewmesh_kit.logs import get_logger
 
 from crewmesh_workflow.engine import metrics
 from crewmesh_workflow.engine.commits import Ack, Commit, JournalEvent, LeaseLostError, Rest, Run
-from crewmesh_workflow.engine.effects import Reach, StepContext, perform
+from crewmesh_workflow.engine.effects import Reach, StepContext, perform, stop_quietly
 from crewmesh_workflow.engine.ends import Ends
 from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Journal
@@ -238,7 +238,7 @@ class Worker:
         node = node_at(self._execution.program, path)
         if node is not None and isinstance(node.does, CompiledEffect) and node.does.stop is not None:
             context = StepContext(self._desk.reach, self.run, self._execution.steps[path], _STOP_SECONDS)
-            self._desk.spawn(f"stop {context.key}", _quietly(node.does, context))
+            self._desk.spawn(f"stop {context.key}", stop_quietly(node.does, context))
 
     # Going on
 
@@ -339,15 +339,3 @@ class Worker:
         if rest.paused:
             return Done()
         return Sleep(seconds=timer, event=wake_event(self.run.epoch))
-
-
-async def _quietly(does: CompiledEffect, context: StepContext) -> None:
-    """Saying that something is not wanted any more must not hold up anything."""
-    if does.stop is None:
-        return
-    try:
-        await does.stop(context)
-    except Problem as problem:
-        log.warning(
-            "an effect that is not wanted any more could not be stopped", key=context.key, reason=problem.detail
-        )

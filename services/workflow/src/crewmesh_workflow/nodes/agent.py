@@ -11,6 +11,7 @@ from crewmesh_contracts.workflow.nodes.agent import AgentNode
 from crewmesh_workflow.expressions import Scope
 from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
 from crewmesh_workflow.nodes.stop import stop_thinking
+from crewmesh_workflow.nodes.thinking import WHILE_AT_WORK, until_done
 
 
 def _compile(node: AgentNode, read: Reader) -> Callable[[Scope], AgentRequest]:
@@ -29,10 +30,15 @@ def _compile(node: AgentNode, read: Reader) -> Callable[[Scope], AgentRequest]:
 
 
 async def _run(request: AgentRequest, context: EffectContext) -> JsonObject:
-    result = await context.call(ASK_AGENT, request)
-    return result.model_dump(mode="json")
+    return await until_done(ASK_AGENT, request, context)
 
 
 KIND = effect_kind(
-    node=AgentNode, request=AgentRequest, compile_=_compile, run=_run, stop=stop_thinking, reaches_world=False
+    node=AgentNode,
+    request=AgentRequest,
+    compile_=_compile,
+    run=_run,
+    stop=stop_thinking,
+    reaches_world=False,
+    later=WHILE_AT_WORK,
 )

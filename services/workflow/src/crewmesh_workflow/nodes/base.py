@@ -14,7 +14,7 @@ from pkgutil import iter_modules
 from typing import Generic, Literal, Protocol, TypeVar
 
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
-from crewmesh_contracts.invocations import Invocation
+from crewmesh_contracts.invocations import Invocation, Payer
 from crewmesh_contracts.workflow import Graph
 from crewmesh_contracts.workflow.nodes.base import OUT, EffectNode, NodeBase
 from crewmesh_kit.errors import ValidationFailed
@@ -103,11 +103,46 @@ class InvalidStepInput(ValidationFailed):
         super().__init__("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in mistakes))
 
 
+class NotYet(Exception):  # noqa: N818  not an error: the effect is under way, and something else comes first
+    """The effect is neither done nor failed; its step is put off, and goes on under the same key."""
+
+
+class AfterApproval(NotYet):
+    """People have to say yes or no first. What they say is added to the step's input, under ``verdicts``."""
+
+    def __init__(self, *, question: str, title: str, about: JsonObject, data: JsonValue) -> None:
+        super().__init__(title)
+        self.question = question
+        self.title = title
+        self.about = about
+        self.data = data
+
+
+class AfterPause(NotYet):
+    """Nothing can be done for a while. Waiting costs no attempt."""
+
+    def __init__(self, reason: str, detail: str, *, seconds: float) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.seconds = seconds
+
+
 class EffectContext(Protocol):
     """What an effect may reach: other services, as the run, under the step's idempotency key."""
 
     @property
     def key(self) -> str: ...
+
+    @property
+    def payer(self) -> Payer:
+        """In whose name models are asked."""
+        ...
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the time that this attempt may take."""
+        ...
 
     async def call(
         self, invocation: Invocation[RequestT, ResultT], request: RequestT, *, key: str | None = None
@@ -238,8 +273,12 @@ def effect_kind(
     safety: Callable[[EffectT], Literal["idempotent", "verifiable", "unsafe"]] = lambda _: "idempotent",
     stop: Callable[[EffectContext], Awaitable[None]] | None = None,
     reaches_world: bool = True,
+    later: frozenset[str] = frozenset(),
 ) -> NodeKind[NodeBase]:
-    """``compile_`` reads the node's expressions and gives what renders the request; ``run`` sends it."""
+    """``compile_`` reads the node's expressions and gives what renders the request; ``run`` sends it.
+
+    ``later``: members of the request that are filled in while it runs, and are no part of the step's input.
+    """
 
     def bind(bound: EffectT, read: Reader) -> CompiledEffect:
         render = compile_(bound, read)
@@ -252,7 +291,7 @@ def effect_kind(
             return await run(valid, context)
 
         return CompiledEffect(
-            render=lambda scope: render(scope).model_dump(mode="json"),
+            render=lambda scope: render(scope).model_dump(mode="json", exclude=set(later)),
             run=run_journalled,
             safety=safety(bound),
             stop=stop,

@@ -12,6 +12,7 @@ from crewmesh_workflow.expressions import Scope
 from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
 from crewmesh_workflow.nodes.members import read_texts
 from crewmesh_workflow.nodes.stop import stop_thinking
+from crewmesh_workflow.nodes.thinking import WHILE_AT_WORK, until_done
 
 
 def _compile(node: CrewNode, read: Reader) -> Callable[[Scope], KickoffRequest]:
@@ -20,10 +21,15 @@ def _compile(node: CrewNode, read: Reader) -> Callable[[Scope], KickoffRequest]:
 
 
 async def _run(request: KickoffRequest, context: EffectContext) -> JsonObject:
-    result = await context.call(KICKOFF, request)
-    return result.model_dump(mode="json")
+    return await until_done(KICKOFF, request, context)
 
 
 KIND = effect_kind(
-    node=CrewNode, request=KickoffRequest, compile_=_compile, run=_run, stop=stop_thinking, reaches_world=False
+    node=CrewNode,
+    request=KickoffRequest,
+    compile_=_compile,
+    run=_run,
+    stop=stop_thinking,
+    reaches_world=False,
+    later=WHILE_AT_WORK,
 )

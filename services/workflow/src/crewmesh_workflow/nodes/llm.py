@@ -43,10 +43,16 @@ def _compile(node: LlmNode, read: Reader) -> Callable[[Scope], ModelRequest]:
 
 
 async def _run(request: ModelRequest, context: EffectContext) -> JsonObject:
-    answer = await context.call(ASK_MODEL, request)
+    answer = await context.call(ASK_MODEL, request.model_copy(update={"payer": context.payer}))
     return answer.model_dump(mode="json")
 
 
 KIND = effect_kind(
-    node=LlmNode, request=ModelRequest, compile_=_compile, run=_run, stop=stop_thinking, reaches_world=False
+    node=LlmNode,
+    request=ModelRequest,
+    compile_=_compile,
+    run=_run,
+    stop=stop_thinking,
+    reaches_world=False,
+    later=frozenset({"payer"}),
 )

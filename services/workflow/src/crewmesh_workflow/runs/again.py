@@ -23,6 +23,7 @@ from crewmesh_workflow.access import RUN
 from crewmesh_workflow.definitions.errors import NothingPublished, WorkflowNotActive
 from crewmesh_workflow.definitions.lookup import existing
 from crewmesh_workflow.engine.assembly import Assembly
+from crewmesh_workflow.engine.payers import PaidBy
 from crewmesh_workflow.engine.payloads import Payloads
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.starter import CopiedStep, NewRun
@@ -183,6 +184,7 @@ def _new(
         trigger=source.trigger if trigger is None else trigger,
         origin=origin,
         started_by=identity.subject,
+        payer=PaidBy.of(identity),
         test=source.test,
         samples=source.samples,
         priority=source.priority if priority is None else priority,

@@ -55,7 +55,9 @@ SELECT count(*) AS asked,
     coalesce(sum(CASE WHEN jsonb_typeof(u->'prompt_tokens') = 'number'
                       THEN (u->'prompt_tokens')::numeric END), 0) AS prompt_tokens,
     coalesce(sum(CASE WHEN jsonb_typeof(u->'completion_tokens') = 'number'
-                      THEN (u->'completion_tokens')::numeric END), 0) AS completion_tokens
+                      THEN (u->'completion_tokens')::numeric END), 0) AS completion_tokens,
+    trim_scale(coalesce(sum(CASE WHEN u->>'cost' ~ '^\d{1,12}(\.\d{1,12})?$'
+                                 THEN (u->>'cost')::numeric END), 0))::text AS cost
 FROM (SELECT output->'usage' AS u FROM steps
       WHERE org_id = %s AND run_id = %s AND regexp_replace(path, '\[\d+\]', '', 'g') = ANY(%s)
       AND jsonb_typeof(output->'usage') = 'object') used

@@ -71,11 +71,12 @@ class OpenWait(Reply):
 
 
 class Usage(Reply):
-    """What the models of a run were asked, added up over its steps."""
+    """What the models of a run were asked, added up over its steps. ``cost`` is in US dollars, as a decimal."""
 
     requests: int
     prompt_tokens: int
     completion_tokens: int
+    cost: str = "0"
 
 
 class Response(Reply):

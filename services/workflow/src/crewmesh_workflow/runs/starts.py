@@ -29,6 +29,7 @@ from crewmesh_workflow.definitions.lookup import Lookup
 from crewmesh_workflow.definitions.repository import Stored
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.engine.ends import Ended, Ends
+from crewmesh_workflow.engine.payers import PaidBy
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.starter import NewRun, Origin, Started, Starter
 from crewmesh_workflow.program.errors import InvalidDefinitionError
@@ -87,6 +88,7 @@ class Starts:
                 trigger=by_api(request.input),
                 origin="api",
                 started_by=identity.subject,
+                payer=PaidBy.of(identity),
                 priority=request.priority,
             )
 
@@ -106,6 +108,7 @@ class Starts:
                 trigger=request.trigger or by_api(request.input),
                 origin="test",
                 started_by=identity.subject,
+                payer=PaidBy.of(identity),
                 test=True,
                 samples={**request.samples},
             )

@@ -14,12 +14,16 @@ from crewmesh_contracts.invocations.payer import NOBODY_IN_PARTICULAR, Payer
 
 
 class AgentRequest(Contract):
+    """``verdicts``, ``wait_seconds`` and ``begun`` are as with a crew."""
+
     agent: Slug
     task: Annotated[str, Field(min_length=1, max_length=200_000)]
     expected: Annotated[str, Field(max_length=20_000)] = "A short, correct answer."
     output_schema: JsonObject | None = None
     payer: Payer = NOBODY_IN_PARTICULAR
     verdicts: Annotated[tuple[Verdict, ...], Field(max_length=500)] = ()
+    wait_seconds: Annotated[float, Field(ge=0, le=60)] = 20.0
+    begun: bool = False
 
 
 class AgentResult(Reply):

@@ -26,12 +26,18 @@ class Verdict(Contract):
 
 
 class KickoffRequest(Contract):
-    """``verdicts``: answers to questions of this crew that were told before."""
+    """``verdicts``: answers to questions of this crew that were told before.
+
+    ``wait_seconds``: how long to wait for the end before telling how far it is. ``begun``: it was asked before in this
+    attempt, so that a failure since then is told. Otherwise what failed of something that may pass is begun again.
+    """
 
     crew: Slug
     inputs: dict[str, Annotated[str, Field(max_length=20_000)]]
     payer: Payer = NOBODY_IN_PARTICULAR
     verdicts: Annotated[tuple[Verdict, ...], Field(max_length=500)] = ()
+    wait_seconds: Annotated[float, Field(ge=0, le=60)] = 20.0
+    begun: bool = False
 
 
 class CrewMessage(Reply):
