@@ -112,7 +112,7 @@ class CrewRuns:
             connection.after_commit.append(self._look_at_stops)
 
     async def forget_chat_in(self, connection: AsyncConnection[DictRow], conversation: str) -> None:
-        """All that was worked for a conversation; what is still at work has nothing to write into, and is broken off."""
+        """All that was worked for a conversation; what is still at work is broken off."""
         if not isinstance(connection, Connection):
             raise TypeError("forget_chat_in() needs a connection that Database.tenant() gave out")
         await CrewRunRepository(connection).forget_chat(conversation)

@@ -24,6 +24,7 @@ _BATCH = 1_000
 _WAIT_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 _BELL_SECONDS = 60
+_LAST_WORDS_SECONDS = 0.5
 
 log = get_logger(__name__)
 
@@ -96,6 +97,22 @@ class Reader:
             feed.watchers -= 1
             if feed.watchers == 0:
                 del self._feeds[stream]
+
+    async def said(self, organization: str, work: str) -> str:
+        """The text of the part that began last. One that is broken off just now is waited for a moment."""
+        stream, answer, text = stream_of(organization, work), "", ""
+        seen, deadline = BEGINNING, asyncio.get_running_loop().time() + _LAST_WORDS_SECONDS
+        while True:
+            words = await self._read(stream, seen) or []
+            for word in words:
+                if word.answer != answer or word.kind == "restart":
+                    answer, text = word.answer, ""
+                text += word.text
+            seen = words[-1].id if words else seen
+            ended = bool(words) and words[-1].kind == "done" and len(words) < _BATCH
+            if ended or asyncio.get_running_loop().time() > deadline:
+                return text
+            await asyncio.sleep(0 if len(words) == _BATCH else _LAST_WORDS_SECONDS / 5)
 
     async def _read(self, stream: str, after: str) -> list[Word] | None:
         """None: that is not known right now."""

@@ -51,6 +51,10 @@ class Words:
         """Where the words of ``answer``, which is a part of ``work``, go. Never waits, never fails."""
         return self._writer.sink(organization, work, answer)
 
+    async def said(self, organization: str, work: str) -> str:
+        """What the latest part of the work said so far; as far as it is known here."""
+        return await self._reader.said(organization, work)
+
     def follow(self, organization: str, work: str, after: str | None = None) -> AsyncGenerator[list[Word]]:
         """What was said behind the id ``after``, then what is said, without an end. Close it when enough was seen.
 
