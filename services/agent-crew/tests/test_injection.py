@@ -17,6 +17,7 @@ from crewmesh_agent_crew.models.calls import ModelCall, ModelReply
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
 from crewmesh_agent_crew.providers.adapters import Adapters, open_adapters
 from crewmesh_agent_crew.providers.protocol import Account
+from crewmesh_agent_crew.settings import Settings
 from crewmesh_agent_crew.tools.toolbox import NeedsDecisionError, Question
 from crewmesh_agent_crew.turns.runner import Ports, TurnRunner
 from crewmesh_contracts.invocations import (
@@ -106,7 +107,9 @@ def _is_reading(request: HttpSend) -> bool:
 
 @pytest.fixture
 async def scene(desk: ToolDesk) -> AsyncGenerator[Scene]:
-    async with ScriptedModel() as model, open_adapters(Resources()) as adapters:
+    resources = Resources()
+    resources.add(Settings())
+    async with ScriptedModel() as model, open_adapters(resources) as adapters:
         model.obeys = True
         model.otherwise = "Done."
         yield Scene(desk, TurnRunner(JsonSchemas()), adapters, model)

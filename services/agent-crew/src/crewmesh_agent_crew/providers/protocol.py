@@ -42,8 +42,8 @@ class Account:
     """Access to one server. ``organization`` is none for those that the deployment gives to everybody.
 
     The key is kept out of everything that is printed. ``options``: what the kind needs beside it, checked when saved
-    (azure: api_version; bedrock: region, access_key_id; …). ``trusted``: it leads where the operator
-    said, as those without an organization do.
+    (azure: api_version; bedrock: region, access_key_id; …). ``trusted``: it leads where the operator said, as those
+    without an organization do.
     """
 
     name: str

@@ -11,12 +11,21 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 def signed(
-    method: str, url: str, body: bytes, *, region: str, service: str, key_id: str, secret: str, at: datetime
+    method: str,
+    url: str,
+    body: bytes,
+    *,
+    region: str,
+    service: str,
+    key_id: str,
+    secret: str,
+    at: datetime,
+    content_type: str = "application/json",
 ) -> dict[str, str]:
     """The headers that such a request needs beside its own."""
     parts = urlsplit(url)
     instant = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    headers = {"content-type": "application/json", "host": parts.netloc, "x-amz-date": instant}
+    headers = {"content-type": content_type, "host": parts.netloc, "x-amz-date": instant}
     names = ";".join(sorted(headers))
     request = "\n".join(
         [
@@ -34,7 +43,7 @@ def signed(
     to_sign = "\n".join([_ALGORITHM, instant, scope, hashlib.sha256(request.encode()).hexdigest()])
     signature = hmac.new(_signing_key(secret, scope), to_sign.encode(), hashlib.sha256).hexdigest()
     vouching = f"{_ALGORITHM} Credential={key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
-    return {"Content-Type": headers["content-type"], "X-Amz-Date": instant, "Authorization": vouching}
+    return {"Content-Type": content_type, "X-Amz-Date": instant, "Authorization": vouching}
 
 
 def _signing_key(secret: str, scope: str) -> bytes:
