@@ -18,10 +18,20 @@ CANARY = "canary-90aa1e"
 ROUTES: Final = {
     "POST /v1/crews",
     "PUT /v1/crews/{resource}/access",
+    # Driven in test_crew_runs_api.py.
+    "POST /v1/crews/{name}/runs",
+    "POST /v1/agents/{name}/runs",
+    "POST /v1/crew-runs/{crew_run}/cancel",
+    "POST /v1/crew-runs/{crew_run}/questions/{question}/decision",
     # Driven in test_guardrails_policies.py.
     "POST /v1/policies",
     "PUT /v1/policies/{name}",
     "DELETE /v1/policies/{name}",
+    # Driven in test_catalogue_endpoints.py.
+    "PUT /v1/models/{name:path}",
+    "DELETE /v1/models/{name:path}",
+    "PUT /v1/models/aliases/{alias:path}",
+    "DELETE /v1/models/aliases/{alias:path}",
     # Driven in test_budgets_api.py.
     "POST /v1/budgets",
     "PUT /v1/budgets/{budget}",

@@ -144,14 +144,12 @@ class CatalogueChanges:
     def _model(self, own: Own, book: Book, name: str) -> Model:
         if name not in book.models:
             raise ModelNotFound(name)
-        kept = own.models.get(name)
-        return model_view(book, name, version=kept.version if kept else 0)
+        return model_view(book, name, own.models.get(name))
 
     def _alias(self, own: Own, book: Book, name: str) -> Alias:
         if name not in book.aliases:
             raise AliasNotFound(name)
-        kept = own.aliases.get(name)
-        return alias_view(book, name, version=kept.version if kept else 0)
+        return alias_view(book, name, own.aliases.get(name))
 
 
 def _check_version(if_match: str | None, before: KeptModel | KeptAlias | None) -> None:
@@ -180,9 +178,9 @@ def _checked(name: str, definition: ModelDefinition, book: Book, accounts: Mappi
 def _check_chain(name: str, definition: AliasDefinition, book: Book) -> None:
     for number, each in enumerate(definition.models):
         if each == name:
-            raise _missing(f"models.{number}", "an alias cannot stand for itself")
+            raise _missing(f"models[{number}]", "an alias cannot stand for itself")
         if each not in book.models and each not in book.aliases:
-            raise _missing(f"models.{number}", f"there is no model or alias {each!r}; GET /v1/models lists them")
+            raise _missing(f"models[{number}]", f"there is no model or alias {each!r}; GET /v1/models lists them")
     if len(set(definition.models)) != len(definition.models):
         raise _missing("models", "each model is named once")
 

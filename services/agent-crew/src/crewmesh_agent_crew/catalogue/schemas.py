@@ -19,6 +19,7 @@ class Model(Reply):
     organization says something of it. Prices are US dollars per million tokens.
     """
 
+    id: str | None = Field(description="Of what the organization says of it; none until it does.")
     name: str
     provider: str | None = Field(description="Name of the account it is asked by.")
     kind: ProviderKind = Field(description="Kind of provider that serves it.")
@@ -60,6 +61,7 @@ class Alias(Reply):
     made it.
     """
 
+    id: str | None = Field(description="None unless the organization made it.")
     name: str
     models: tuple[str, ...]
     asks: tuple[str, ...]
