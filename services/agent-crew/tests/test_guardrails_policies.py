@@ -173,12 +173,12 @@ class TestStrictest:
         assert (rules.limits.tokens, rules.limits.tool_calls) == (500, 3)
 
     def test_models_by_pattern(self) -> None:
-        rules_for(agent(), (), ()).check_model("openrouter/x")
+        rules_for(agent(), (), ()).check_models(["openrouter/x"])
         rules = rules_for(agent(), (), policies({"forbidden_models": ["openrouter/*"]}))
         with pytest.raises(ForbiddenByPolicy) as raised:
-            rules.check_model("openrouter/x")
+            rules.check_models(["smart", "openrouter/x"])
         assert raised.value.extensions["policy"] == "p0"
-        rules.check_model("openrouter-like")
+        rules.check_models(["openrouter-like"])
 
 
 class TestTools:

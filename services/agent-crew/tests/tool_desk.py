@@ -191,13 +191,23 @@ async def add_run(database: Database, organization: str) -> str:
     return run
 
 
+async def _themselves(_: str, model: str) -> tuple[str, ...]:
+    return (model,)
+
+
 @asynccontextmanager
 async def tool_desk(database_url: str) -> AsyncGenerator[ToolDesk]:
     await migrate(database_url, app_id="agent-crew", migrations=MIGRATIONS)
     async with Database.open(database_url, app_id="agent-crew", pool_max=4) as database:
         organization, sidecar = new_id("org"), FakeSidecar("agent-crew")
         policies = Policies(database, Idempotency(database))
-        means = Means(database=database, sidecar=sidecar, why_not=JsonSchemas().why_not, most_characters=8_000)
+        means = Means(
+            database=database,
+            sidecar=sidecar,
+            why_not=JsonSchemas().why_not,
+            models=_themselves,
+            most_characters=8_000,
+        )
         run = await add_run(database, organization)
         desk = ToolDesk(database, sidecar, Tools(means, policies), policies, organization, run)
         desk.answers()

@@ -77,11 +77,16 @@ class Rules:
             None,
         )
 
-    def check_model(self, model: str) -> None:
-        """Raise ForbiddenByPolicy when these agents may not think with it."""
-        for policy in self.policies:
-            if any(named_so(pattern, model) for pattern in policy.forbidden_models):
-                raise ForbiddenByPolicy(policy.name, f"the model {model!r} to the agent {self.agent.name!r}")
+    @property
+    def forbid_models(self) -> bool:
+        return any(policy.forbidden_models for policy in self.policies)
+
+    def check_models(self, models: Iterable[str]) -> None:
+        """Raise ForbiddenByPolicy when these agents may not think with one of them."""
+        for model in models:
+            for policy in self.policies:
+                if any(named_so(pattern, model) for pattern in policy.forbidden_models):
+                    raise ForbiddenByPolicy(policy.name, f"the model {model!r} to the agent {self.agent.name!r}")
 
     def forbidden_words(self, text: str) -> str | None:
         """The policy by which this must not be said."""

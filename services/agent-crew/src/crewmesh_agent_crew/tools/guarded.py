@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.dapr.sidecar import Sidecar
@@ -32,16 +34,22 @@ from crewmesh_agent_crew.tools.tool import AnyTool
 from crewmesh_agent_crew.tools.toolbox import Source
 from crewmesh_agent_crew.tools.work import Status, ToolUse, WorkContext, key_of
 
+ModelNames: TypeAlias = Callable[[str, str], Awaitable[Collection[str]]]
+
 _LONGEST_ARGUMENTS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every toolbox of the service works with. ``most_characters``: of one result, for the model."""
+    """What every toolbox of the service works with. ``most_characters``: of one result, for the model.
+
+    ``models``: which models a name stands for in an organization, by all names they have.
+    """
 
     database: Database
     sidecar: Sidecar
     why_not: WhyNot
+    models: ModelNames
     most_characters: int
 
 

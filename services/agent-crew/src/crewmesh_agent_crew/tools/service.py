@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
+from functools import partial
 from weakref import WeakValueDictionary
 
 from crewmesh_contracts.base import JsonObject
@@ -14,10 +15,12 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import Problem
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
+from crewmesh_agent_crew.catalogue.service import Catalogue
 from crewmesh_agent_crew.guardrails.guard import Guard
 from crewmesh_agent_crew.guardrails.policies.service import Policies
 from crewmesh_agent_crew.guardrails.rules import Rules, rules_for
 from crewmesh_agent_crew.guardrails.taint import Taint
+from crewmesh_agent_crew.models.errors import UnknownModel
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
 from crewmesh_agent_crew.settings import Settings
 from crewmesh_agent_crew.tools.errors import ToolsUnavailable
@@ -44,7 +47,8 @@ class Tools:
         async with self._means.database.tenant(work.organization) as connection:
             rules = rules_for(agent, work.tags, await self._policies.all_in(connection))
             known = await ToolUseRepository(connection).taint(work.organization, work.crew_run)
-        rules.check_model(agent.model)
+        if rules.forbid_models:
+            rules.check_models(await self._means.models(work.organization, agent.model))
         taint = self._taints.setdefault((work.organization, work.crew_run), Taint())
         taint.add(untrusted=known.untrusted or work.untrusted, private=known.private)
         guard = Guard(rules, taint, work.place, longest=self._means.most_characters)
@@ -95,12 +99,22 @@ class Tools:
             return await uses.find(work.organization, key) or kept
 
 
+async def _models_called(catalogue: Catalogue, organization: str, name: str) -> Collection[str]:
+    """The name, and all that may answer when it is asked: an alias is not forbidden less than what it leads to."""
+    try:
+        chain = await catalogue.chain(organization, name)
+    except UnknownModel:  # whoever asks it is told so
+        return (name,)
+    return dict.fromkeys((name, *(called for entry in chain for called in (entry.name, entry.model))))
+
+
 @asynccontextmanager
 async def open_tools(resources: Resources) -> AsyncGenerator[Tools]:
     means = Means(
         database=resources.get(Database),
         sidecar=resources.get(Sidecar),
         why_not=resources.get(JsonSchemas).why_not,
+        models=partial(_models_called, resources.get(Catalogue)),
         most_characters=resources.get(Settings).tools.most_characters,
     )
     yield Tools(means, resources.get(Policies))
