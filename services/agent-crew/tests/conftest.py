@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 
 import pytest
-from crewmesh_agent_crew.crews.service import starter_crews
+from crewmesh_agent_crew.crews.shipped import starter_crews
 from crewmesh_agent_crew.main import create_app
 from crewmesh_agent_crew.settings import CrewRunSettings, ModelSettings, Settings
 from crewmesh_kit.ids import new_id

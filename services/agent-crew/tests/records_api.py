@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import httpx2
-from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.identity import Identity
 from crewmesh_testkit.identities import auth_headers
 
@@ -14,17 +16,21 @@ from .harness import Running
 WRITER: JsonObject = {"name": "writer-ann", "role": "Writer", "goal": "Write well."}
 
 
-def agent(name: str, **changes: JsonValue) -> JsonObject:
-    return {**WRITER, "name": name, **changes}
+def agent(name: str, **changes: object) -> JsonObject:
+    return _json({**WRITER, "name": name, **changes})
 
 
-def crew(name: str, **changes: JsonValue) -> JsonObject:
+def crew(name: str, **changes: object) -> JsonObject:
     whole: JsonObject = {
         "name": name,
         "agents": [{"name": "teller", "role": "teller", "goal": "tell"}],
         "tasks": [{"name": "tell", "agent": "teller", "description": "Tell it.", "expected_output": "Words."}],
     }
-    return {**whole, **changes}
+    return _json({**whole, **changes})
+
+
+def _json(value: Mapping[str, object]) -> JsonObject:
+    return cast(JsonObject, value)
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,10 @@ class Api:
     def as_(self, who: Identity) -> Api:
         return Api(self.service, self.path, who)
 
-    async def create(self, definition: JsonObject, *, key: str | None = None) -> httpx2.Response:
+    async def create(self, definition: Mapping[str, object], *, key: str | None = None) -> httpx2.Response:
         return await self._send("POST", "", definition, key=key)
 
-    async def made(self, definition: JsonObject) -> JsonObject:
+    async def made(self, definition: Mapping[str, object]) -> JsonObject:
         answer = await self.create(definition)
         assert answer.status_code == 201, answer.text
         return answer.json()
@@ -57,7 +63,7 @@ class Api:
     async def put(
         self,
         name: str,
-        definition: JsonObject,
+        definition: Mapping[str, object],
         *,
         if_match: str | None = "*",
         message: str = "",
@@ -69,7 +75,7 @@ class Api:
     async def delete(self, name: str, *, if_match: str | None = None) -> httpx2.Response:
         return await self._send("DELETE", f"/{name}", if_match=if_match)
 
-    async def do(self, below: str, body: JsonValue = None, *, if_match: str | None = None) -> httpx2.Response:
+    async def do(self, below: str, body: object = None, *, if_match: str | None = None) -> httpx2.Response:
         return await self._send("POST", f"/{below}", body, if_match=if_match)
 
     async def import_(
@@ -87,13 +93,12 @@ class Api:
         assert answer.status_code == 200, answer.text
 
     async def _send(
-        self, method: str, below: str, body: JsonValue = None, *, if_match: str | None = None, key: str | None = None
+        self, method: str, below: str, body: object = None, *, if_match: str | None = None, key: str | None = None
     ) -> httpx2.Response:
         headers = self._headers()
         headers |= {} if if_match is None else {"if-match": if_match}
         headers |= {} if key is None else {"idempotency-key": key}
-        content = {} if body is None else {"json": body}
-        return await self.service.client.request(method, f"/v1/{self.path}{below}", headers=headers, **content)
+        return await self.service.client.request(method, f"/v1/{self.path}{below}", headers=headers, json=body)
 
     def _headers(self) -> dict[str, str]:
         return auth_headers(self.who or self.service.who("*"), audience="agent-crew")
@@ -105,3 +110,8 @@ def slug(answer: httpx2.Response) -> tuple[int, str]:
 
 def errors(answer: httpx2.Response) -> list[JsonObject]:
     return answer.json()["errors"]
+
+
+def paths(answer: httpx2.Response) -> set[str]:
+    """Where something is wrong."""
+    return {str(error["path"]) for error in errors(answer)}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from crewmesh_agent_crew.crews.service import starter_crews
+from crewmesh_agent_crew.crews.shipped import starter_crews
 from crewmesh_contracts.base import JsonObject
-from crewmesh_contracts.invocations import AgentResult
 from crewmesh_kit.ids import new_id
 
-from .harness import ABUSE, Running
+from .harness import ABUSE, READABLE, Running, answer_of
 
 AGE: JsonObject = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 
@@ -15,7 +14,7 @@ AGE: JsonObject = {"type": "object", "properties": {"age": {"type": "integer"}},
 async def test_an_agent_does_its_task_as_who_it_is(service: Running) -> None:
     service.model.answers("A mesh is a net.")
     response = await service.ask_agent(agent="writer", task="What is a mesh?", expected="One sentence.")
-    result = AgentResult.model_validate(response.json())
+    result = answer_of(response)
     assert (result.text, result.data) == ("A mesh is a net.", None)
     assert [(message.agent, message.task) for message in result.messages] == [("writer", "task")]
     assert (result.usage.model, result.usage.requests, result.usage.completion_tokens) == ("fake", 1, 5)
@@ -27,8 +26,8 @@ async def test_an_agent_does_its_task_as_who_it_is(service: Running) -> None:
 async def test_text_comes_through_verbatim_both_ways(service: Running) -> None:
     service.model.answers(ABUSE)
     response = await service.ask_agent(agent="writer", task=ABUSE)
-    assert response.json()["text"] == ABUSE
-    assert service.model.requests[0].prompt.count(ABUSE) == 1
+    assert answer_of(response).text == READABLE
+    assert service.model.requests[0].prompt.count(READABLE) == 1
 
 
 async def test_a_long_task(service: Running) -> None:
@@ -40,7 +39,7 @@ async def test_a_long_task(service: Running) -> None:
 async def test_data_that_follows_a_schema(service: Running) -> None:
     service.model.answers('{"age": 7}')
     response = await service.ask_agent(agent="writer", task="How old is Ida?", output_schema=AGE)
-    assert response.json()["data"] == {"age": 7}
+    assert answer_of(response).data == {"age": 7}
     extra = service.model.requests[0].model_extra or {}
     assert extra["response_format"]["json_schema"]["schema"] == AGE
 
@@ -48,7 +47,7 @@ async def test_data_that_follows_a_schema(service: Running) -> None:
 async def test_an_answer_that_does_not_follow_it_is_asked_for_again_once(service: Running) -> None:
     service.model.answers("Seven.", '{"age": 7}', "Seven.", "Really seven.")
     good = await service.ask_agent(agent="writer", task="How old is Ida?", output_schema=AGE)
-    assert (good.json()["data"], good.json()["usage"]["requests"]) == ({"age": 7}, 2)
+    assert (answer_of(good).data, answer_of(good).usage.requests) == ({"age": 7}, 2)
     assert "How old is Ida?" in service.model.requests[1].prompt
     bad = await service.ask_agent(agent="writer", task="How old is Ida?", output_schema=AGE)
     assert (bad.status_code, bad.json()["type"].rsplit("/")[-1]) == (502, "model-answer-unusable")
@@ -63,7 +62,7 @@ async def test_a_repeated_call_pays_nothing(service: Running) -> None:
 
 async def test_an_agent_is_also_found_by_its_role(service: Running) -> None:
     response = await service.ask_agent(agent="a-researcher", task="x")
-    assert response.json()["messages"][0]["agent"] == "researcher"
+    assert answer_of(response).messages[0].agent == "researcher"
 
 
 async def test_an_agent_that_is_not_there_may_still_come(service: Running) -> None:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final, cast
 
+import pytest
 from crewmesh_agent_crew.main import create_app
 from crewmesh_agent_crew.settings import Settings
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_testkit.audit_trail import audit_line, changing_routes
 from crewmesh_testkit.fake_sidecar import FakeSidecar
-from crewmesh_testkit.identities import auth_headers
 
 from .harness import Running
+from .records_api import Api, agent, crew
 
 CANARY = "canary-90aa1e"
+RECORDS: Final = ("agents", "crews", "prompt-templates")
 ROUTES: Final = {
-    "POST /v1/crews",
+    *(f"POST /v1/{path}" for path in RECORDS),
+    *(f"POST /v1/{path}/import" for path in RECORDS),
+    *(f"PUT /v1/{path}/{{ref}}" for path in RECORDS),
+    *(f"DELETE /v1/{path}/{{ref}}" for path in RECORDS),
+    *(f"POST /v1/{path}/{{ref}}/rollback" for path in RECORDS),
+    *(f"POST /v1/{path}/{{ref}}/restore" for path in RECORDS),
+    "PUT /v1/agents/{resource}/access",
     "PUT /v1/crews/{resource}/access",
+    # Changes nothing.
+    "POST /v1/prompt-templates/{ref}/render",
     # Driven in test_crew_runs_api.py.
     "POST /v1/crews/{name}/runs",
     "POST /v1/agents/{name}/runs",
@@ -44,18 +55,39 @@ def test_no_route_that_changes_something_is_forgotten() -> None:
     assert changing_routes(create_app(Settings())) == ROUTES
 
 
-async def test_every_change_leaves_its_line(service: Running) -> None:
-    sidecar = cast(FakeSidecar, service.resources.get(Sidecar))
-    template = (await service.get("/v1/crews/answer-desk", who=service.who("*"))).json()["definition"]
-    definition = {**template, "name": "told", "description": f"api_key {CANARY}"}
-    created = (await service.post("/v1/crews", definition, who=service.who("*"))).json()
-    line = await audit_line(sidecar, "crew.created", created["id"])
-    assert (line.organization, line.outcome) == (service.organization, "done")
-    assert line.after == {"name": "told", "agents": [agent["name"] for agent in template["agents"]]}
-    assert CANARY not in line.model_dump_json()
+@pytest.mark.parametrize(
+    ("path", "noun", "definition", "changed"),
+    [
+        ("agents", "agent", agent("told"), {"goal": "New."}),
+        ("crews", "crew", crew("told"), {"process": "parallel"}),
+        ("prompt-templates", "prompt-template", {"name": "told", "text": "Old."}, {"text": "New."}),
+    ],
+)
+async def test_every_change_of_a_record_leaves_its_line(
+    service: Running, path: str, noun: str, definition: JsonObject, changed: JsonObject
+) -> None:
+    """What changed is told by its place: what it says stays where it is."""
+    sidecar, api = cast(FakeSidecar, service.resources.get(Sidecar)), Api(service, path)
+    described = {**definition, "description": f"api_key {CANARY}"}
+    id_ = str((await api.made(described))["id"])
+    lines = [await audit_line(sidecar, f"{noun}.created", id_)]
+    assert (lines[0].organization, lines[0].outcome) == (service.organization, "done")
+    assert lines[0].after == {"name": "told", "version": 1}
 
-    access: JsonObject = {"restricted": True, "grants": []}
-    headers = {**auth_headers(service.who("*"), audience="agent-crew"), "if-match": "*"}
-    shared = await service.client.put("/v1/crews/told/access", json=access, headers=headers)
-    assert shared.status_code == 200, shared.text
-    assert (await audit_line(sidecar, "crew.access-changed", created["id"])).actor == service.who("*").subject
+    await api.put("told", {**described, **changed})
+    lines.append(await audit_line(sidecar, f"{noun}.changed", id_))
+    assert lines[1].after == {"version": 2, "changes": [*changed]}
+    await api.do("told/rollback", {"version": 1})
+    lines.append(await audit_line(sidecar, f"{noun}.rolled-back", id_))
+    assert (lines[2].before, lines[2].after) == ({"version": 2}, {"version": 3, "changes": [*changed]})
+    await api.delete("told")
+    lines.append(await audit_line(sidecar, f"{noun}.archived", id_))
+    await api.do(f"{id_}/restore")
+    lines.append(await audit_line(sidecar, f"{noun}.restored", id_))
+
+    imported = await api.import_(json.dumps({**definition, "name": "another"}), media_type="application/json")
+    lines.append(await audit_line(sidecar, f"{noun}.created", imported.json()["items"][0]["id"]))
+    assert CANARY not in "".join(line.model_dump_json() for line in lines)
+    if noun != "prompt-template":
+        await api.share("told")
+        assert (await audit_line(sidecar, f"{noun}.access-changed", id_)).actor == service.who("*").subject

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crewmesh_agent_crew.crews.service import starter_crews
+from crewmesh_agent_crew.crews.shipped import starter_crews
 from crewmesh_agent_crew.crews.subscriptions import give_starter_crews
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.ids import new_id

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crews.models import CrewDefinition
@@ -27,12 +29,12 @@ def filling(*agents: AgentDefinition) -> Filling:
     return Filling({each.name: each for each in agents}, {("spoken", None): SPOKEN, ("spoken", 3): SPOKEN})
 
 
-def defined(**changes: JsonValue) -> CrewDefinition:
+def defined(**changes: object) -> CrewDefinition:
     return CrewDefinition.model_validate(crew("c", **changes))
 
 
-def task(name: str = "t", **changes: JsonValue) -> JsonObject:
-    return {"name": name, "description": "Do it.", "expected_output": "Words.", **changes}
+def task(name: str = "t", **changes: object) -> JsonObject:
+    return cast(JsonObject, {"name": name, "description": "Do it.", "expected_output": "Words.", **changes})
 
 
 def test_a_reference_becomes_the_agent_it_names() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from crewmesh_agent_crew.crew_runs.asking import checked_inputs
-from crewmesh_agent_crew.crews.models import CrewDefinition, Task
-from crewmesh_agent_crew.crews.service import starter_crews
+from crewmesh_agent_crew.crews.models import CrewDefinition, Task, name_of
+from crewmesh_agent_crew.crews.shipped import starter_crews
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_kit.errors import ValidationFailed
 from pydantic import ValidationError
@@ -29,7 +29,7 @@ def task(description: str) -> Task:
 def test_the_starter_crew_has_two_agents_and_the_second_sees_what_the_first_found() -> None:
     (crew,) = starter_crews()
     assert crew.name == "answer-desk"
-    assert [agent.name for agent in crew.agents] == ["researcher", "writer"]
+    assert [name_of(agent) for agent in crew.agents] == ["researcher", "writer"]
     assert crew.tasks[1].context == ("research",)
 
 
@@ -43,7 +43,7 @@ def test_the_starter_crew_has_two_agents_and_the_second_sees_what_the_first_foun
         ),
         ({"inputs": []}, "{what} is no declared input"),
         ({"inputs": [{"name": "what"}, {"name": "what"}]}, "input 'what' is there twice"),
-        ({"process": "hierarchical"}, "sequential"),
+        ({"process": "hierarchical"}, "needs 2 agents or more"),
         ({"name": "../etc"}, "pattern"),
         ({"description": "a\0b"}, "pattern"),
         ({"surprise": 1}, "Extra inputs"),

@@ -10,7 +10,7 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from pydantic import ValidationError
 
 from .harness import Running
-from .records_api import Api, agent, crew, errors, slug
+from .records_api import Api, agent, crew, paths, slug
 
 STYLE: JsonObject = {
     "name": "style",
@@ -72,7 +72,7 @@ async def test_a_template_is_kept_rendered_and_versioned(templates: Api) -> None
     }
     wrong = await templates.do("style/render", {"variables": {"audience": "cats", "words": "7", "mood": "x"}})
     assert slug(wrong) == (422, "invalid-definition")
-    assert {error["path"] for error in errors(wrong)} == {"variables.audience", "variables.words", "variables.mood"}
+    assert paths(wrong) == {"variables.audience", "variables.words", "variables.mood"}
     await templates.put("style", {**STYLE, "text": "For {audience}: {words}."}, if_match='"1"')
     for version, text in ((None, "For customers: 200."), (2, "For customers: 200."), (1, "Write for customers")):
         body: JsonObject = {"variables": {"audience": "customers"}, "version": version}
