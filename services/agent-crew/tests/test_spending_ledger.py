@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from crewmesh_agent_crew.budgets.repository import BudgetRepository
+from crewmesh_agent_crew.budgets.schemas import NewBudget, NewTopUp
 from crewmesh_agent_crew.main import MIGRATIONS
 from crewmesh_agent_crew.models.calls import ModelReply
 from crewmesh_agent_crew.providers.protocol import ProviderError
 from crewmesh_kit.db.migrations import migrate
 from crewmesh_kit.errors import IdempotencyKeyReused, Problem, Unavailable
+from crewmesh_kit.ids import new_id
+from psycopg import sql
 
 from .money import PER_TOKEN, Money, a_charge, a_replica, question, said
 
@@ -155,6 +160,26 @@ async def test_a_service_that_stops_says_so_to_whoever_waits(money: Money) -> No
     await money.thinking.close()
     with pytest.raises(Unavailable):
         await asking
+
+
+async def test_the_database_itself_keeps_organizations_apart(money: Money) -> None:
+    charge = a_charge()
+    async with money.database.tenant(charge.organization) as conn:
+        budgets = BudgetRepository(conn, charge.organization)
+        new = NewBudget.model_validate({"name": "All", "scope": {"kind": "organization"}, "limit": "1"})
+        budget = await budgets.find(await budgets.add(new))
+        assert budget is not None
+        await budgets.top_up(budget, charge.organization, NewTopUp(amount=Decimal(1), reason="More"), "me")
+    await money.thinking.ask(question(), charge, "k")
+    for table in ("model_calls", "model_replies", "budgets", "budget_balances", "budget_top_ups"):
+        name = sql.Identifier(table)
+        async with money.database.tenant(new_id("org")) as stranger:
+            seen = await (await stranger.execute(sql.SQL("SELECT FROM {}").format(name))).fetchall()
+            deleted = await stranger.execute(sql.SQL("DELETE FROM {}").format(name))
+            assert (len(seen), deleted.rowcount) == (0, 0), table
+        async with money.database.tenant(charge.organization) as owner:
+            seen = await (await owner.execute(sql.SQL("SELECT FROM {}").format(name))).fetchall()
+            assert len(seen) == 1, table
 
 
 class Heard:

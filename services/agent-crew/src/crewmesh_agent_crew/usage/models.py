@@ -28,6 +28,9 @@ Bucket: TypeAlias = Literal["hour", "day", "month"]
 # Where the name differs from the column's. Teams are several, in an array.
 COLUMNS: Mapping[By, str] = MappingProxyType({"user": "user_id", "key": "key_id", "team": "teams"})
 
+# Of these there may be nearly as many as calls.
+MANY: frozenset[By] = frozenset({"run", "step", "crew_run", "conversation"})
+
 MOST_DAYS = 400
 # So that a series stays one that somebody can look at.
 MOST_DAYS_BY_HOUR = 62

@@ -12,7 +12,7 @@ from datetime import datetime
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow
 
-from crewmesh_agent_crew.usage.models import By, Question, Span, column_of
+from crewmesh_agent_crew.usage.models import MANY, By, Question, Span, column_of
 
 # Latencies are told to within a twentieth.
 STEPS = 20
@@ -20,7 +20,7 @@ _ROOM = "SET LOCAL work_mem = '64MB'"
 _PARTS = sql.SQL("""
 WITH parts AS MATERIALIZED (
     SELECT {names} {bucket} AS bucket,
-           CASE outcome WHEN 'ok' THEN round({steps} * ln(1 + latency_ms))::int END AS speed,
+           {speed} AS speed,
            count(*) AS calls, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, sum(cost_nano) AS cost
     FROM model_calls WHERE {where} AND outcome <> 'reserved' GROUP BY {names} bucket, speed
 )
@@ -31,6 +31,9 @@ UNION ALL
 (SELECT false, {names} bucket, {sums} FROM parts {teams} GROUP BY {names} bucket ORDER BY {order} LIMIT {limit})
 ORDER BY whole DESC, {order}
 """)
+_SPEED = sql.SQL("CASE outcome WHEN 'ok' THEN round({} * ln(1 + latency_ms))::int END").format(sql.Literal(STEPS))
+# There are as many of these as calls, nearly: the parts would be no fewer than what they are of.
+_NO_SPEED = sql.SQL("NULL::int")
 _SUMS = sql.SQL("""
 coalesce(sum(calls), 0)::bigint AS calls, coalesce(sum(input), 0)::bigint AS input,
 coalesce(sum(cached), 0)::bigint AS cached, coalesce(sum(output), 0)::bigint AS output,
@@ -76,7 +79,7 @@ def _whole(question: Question, organization: str) -> sql.Composed:
     return _PARTS.format(
         names=_listed(sql.Identifier(column_of(by)) for by in question.by),
         bucket=bucket,
-        steps=sql.Literal(STEPS),
+        speed=_NO_SPEED if MANY & set(question.by) else _SPEED,
         where=_where(organization, question.span, question.where),
         no_names=_listed(sql.SQL("NULL::text AS {}").format(sql.Identifier(by)) for by in question.by),
         sums=_SUMS,

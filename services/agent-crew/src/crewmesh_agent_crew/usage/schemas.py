@@ -27,7 +27,9 @@ class Sums(Reply):
     cached_tokens: int = Field(description="Of the input, what the provider had read before.")
     output_tokens: int
     cost: Cost
-    latency: Latency | None = Field(description="None when no call was answered.")
+    latency: Latency | None = Field(
+        description="None when no call was answered, and by run, step, crew run or conversation."
+    )
 
 
 class UsageRow(Sums):
