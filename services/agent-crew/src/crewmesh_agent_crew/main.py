@@ -16,9 +16,11 @@ from crewmesh_agent_crew.catalogue import lifetime as catalogue
 from crewmesh_agent_crew.conversations import lifetime as conversations
 from crewmesh_agent_crew.crew_runs.lifetime import run_crews
 from crewmesh_agent_crew.crews import lifetime as definitions
+from crewmesh_agent_crew.feedback import lifetime as feedback
 from crewmesh_agent_crew.guardrails.policies import endpoints as policies
 from crewmesh_agent_crew.guardrails.policies.service import open_policies
 from crewmesh_agent_crew.live.words import open_words
+from crewmesh_agent_crew.memory import lifetime as memory
 from crewmesh_agent_crew.models import endpoints as models
 from crewmesh_agent_crew.models.json_schemas import open_json_schemas
 from crewmesh_agent_crew.models.service import open_model_service
@@ -60,7 +62,9 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     statuses.install(service)
     service.lifetime(turns.open_turns)
     definitions.install(service)
+    memory.install(service)
     run_crews(service)
+    feedback.install(service)
     conversations.install(service)
     service.background("stops", watch_stops)
     service.ready_check("turns", turns.why_not_ready)

@@ -81,7 +81,7 @@ async def _begun(
     response.headers["Location"] = f"/v1/crew-runs/{crew_run}"
     if wait:
         await runs.wait(identity.organization, crew_run, wait)
-    return await views.get(identity, crew_run)
+    return await views.steered(identity, crew_run)
 
 
 @router.get("/v1/crew-runs")

@@ -26,6 +26,7 @@ from crewmesh_agent_crew.crew_runs.service import CrewRuns
 from crewmesh_agent_crew.crew_runs.views import CrewRunViews
 from crewmesh_agent_crew.crews.resolving import Resolver
 from crewmesh_agent_crew.live.words import Words
+from crewmesh_agent_crew.memory.service import Memories
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
 from crewmesh_agent_crew.models.thinking import Thinking
 from crewmesh_agent_crew.settings import Settings
@@ -79,6 +80,7 @@ async def _open_driver(resources: Resources) -> AsyncGenerator[Driver]:
         thinking=resources.get(Thinking),
         turns=resources.get(TurnRunner),
         tools=resources.get(Tools),
+        memories=resources.get(Memories),
         words=resources.get(Words),
         statuses=resources.get(Statuses),
         lifecycle=resources.get(Lifecycle),

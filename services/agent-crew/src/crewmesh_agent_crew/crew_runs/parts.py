@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from crewmesh_kit.health import Lifecycle
 
 from crewmesh_agent_crew.live.words import Words
+from crewmesh_agent_crew.memory.service import Memories
 from crewmesh_agent_crew.models.thinking import Thinking
 from crewmesh_agent_crew.statuses.service import Statuses
 from crewmesh_agent_crew.tools.service import Tools
@@ -18,6 +19,7 @@ class Parts:
     thinking: Thinking
     turns: TurnRunner
     tools: Tools
+    memories: Memories
     words: Words
     statuses: Statuses
     lifecycle: Lifecycle

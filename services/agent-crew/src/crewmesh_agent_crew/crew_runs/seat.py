@@ -20,6 +20,7 @@ from crewmesh_agent_crew.crew_runs.models import Held, Past, Used
 from crewmesh_agent_crew.crew_runs.parts import Parts
 from crewmesh_agent_crew.crew_runs.record import Record
 from crewmesh_agent_crew.crew_runs.stage import Said, Turn
+from crewmesh_agent_crew.memory.models import Place
 from crewmesh_agent_crew.models.calls import ModelCall, ModelReply, ToolSpec
 from crewmesh_agent_crew.models.thinking import Answer
 from crewmesh_agent_crew.tools.toolbox import NeedsDecisionError, Question, Source, Toolbox
@@ -62,13 +63,18 @@ class Seat:
         self._record = record
         self._asked = 0
         self._charge = held.charge.charge(held.organization, held.id, held.crew, turn.agent.name)
+        self._identity = acting_as(held.organization, held.id, held.group)
+        self._place = Place(self._identity, held.id, path, held.group)
 
     async def play(self) -> Said:
         toolbox = await self._parts.tools.open(self._turn.agent, self._work())
         status: AgentActivity = "idle"
         try:
             turn = replace(self._turn, agent=toolbox.agent)  # as policies let it be
-            return await self._parts.turns.run(turn, Ports(self._ask, Watched(toolbox, self._show)))
+            turn = await self._parts.memories.remind(self._place, turn)
+            said = await self._parts.turns.run(turn, Ports(self._ask, Watched(toolbox, self._show)))
+            await self._parts.memories.keep(self._place, turn, said, trusted=not toolbox.untrusted)
+            return said
         except NeedsDecisionError:
             status = "waiting"
             raise
@@ -81,7 +87,7 @@ class Seat:
 
     def _work(self) -> WorkContext:
         return WorkContext(
-            identity=acting_as(self._held.organization, self._held.id, self._held.group),
+            identity=self._identity,
             crew_run=self._held.id,
             place=f"{self._held.id}/{self._path}",
             verdict=self._verdict,

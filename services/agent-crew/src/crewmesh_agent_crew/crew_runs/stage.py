@@ -15,7 +15,7 @@ from crewmesh_contracts.base import Contract, JsonObject, JsonValue
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crews.models import CrewDefinition
 from crewmesh_agent_crew.models.calls import Image, Message
-from crewmesh_agent_crew.tools.toolbox import LocalTool
+from crewmesh_agent_crew.tools.toolbox import LocalTool, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class Document(Contract):
 
 
 class Recollection(Contract):
-    """What an agent remembers. ``trusted``: no stranger's words went into it."""
+    """What an agent is reminded of. ``source``: whose words it is shown as."""
 
     text: str
-    trusted: bool
+    source: Source
 
 
 @dataclass(frozen=True, slots=True)

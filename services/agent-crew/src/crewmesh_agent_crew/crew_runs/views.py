@@ -12,6 +12,7 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.http.pagination import Page, PageRequest
 from crewmesh_kit.identity import Identity
+from crewmesh_kit.sharing.rules import EVERYTHING
 from crewmesh_kit.sharing.service import Sharing
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -72,9 +73,16 @@ class CrewRunViews:
     async def whose(
         self, connection: AsyncConnection[DictRow], identity: Identity, crew_run: str
     ) -> tuple[Status, str | None]:
-        """How a run that one may see stands, and who works in it: ``crew:crew_…`` or ``agent:agt_…``, where it is kept."""
+        """How a run that one may see stands, and who works in it: ``crew:…`` or ``agent:…`` and an id, if they are kept."""
         row = await self._found(connection, identity, crew_run)
         return row["status"], group_of(row["crew_id"], row["agent_id"])
+
+    async def steered(self, identity: Identity, crew_run: str) -> CrewRun:
+        """The same, for whoever may set what works in it to work."""
+        async with self._database.tenant(identity.organization) as connection:
+            row = await self._steered(connection, identity, crew_run)
+            questions = await CrewRunRepository(connection).questions(crew_run)
+        return crew_run_of(row, questions)
 
     async def messages(self, identity: Identity, crew_run: str, wanted: PageRequest) -> Page[CrewRunMessage]:
         after = wanted.after(int)
@@ -133,7 +141,7 @@ class CrewRunViews:
                 await audit.record(connection, identity, "crew-run.cancelled", crew_run)
             elif row["status"] != "cancelled":
                 raise CrewRunEnded("The crew run has ended already; there is nothing to cancel.")
-        return await self.get(identity, crew_run)
+        return await self.steered(identity, crew_run)
 
     async def events(self, identity: Identity, crew_run: str, after: int, limit: int) -> list[DictRow]:
         """Messages and what became of the run, behind a number; asked with the right to see it."""
@@ -160,8 +168,10 @@ class CrewRunViews:
         self, connection: AsyncConnection[DictRow], identity: Identity, crew_run: str, *, deciding: bool = False
     ) -> DictRow:
         """The run, if one may set what works in it to work."""
-        row = await self._found(connection, identity, crew_run)
         unknown = CrewRunNotFound(crew_run)
+        row = await CrewRunRepository(connection).get(crew_run, Wanted(identity.subject, EVERYTHING, EVERYTHING))
+        if row is None:
+            raise unknown
         if row["kind"] != "chat" and row["crew_id"] is not None:
             await self._sharing.ensure(connection, identity, RUN, row["crew_id"], unknown=unknown)
         if row["kind"] != "chat" and row["agent_id"] is not None:

@@ -10,6 +10,7 @@ from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.identity import Identity, requires
 from fastapi import APIRouter, Query, Response
 
+from crewmesh_agent_crew.feedback.insights import Insights
 from crewmesh_agent_crew.feedback.schemas import (
     About,
     FeedbackRequest,
@@ -17,7 +18,7 @@ from crewmesh_agent_crew.feedback.schemas import (
     InsightRequest,
     InsightView,
 )
-from crewmesh_agent_crew.feedback.service import Feedback, Insights
+from crewmesh_agent_crew.feedback.service import Feedback
 
 router = APIRouter(tags=["feedback"])
 

@@ -62,7 +62,7 @@ async def unlearn(conn: AsyncConnection[DictRow], feedback: str) -> None:
 
 async def newest(conn: AsyncConnection[DictRow], about: str, most: int) -> list[Recollection]:
     rows = await (await conn.execute(_NEWEST, [about, most])).fetchall()
-    return [Recollection(text=row["text"], trusted=row["trusted"]) for row in rows]
+    return [Recollection(text=row["text"], source="person" if row["trusted"] else "document") for row in rows]
 
 
 async def page(conn: AsyncConnection[DictRow], about: str, before: str | None, limit: int) -> list[InsightView]:

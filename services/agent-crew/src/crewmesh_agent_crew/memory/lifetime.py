@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crewmesh_kit.app import Service
 
-from crewmesh_agent_crew.feedback.service import open_insights
+from crewmesh_agent_crew.feedback.insights import open_insights
 from crewmesh_agent_crew.memory.service import open_memories
 
 

@@ -24,7 +24,7 @@ from crewmesh_kit.logs import get_logger
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crew_runs.stage import Recollection, Said, Turn
-from crewmesh_agent_crew.feedback.service import Insights
+from crewmesh_agent_crew.feedback.insights import Insights
 from crewmesh_agent_crew.memory import repository
 from crewmesh_agent_crew.memory.metrics import MEMORY_FAILURES
 from crewmesh_agent_crew.memory.models import Note, Place
@@ -87,11 +87,15 @@ class Memories:
     async def _nearest(self, place: Place, about: str, instruction: str) -> list[Recollection]:
         request = RecallRequest(namespaces=(about,), query=instruction[:_LONGEST_QUERY], limit=_MOST_RECALLED)
         answer = await self._sidecar.call(RECALL, request, identity=_acting(place))
-        return [Recollection(text=each.text, trusted=each.trusted) for each in answer.memories]
+        return [_recollection(each.text, each.trusted) for each in answer.memories]
 
     async def _latest(self, place: Place, about: str, agent: AgentDefinition) -> list[Recollection]:
         notes = await self._notes.of(place.identity.organization, about, agent.name)
-        return [Recollection(text=f"{note.task}\n{note.said}", trusted=note.trusted) for note in notes]
+        return [_recollection(f"{note.task}\n{note.said}", note.trusted) for note in notes]
+
+
+def _recollection(text: str, trusted: bool) -> Recollection:
+    return Recollection(text=text, source="memory" if trusted else "hearsay")
 
 
 async def _if_it_can(what: str, work: Awaitable[T], otherwise: T) -> T:

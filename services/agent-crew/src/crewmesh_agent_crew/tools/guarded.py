@@ -23,7 +23,7 @@ from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.guardrails.guard import Guard
 from crewmesh_agent_crew.guardrails.rules import Rules
 from crewmesh_agent_crew.guardrails.taint import Taint
-from crewmesh_agent_crew.guardrails.texts import cut, storable_object
+from crewmesh_agent_crew.guardrails.texts import cut, storable_object, storable_text
 from crewmesh_agent_crew.models.calls import ToolSpec
 from crewmesh_agent_crew.tools import words
 from crewmesh_agent_crew.tools.approvals import Agreed, Approvals, RejectedError, Wanted
@@ -37,6 +37,7 @@ from crewmesh_agent_crew.tools.work import Status, ToolUse, WorkContext, key_of
 ModelNames: TypeAlias = Callable[[str, str], Awaitable[Collection[str]]]
 
 _LONGEST_ARGUMENTS = 200_000
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,11 @@ class GuardedToolbox:
         """The agent as the organization's policies let it be: its guardrails and limits are the strictest of both."""
         return self._rules.governed()
 
+    @property
+    def untrusted(self) -> bool:
+        """Whether the run has read words of strangers by now."""
+        return self._guard.taint.untrusted
+
     def shown(self, text: str, source: Source) -> str:
         return self._guard.shown(text, source)
 
@@ -99,7 +105,7 @@ class GuardedToolbox:
         return said
 
     async def use(self, name: str, arguments: JsonObject, *, key: str) -> str:
-        asked = storable_object(arguments)
+        name, asked = storable_text(name)[:_LONGEST_NAME], storable_object(arguments)
         whole = key_of(self._work.place, key, name, asked)
         async with self._turn:
             kept = await self._kept(whole)
@@ -117,10 +123,10 @@ class GuardedToolbox:
         kind = "unknown" if tool is None else tool.kind
         began = time.monotonic()
         with span(
-            f"execute_tool {name[:64]}",
+            f"execute_tool {name}",
             **{
                 "gen_ai.operation.name": "execute_tool",
-                "gen_ai.tool.name": name[:64],
+                "gen_ai.tool.name": name,
                 "gen_ai.tool.type": "datastore" if kind == "knowledge" else "function",
                 "gen_ai.tool.call.id": key,
                 "gen_ai.agent.name": self._rules.agent.name,
@@ -183,9 +189,9 @@ class GuardedToolbox:
         A twin of this turn, in a process that was thought dead, may have been first: then its word counts.
         """
         work, agent = self._work, self._rules.agent.name
-        result = cut(outcome.text, 2 * self._means.most_characters).replace("\x00", "")
+        result = storable_text(cut(outcome.text, 2 * self._means.most_characters))
         kept = Kept(outcome.status, result, outcome.arguments)
-        use = ToolUse(key, agent, name[:64], outcome.arguments, outcome.status, self._shown(name, kept, key))
+        use = ToolUse(key, agent, name, outcome.arguments, outcome.status, self._shown(name, kept, key))
 
         async def write() -> Kept:
             async with self._means.database.tenant(work.organization) as connection:

@@ -10,7 +10,8 @@ from crewmesh_contracts.base import Contract, JsonObject
 
 from crewmesh_agent_crew.models.calls import ToolSpec
 
-Source: TypeAlias = Literal["person", "agent", "document", "tool"]
+# memory: an agent's own notes of earlier work; hearsay: those of work in which it read words of strangers.
+Source: TypeAlias = Literal["person", "agent", "document", "tool", "memory", "hearsay"]
 
 
 class Question(Contract):

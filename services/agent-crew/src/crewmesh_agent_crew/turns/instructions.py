@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crewmesh_agent_crew.crew_runs.stage import Recollection, Turn
+from crewmesh_agent_crew.crew_runs.stage import Turn
 from crewmesh_agent_crew.models.calls import Image, Message
 from crewmesh_agent_crew.tools.toolbox import Toolbox
 
@@ -26,7 +26,7 @@ class Instruction:
 def instruction_of(turn: Turn, toolbox: Toolbox, form: str) -> Instruction:
     """Everything as the agent may read it. ``form``: how data has to look, where data is wanted."""
     heard = [f"The file {each.name}:\n{toolbox.shown(each.text, 'document')}" for each in turn.documents]
-    heard += [f"You remember from before:\n{_remembered(each, toolbox)}" for each in turn.remembered]
+    heard += [f"You remember from before:\n{toolbox.shown(each.text, each.source)}" for each in turn.remembered]
     heard += [f"{said.agent} said on {said.task}:\n{toolbox.shown(said.text, 'agent')}" for said in turn.shown]
     return Instruction(
         task=toolbox.shown(turn.instruction, "person"),
@@ -49,10 +49,6 @@ def with_history(messages: tuple[Message, ...], history: tuple[Message, ...]) ->
     if messages[start : start + len(history)] == history:
         return messages
     return (*messages[:start], *history, *messages[start:])
-
-
-def _remembered(recollection: Recollection, toolbox: Toolbox) -> str:
-    return toolbox.shown(recollection.text, "person" if recollection.trusted else "document")
 
 
 def without_tools(messages: Sequence[Message]) -> tuple[Message, ...]:
