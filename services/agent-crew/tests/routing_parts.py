@@ -135,7 +135,7 @@ async def routing(
             with_content=with_content,
         )
         reachable = Accounts(known)
-        patience = Patience(attempts=attempts, pause=0.01, longest_pause=0.5)
+        patience = Patience(attempts=attempts, pause=0.01, longest_pause=0.5, pause_with_others=0.1)
         kept = KeptAnswers(store, seconds=60)
         router = Router(chain, reachable, trying, kept, patience=patience, seconds=20)
         yield Routing(router, trying, chain, reachable, clock)

@@ -291,7 +291,9 @@ class TestAliases:
 
     async def test_a_name_is_a_model_or_an_alias(self, admin: Admin) -> None:
         assert slug_of(await admin.put("/aliases/fake", {"models": ["fake-mini"]})) == (409, "model-name-taken")
-        assert slug_of(await admin.put("/fast", {"provider": "default", "prices": PRICES})) == (409, "model-name-taken")
+        for name in ("fast", "aliases", "house/prices"):
+            refused = await admin.put(f"/{name}", {"provider": "default", "prices": PRICES})
+            assert slug_of(refused) == (409, "model-name-taken")
 
 
 async def test_every_change_leaves_its_line(admin: Admin) -> None:

@@ -269,6 +269,30 @@ class TestRefusals:
         assert "takes too long" in response.json()["detail"]
 
 
+async def test_it_is_charged_to_the_step_it_is_for_and_to_whoever_started_the_run(service: Running) -> None:
+    payer: JsonObject = {
+        "workflow": "wf_1",
+        "run": "run_1",
+        "step": "ask[2]",
+        "started_by": "usr_1",
+        "teams": ["team_1"],
+    }
+    await service.ask(prompt="x", payer=payer)
+    async with service.database.tenant(service.organization) as connection:
+        cursor = await connection.execute("SELECT * FROM model_calls")
+        (call,) = await cursor.fetchall()
+    named = {name: call[name] for name in ("workflow", "run", "step", "user_id", "teams", "model", "outcome")}
+    assert named == {
+        "workflow": "wf_1",
+        "run": "run_1",
+        "step": "ask[2]",
+        "user_id": "usr_1",
+        "teams": ["team_1"],
+        "model": "fake",
+        "outcome": "ok",
+    }
+
+
 async def test_another_organization_has_keys_of_its_own(service: Running) -> None:
     stranger = service.who("models:run", organization=new_id("org"))
     for who in (None, stranger):

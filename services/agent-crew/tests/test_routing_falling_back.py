@@ -102,6 +102,17 @@ class TestTheNext:
             assert (await under_test.ask(question())).provider == "second"
         assert len(first.requests) == 1
 
+    async def test_where_there_is_another_nobody_waits_long(
+        self, valkey: str, first: OpenAiFake, second: OpenAiFake
+    ) -> None:
+        """Half a second is too long here while there is somebody else, and not when there is nobody."""
+        first.fails(429, retry_after="0.3")
+        async with routing(valkey, {"first": first.url, "second": second.url}) as under_test:
+            assert (await under_test.ask(question())).provider == "second"
+        first.fails(429, retry_after="0.3")
+        async with routing(valkey, {"first": first.url}) as under_test:
+            assert (await under_test.ask(question())).provider == "first"
+
     async def test_nonsense_is_no_reason_to_ask_the_same_again(
         self, valkey: str, first: OpenAiFake, second: OpenAiFake
     ) -> None:

@@ -58,6 +58,17 @@ class TestLeavingAlone:
             replies = await asyncio.gather(*(under_test.ask(question()) for _ in range(5)))
         assert sorted(reply.provider for reply in replies) == ["first", "second", "second", "second", "second"]
 
+    async def test_nobody_waits_for_what_is_left_alone(
+        self, valkey: str, server: OpenAiFake, other: OpenAiFake
+    ) -> None:
+        accounts = {"first": server.url, "second": other.url}
+        async with routing(valkey, accounts, attempts=5, failures=1) as under_test:
+            server.fails(500, times=9)
+            async with asyncio.timeout(5):
+                replies = [await under_test.ask(question()) for _ in range(3)]
+        assert [reply.provider for reply in replies] == ["second"] * 3
+        assert len(server.requests) == 1
+
     async def test_each_try_that_fails_doubles_the_wait(self, valkey: str, server: OpenAiFake) -> None:
         async with routing(valkey, {"first": server.url}, attempts=1, failures=1) as under_test:
             server.fails(500, times=9)

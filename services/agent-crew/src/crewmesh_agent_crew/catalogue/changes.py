@@ -64,8 +64,8 @@ class CatalogueChanges:
             own, book = await self._catalogue.book_in(connection, accounts)
             before = own.models.get(name)
             _check_version(if_match, before)
-            if name in book.aliases:
-                raise ModelNameTaken(name, "an alias")
+            if name in book.aliases or _is_a_path(name):
+                raise ModelNameTaken(name, "an alias" if name in book.aliases else "a list")
             kind = _checked(name, definition, book, accounts)
             price_version = await _price_version(repository, identity, name, definition, before)
             wanted = OwnModel(definition=definition, kind=kind, price_version=price_version)
@@ -150,6 +150,11 @@ class CatalogueChanges:
         if name not in book.aliases:
             raise AliasNotFound(name)
         return alias_view(book, name, own.aliases.get(name))
+
+
+def _is_a_path(name: str) -> bool:
+    """Of ``/v1/models/…`` itself."""
+    return name == "aliases" or name.startswith("aliases/") or name.endswith("/prices")
 
 
 def _check_version(if_match: str | None, before: KeptModel | KeptAlias | None) -> None:

@@ -37,7 +37,7 @@ class ModelDefinition(Contract):
     provider: Slug | None = Field(
         default=None, description="Name of the account it is asked by. Unset: the first one of its provider."
     )
-    model: Annotated[str, Field(min_length=1, max_length=300)] | None = Field(
+    model: Annotated[str, Field(max_length=300, pattern=r"^[!-~]+$")] | None = Field(
         default=None, description="What the provider calls it. Unset: the same as here."
     )
     prices: Prices | None = Field(default=None, description="US dollars per million tokens.")

@@ -6,9 +6,10 @@ from decimal import Decimal
 from typing import Annotated, Literal, TypeAlias
 
 from crewmesh_contracts.base import Contract
-from pydantic import Field, StringConstraints
+from pydantic import Field, PlainSerializer, StringConstraints
 
 from crewmesh_agent_crew.providers.protocol import ProviderKind
+from crewmesh_agent_crew.spending.dollars import as_text
 
 Capability: TypeAlias = Literal["tools", "images", "json_schema", "streaming"]
 EVERYTHING: frozenset[Capability] = frozenset({"tools", "images", "json_schema", "streaming"})
@@ -18,7 +19,11 @@ ModelName: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/-]*$", min_length=1, max_length=200)
 ]
 # Nine places: a token then costs a whole number of nano-dollars per million, and sums are exact.
-Price: TypeAlias = Annotated[Decimal, Field(ge=0, le=100_000, max_digits=15, decimal_places=9)]
+Price: TypeAlias = Annotated[
+    Decimal,
+    Field(ge=0, le=100_000, max_digits=15, decimal_places=9),
+    PlainSerializer(as_text, return_type=str, when_used="json"),
+]
 
 
 class Rates(Contract):

@@ -27,6 +27,14 @@ Target: TypeAlias = tuple[str | None, str, str]
 log = get_logger(__name__)
 
 
+class LeftAloneError(ProviderError):
+    """It was not asked, and is not waited for."""
+
+    def __init__(self, failures: int, *, pause: float) -> None:
+        reason = f"it failed {failures} times in a row and is left alone for a while"
+        super().__init__("unavailable", reason, pause=pause)
+
+
 class _Health:
     __slots__ = ("closed_until", "failures", "pause", "trying")
 
@@ -52,11 +60,7 @@ class Breakers:
             return
         left = health.closed_until - self._now()
         if left > 0 or health.trying:
-            raise ProviderError(
-                "unavailable",
-                f"it failed {health.failures} times in a row and is left alone for a while",
-                pause=max(left, 1.0),
-            )
+            raise LeftAloneError(health.failures, pause=max(left, 1.0))
         health.trying = True
 
     def succeeded(self, candidate: Candidate) -> None:

@@ -29,24 +29,35 @@ _FALLS_BACK: frozenset[FailureKind] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that an organization may ask, and the account that it is asked by."""
+    """A model that an organization may ask, and the account that it is asked by.
+
+    ``has_next``: another one can answer if this one does not, so that it is not waited for as long.
+    """
 
     entry: ModelEntry
     account: Account
     organization: str
+    has_next: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often one candidate is asked while it fails in passing, and the wait before the second time; it doubles."""
+    """How often one candidate is asked while it fails in passing, and the wait before the second time; it doubles.
+
+    ``pause_with_others``: the longest while there is somebody else to ask.
+    """
 
     attempts: int = 5
     pause: float = 0.5
     longest_pause: float = 20.0
+    pause_with_others: float = 2.0
 
     def before(self, attempt: int) -> float:
         """Seconds before the attempt of that number, the second being 1; no two callers wait equally long."""
         return min(self.pause * 2 ** (attempt - 1), self.longest_pause) * random.uniform(0.5, 1.0)
+
+    def longest(self, candidate: Candidate) -> float:
+        return self.pause_with_others if candidate.has_next else self.longest_pause
 
 
 class Course:

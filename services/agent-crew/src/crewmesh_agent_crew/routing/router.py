@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from crewmesh_kit.logs import get_logger
@@ -19,6 +20,7 @@ from crewmesh_agent_crew.models.errors import ModelUnsuitable, ModelWithoutAccou
 from crewmesh_agent_crew.providers.protocol import Account, FailureKind, ProviderError
 from crewmesh_agent_crew.routing.answers import KeptAnswers
 from crewmesh_agent_crew.routing.attempts import Attempts
+from crewmesh_agent_crew.routing.breaker import LeftAloneError
 from crewmesh_agent_crew.routing.candidates import Candidate, Course, Patience
 from crewmesh_agent_crew.routing.hearing import Hearing
 from crewmesh_agent_crew.routing.telemetry import count_kept_answer
@@ -77,7 +79,8 @@ class Router:
         ]
         if not reachable:
             raise _without_account(call.model, chain)
-        return _suited(call, reachable)
+        suited = _suited(call, reachable)
+        return (*(replace(each, has_next=True) for each in suited[:-1]), suited[-1])
 
     async def kept(self, candidate: Candidate, call: ModelCall) -> ModelReply | None:
         """The candidate's answer to an equal call before, where the call may be answered so. It costs nothing."""
@@ -105,7 +108,7 @@ class Router:
                 log.warning("model call failed", model=candidate.entry.name, attempt=attempt, reason=error.detail)
                 if hearing is not None:
                     hearing.forget()
-                pause = self._pause(error, attempt, until)
+                pause = self._pause(candidate, error, attempt, until)
                 if pause is None:
                     raise
             await asyncio.sleep(pause)
@@ -115,12 +118,14 @@ class Router:
         seconds = self._seconds if call.timeout_seconds is None else call.timeout_seconds
         return asyncio.get_running_loop().time() + seconds
 
-    def _pause(self, error: ProviderError, attempt: int, deadline: float) -> float | None:
+    def _pause(self, candidate: Candidate, error: ProviderError, attempt: int, deadline: float) -> float | None:
         """How long to wait before asking the same again; none when that is not to be done."""
-        if error.kind not in _PASSES or error.tokens_paid or attempt >= self._patience.attempts:
+        last = attempt >= self._patience.attempts
+        if last or error.kind not in _PASSES or error.tokens_paid or isinstance(error, LeftAloneError):
             return None
-        pause = self._patience.before(attempt) if error.pause is None else error.pause
-        too_long = pause > self._patience.longest_pause or asyncio.get_running_loop().time() + pause >= deadline
+        longest = self._patience.longest(candidate)
+        pause = min(self._patience.before(attempt), longest) if error.pause is None else error.pause
+        too_long = pause > longest or asyncio.get_running_loop().time() + pause >= deadline
         return None if too_long else pause
 
 
@@ -139,7 +144,7 @@ def _needs(call: ModelCall) -> set[Capability]:
     return needs
 
 
-def _suited(call: ModelCall, candidates: list[Candidate]) -> tuple[Candidate, ...]:
+def _suited(call: ModelCall, candidates: list[Candidate]) -> list[Candidate]:
     needs = _needs(call)
     able = [each for each in candidates if needs <= each.entry.capabilities]
     if not able:
@@ -157,7 +162,7 @@ def _suited(call: ModelCall, candidates: list[Candidate]) -> tuple[Candidate, ..
         )
     # A model that cannot be forced to a schema is told in words: the second choice, where there is a first.
     forced = [each for each in fitting if call.schema_ is None or "json_schema" in each.entry.capabilities]
-    return tuple(forced or fitting)
+    return forced or fitting
 
 
 def _without_account(name: str, chain: tuple[ModelEntry, ...]) -> ModelWithoutAccount:
