@@ -25,9 +25,16 @@ def history_router(
 ) -> APIRouter:
     """``see`` and ``change``: what a route asks of who comes, as ``requires`` and ``reaching`` say it."""
     router = APIRouter(prefix=f"/v1/{shelf.path}/{{ref}}", tags=[shelf.path])
-    noun = shelf.noun
+    _archiving(router, shelf, service, change)
+    _versions(router, shelf, service, see)
+    _going_back(router, shelf, service, change)
+    return router
 
-    @router.delete("", status_code=204, summary=f"Archive {noun}", name=f"archive_{shelf.table}")
+
+def _archiving(
+    router: APIRouter, shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], change: Depends
+) -> None:
+    @router.delete("", status_code=204, summary=f"Archive {shelf.noun}", name=f"archive_{shelf.table}")
     async def archive(
         ref: Ref,
         identity: Annotated[Identity, change],
@@ -37,7 +44,9 @@ def history_router(
         """Take it out of lists and give its name back. It stays to be read under its id, and can be restored."""
         await records.archive(identity, ref, if_match=if_match)
 
-    @router.post("/restore", response_model=shelf.record, summary=f"Restore {noun}", name=f"restore_{shelf.table}")
+    @router.post(
+        "/restore", response_model=shelf.record, summary=f"Restore {shelf.noun}", name=f"restore_{shelf.table}"
+    )
     async def restore(
         ref: Ref,
         identity: Annotated[Identity, change],
@@ -47,7 +56,11 @@ def history_router(
         """Bring an archived one back under its name, if nobody took that meanwhile. It goes by its id until then."""
         return tagged(await records.restore(identity, ref), response)
 
-    @router.get("/versions", summary=f"List versions of {noun}", name=f"list_versions_of_{shelf.table}")
+    _ = archive, restore
+
+
+def _versions(router: APIRouter, shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], see: Depends) -> None:
+    @router.get("/versions", summary=f"List versions of {shelf.noun}", name=f"list_versions_of_{shelf.table}")
     async def list_versions(
         ref: Ref,
         identity: Annotated[Identity, see],
@@ -57,7 +70,7 @@ def history_router(
         """List the versions, the newest first."""
         return page.page(await records.versions(identity, ref, page), lambda version: (version.version,))
 
-    @router.get("/versions/{version}", summary=f"Get version of {noun}", name=f"get_version_of_{shelf.table}")
+    @router.get("/versions/{version}", summary=f"Get version of {shelf.noun}", name=f"get_version_of_{shelf.table}")
     async def get_version(
         ref: Ref,
         version: VersionNumber,
@@ -68,7 +81,9 @@ def history_router(
         return await records.version(identity, ref, version)
 
     @router.get(
-        "/versions/{before}/diff/{after}", summary=f"Compare versions of {noun}", name=f"diff_versions_of_{shelf.table}"
+        "/versions/{before}/diff/{after}",
+        summary=f"Compare versions of {shelf.noun}",
+        name=f"diff_versions_of_{shelf.table}",
     )
     async def diff_versions(
         ref: Ref,
@@ -80,7 +95,15 @@ def history_router(
         """Tell what differs between two versions, field by field."""
         return await records.diff(identity, ref, before, after)
 
-    @router.post("/rollback", response_model=shelf.record, summary=f"Roll back {noun}", name=f"roll_back_{shelf.table}")
+    _ = list_versions, get_version, diff_versions
+
+
+def _going_back(
+    router: APIRouter, shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], change: Depends
+) -> None:
+    @router.post(
+        "/rollback", response_model=shelf.record, summary=f"Roll back {shelf.noun}", name=f"roll_back_{shelf.table}"
+    )
     async def roll_back(
         ref: Ref,
         request: RollbackRequest,
@@ -93,5 +116,4 @@ def history_router(
         """Make a new version with the content of an old one."""
         return tagged(await records.roll_back(identity, ref, request, if_match=if_match, key=key), response)
 
-    _ = archive, restore, list_versions, get_version, diff_versions, roll_back
-    return router
+    _ = roll_back
