@@ -50,7 +50,7 @@ async def test_an_answer_that_does_not_follow_it_is_asked_for_again_once(service
     assert (answer_of(good).data, answer_of(good).usage.requests) == ({"age": 7}, 2)
     assert "How old is Ida?" in service.model.requests[1].prompt
     bad = await service.ask_agent(agent="writer", task="How old is Ida?", output_schema=AGE)
-    assert (bad.status_code, bad.json()["type"].rsplit("/")[-1]) == (502, "model-answer-unusable")
+    assert (bad.status_code, bad.json()["type"].rsplit("/")[-1]) == (502, "turn-answer-unusable")
 
 
 async def test_a_repeated_call_pays_nothing(service: Running) -> None:

@@ -43,6 +43,11 @@ ROUTES: Final = {
     "DELETE /v1/models/{name:path}",
     "PUT /v1/models/aliases/{alias:path}",
     "DELETE /v1/models/aliases/{alias:path}",
+    # Driven in test_providers_accounts.py.
+    "POST /v1/providers",
+    "PUT /v1/providers/{name}",
+    "DELETE /v1/providers/{name}",
+    "POST /v1/providers/{name}/test",
     # Driven in test_budgets_api.py.
     "POST /v1/budgets",
     "PUT /v1/budgets/{budget}",

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from crewmesh_kit.ids import new_id
 
-from .harness import ABUSE, MODEL_KEY, Running, result_of
+from .harness import ABUSE, MODEL_KEY, READABLE, Running, result_of
 
 
 class TestWork:
@@ -31,10 +31,9 @@ class TestWork:
         service.model.answers(ABUSE, ABUSE)
         result = result_of(await service.kickoff(ABUSE, context=ABUSE))
         research, writing = service.model.requests
-        readable = ABUSE.replace("\u202e", "")  # what nobody sees is kept from models
-        assert research.prompt.count(readable) == 2
-        assert writing.prompt.count(readable) == 2  # the question, and what the researcher said
-        assert [message.text for message in result.messages] == [readable, readable]
+        assert research.prompt.count(READABLE) == 2
+        assert writing.prompt.count(READABLE) == 2  # the question, and what the researcher said
+        assert [message.text for message in result.messages] == [READABLE, READABLE]
 
     async def test_everything_is_written_down(self, service: Running) -> None:
         service.model.answers("notes", "answer")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine
 
 import httpx2
 import pytest
-from crewmesh_agent_crew.settings import KickoffSettings
+from crewmesh_agent_crew.crews.service import starter_crews
+from crewmesh_agent_crew.settings import CrewRunSettings
 from crewmesh_kit.ids import new_id
 from crewmesh_testkit.openai_fake import OpenAiFake
-from prometheus_client import REGISTRY
 
 from .conftest import replica
 from .harness import Running, until
@@ -65,13 +65,13 @@ class TestStop:
 
 
 async def test_a_stop_reaches_the_replica_that_works(
-    crews_database: str, valkey: str, model: OpenAiFake, kickoff_settings: KickoffSettings
+    crews_database: str, valkey: str, model: OpenAiFake, crew_run_settings: CrewRunSettings
 ) -> None:
     model.delay = 60
     organization, key = new_id("org"), new_id("test")
     async with (
-        replica(crews_database, valkey, model, kickoff_settings, organization) as one,
-        replica(crews_database, valkey, model, kickoff_settings, organization) as other,
+        replica(crews_database, valkey, model, crew_run_settings, organization) as one,
+        replica(crews_database, valkey, model, crew_run_settings, organization) as other,
     ):
         asked = asyncio.create_task(one.ask(key=key, prompt="x"))
         joined = asyncio.create_task(other.ask(key=key, prompt="x"))
@@ -89,20 +89,24 @@ async def test_a_stop_reaches_the_replica_that_works(
         assert worker.organization == organization
 
 
-async def test_a_kickoff_that_waits_for_a_place_is_stopped_too(service: Running) -> None:
-    service.model.delay = 60
-    keys = [new_id("test") for _ in range(5)]
-    at_work = [asyncio.create_task(service.kickoff("q", key=key)) for key in keys[:4]]
-    await until(lambda: len(service.model.requests) == 4, seconds=60)
-    waits = asyncio.create_task(service.kickoff("q", key=keys[4]))
-    await until(lambda: REGISTRY.get_sample_value("crewmesh_kickoffs_waiting") == 1)
-    assert await service.stop(keys[4])
-    assert is_stopped(await waits)
-    assert (len(service.model.requests), service.model.abandoned) == (4, 0)
-    for key in keys[:4]:
-        assert await service.stop(key)
-    answers = await asyncio.gather(*at_work)
-    assert all(is_stopped(answer) for answer in answers)
+async def test_a_kickoff_that_waits_for_a_place_is_stopped_too(
+    crews_database: str, valkey: str, model: OpenAiFake
+) -> None:
+    model.delay = 60
+    organization, first, second = new_id("org"), new_id("test"), new_id("test")
+    async with replica(crews_database, valkey, model, CrewRunSettings(share=1), organization) as service:
+        await service.post("/v1/crews", starter_crews()[0].model_dump(mode="json"))
+        at_work = asyncio.create_task(service.kickoff("q", key=first))
+        await until(lambda: len(model.requests) == 1, seconds=60)
+        waits = asyncio.create_task(service.kickoff("q", key=second))
+        async with asyncio.timeout(10):
+            while not (await service.get("/v1/crew-runs?status=queued")).json()["items"]:  # noqa: ASYNC110  a row's state
+                await asyncio.sleep(0.01)
+        assert await service.stop(second)
+        assert await service.stop(first)
+        assert is_stopped(await at_work)
+        assert is_stopped(await waits)
+        assert (len(model.requests), model.abandoned) == (1, 1)
 
 
 async def test_the_cost_of_a_kickoff_that_was_stopped_is_written_down(service: Running) -> None:
@@ -116,8 +120,8 @@ async def test_the_cost_of_a_kickoff_that_was_stopped_is_written_down(service: R
     await until(lambda: len(service.model.requests) == 2, seconds=60)
     await service.stop(key)
     assert is_stopped(await asked)
-    (record,) = (await service.get("/v1/crews/answer-desk/kickoffs")).json()["items"]
-    assert (record["status"], record["usage"]["requests"]) == ("failed", 1)
+    (record,) = (await service.get("/v1/crew-runs")).json()["items"]
+    assert (record["status"], record["usage"]["requests"]) == ("cancelled", 1)
 
 
 async def test_another_organization_stops_nothing(service: Running) -> None:
