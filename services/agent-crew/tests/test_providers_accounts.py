@@ -25,6 +25,7 @@ from crewmesh_kit.owned_data.export import export_page
 from crewmesh_kit.settings import DatabaseSettings
 from crewmesh_kit.signals import open_signals
 from crewmesh_testkit.anthropic_fake import AnthropicFake
+from crewmesh_testkit.audit_trail import audit_line
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import auth_headers, identity
 from crewmesh_testkit.log_capture import captured_log
@@ -214,6 +215,15 @@ class TestKeeping:
         assert refused.status_code == 422, refused.text
         assert path in [each["path"] for each in refused.json()["errors"]]
         assert str(body.get("key")) not in refused.text or body.get("key") is None
+
+    async def test_every_change_leaves_its_line(self, desk: Desk) -> None:
+        id_ = (await desk.add(name="acme", kind="openai", key=KEY)).json()["id"]
+        await desk.change("acme", kind="openai", most_at_once=2)
+        await desk.ask("DELETE", "/acme")
+        lines = [await audit_line(desk.sidecar, f"provider.{verb}", id_) for verb in ("created", "changed", "deleted")]
+        after = [line.after.get("most_at_once") if isinstance(line.after, dict) else line.after for line in lines]
+        assert after == [None, 2, None]
+        assert {line.actor for line in lines} == {desk.who.subject}
 
 
 class TestWho:

@@ -16,6 +16,7 @@ from crewmesh_agent_crew.providers.accounts import Accounts
 from crewmesh_agent_crew.providers.adapters import Adapters
 from crewmesh_agent_crew.providers.errors import UnknownProvider
 from crewmesh_agent_crew.providers.protocol import Account, FailureKind, ProviderError
+from crewmesh_agent_crew.providers.repository import AccountRepository
 from crewmesh_agent_crew.providers.schemas import ProviderTest, ProviderTrouble
 
 _SECONDS = 15.0
@@ -46,7 +47,9 @@ class Trials:
             raise UnknownProvider(name)
         result = await self._tried(account)
         async with self._database.tenant(identity.organization) as connection:
-            await audit.record(connection, identity, "provider.tested", name, after={"ok": result.ok})
+            kept = await AccountRepository(connection).find(name)
+            resource = name if kept is None else kept.id
+            await audit.record(connection, identity, "provider.tested", resource, after={"ok": result.ok})
         return result
 
     async def _tried(self, account: Account) -> ProviderTest:
