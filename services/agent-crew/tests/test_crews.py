@@ -8,6 +8,7 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.ids import new_id
 
 from .harness import Running, organization_created
+from .records_api import Api, agent, crew, slug
 
 
 def renamed(name: str) -> JsonObject:
@@ -63,6 +64,36 @@ class TestReading:
             answer = await service.get(f"/v1/crews/{name}")
             assert answer.status_code == status, name
             assert answer.headers["content-type"] == "application/problem+json"
+
+
+class TestRecords:
+    async def test_crews_are_found_by_what_they_are(self, service: Running) -> None:
+        crews = Api(service, "crews")
+        pair = [agent("ann", skills=["sql"]), agent("bob", preset="qa")]
+        tasks = [{"name": "tell", "description": "Tell it.", "expected_output": "Words."}]
+        await crews.made(crew("deciders", process="consensus", tags=["core"], agents=pair, tasks=tasks))
+        assert await crews.listed() == ["answer-desk", "deciders"]
+        for query in ("process=consensus", "tag=core", "skill=sql", "skill=testing", "prefix=dec"):
+            assert await crews.listed(query) == ["deciders"], query
+        assert await crews.listed("process=standup") == []
+        assert (await service.get("/v1/crews?process=anarchy")).status_code in (400, 422)
+
+    async def test_a_crew_is_changed_compared_and_archived(self, service: Running) -> None:
+        crews = Api(service, "crews")
+        made = await crews.made(crew("tellers"))
+        teller = {"name": "teller", "role": "teller", "goal": "tell all"}
+        changed = await crews.put("tellers", crew("tellers", agents=[teller], rounds=5), if_match='"1"')
+        assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
+        diff = (await crews.get("tellers/versions/1/diff/2")).json()
+        assert [change["path"] for change in diff["changes"]] == ["rounds", "agents.teller.goal"]
+        assert (await crews.delete("tellers")).status_code == 204
+        assert slug(await crews.get("tellers")) == (404, "crew-not-found")
+        assert (await crews.get(str(made["id"]))).json()["version"] == 2
+
+    async def test_names_that_stand_for_something_else_in_paths_are_refused(self, service: Running) -> None:
+        crews = Api(service, "crews")
+        for name in ("templates", "import", "__proto__", "x" * 10_000, "a\u202eb"):
+            assert (await crews.create(crew(name))).status_code == 422, name
 
 
 class TestAccess:
