@@ -191,6 +191,16 @@ class TestTime:
         assert time.process_time() - began < 5
 
 
+@pytest.mark.parametrize("text", ["👨‍👩‍👧 ❤️‍🔥", "می‌خواهم", "क्‍ष", "naïve 中文"])
+def test_what_scripts_are_written_with_stays(text: str) -> None:
+    assert readable(text) == text
+
+
+@pytest.mark.parametrize("text", ["a\u200db", "é\u200d\u200dé", "a\ufe0f\u200d", "\u202eabc", "x\U000e0041"])
+def test_what_nobody_sees_does_not(text: str) -> None:
+    assert len(readable(text)) < len(text)
+
+
 def test_what_is_storable() -> None:
     assert storable({"a\x00": ["x\x00\ud800", 1, None]}) == {"a": ["x\ufffd", 1, None]}
     deep: list[object] = []

@@ -236,6 +236,7 @@ class TestJournal:
         box = await desk.open(agent(POST))
         await box.use("post", {"method": "POST", "body": "a\x00b\ud800"}, key="t1")
         assert desk.asked(SEND_HTTP)[0].body == "ab\ufffd"
+        assert "There is no tool" in await box.use("a\x00\ud800" * 100, {}, key="t2")
 
 
 class TestWords:

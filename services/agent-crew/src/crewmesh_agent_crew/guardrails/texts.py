@@ -9,10 +9,12 @@ from typing import cast
 from crewmesh_contracts.base import JsonObject, JsonValue
 
 # Formatting nobody sees: zero-width, direction marks, tags that spell ASCII, variation selectors, soft hyphens.
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
-    "\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+# One joiner behind a character that is seen and is not of ASCII: scripts and families of emoji are written with them.
+_INVISIBLE = re.compile(f"([^\x00-\x7f{_UNSEEN}][\ufe0e\ufe0f]?[\u200c\u200d]?)|[{_UNSEEN}]")
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _HALVES = re.compile("[\ud800-\udfff]")
 _DEEPEST = 50
@@ -21,12 +23,16 @@ _DEEPEST = 50
 def readable(text: str) -> str:
     """Without invisible characters and controls; lines stay lines."""
     plain = _HALVES.sub("\ufffd", text).replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROLS.sub("", _INVISIBLE.sub("", plain))
+    return _CONTROLS.sub("", _seen(plain))
 
 
 def hidden_share(text: str) -> float:
     """How much of the text nobody would see."""
-    return len(_INVISIBLE.findall(text)) / len(text) if text else 0.0
+    return 1 - len(_seen(text)) / len(text) if text else 0.0
+
+
+def _seen(text: str) -> str:
+    return _INVISIBLE.sub(r"\1", text)
 
 
 def folded(text: str) -> str:
@@ -45,14 +51,18 @@ def cut(text: str, most: int) -> str:
 def storable(value: JsonValue, *, depth: int = 0) -> JsonValue:
     """What a model wrote, as PostgreSQL takes it: without NUL, halves of characters, endless depth."""
     if isinstance(value, str):
-        return _HALVES.sub("\ufffd", value).replace("\x00", "")
+        return storable_text(value)
     if not isinstance(value, list | dict):
         return value
     if depth >= _DEEPEST:
         return None
     if isinstance(value, list):
         return [storable(part, depth=depth + 1) for part in value]
-    return {str(storable(name)): storable(part, depth=depth + 1) for name, part in value.items()}
+    return {storable_text(name): storable(part, depth=depth + 1) for name, part in value.items()}
+
+
+def storable_text(text: str) -> str:
+    return _HALVES.sub("\ufffd", text).replace("\x00", "")
 
 
 def storable_object(value: JsonObject) -> JsonObject:

@@ -20,6 +20,7 @@ from crewmesh_agent_crew.guardrails.guard import Guard
 from crewmesh_agent_crew.guardrails.policies.service import Policies
 from crewmesh_agent_crew.guardrails.rules import Rules, rules_for
 from crewmesh_agent_crew.guardrails.taint import Taint
+from crewmesh_agent_crew.guardrails.texts import storable_text
 from crewmesh_agent_crew.models.errors import UnknownModel
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
 from crewmesh_agent_crew.settings import Settings
@@ -29,7 +30,7 @@ from crewmesh_agent_crew.tools.guarded import GuardedToolbox, Means
 from crewmesh_agent_crew.tools.kinds.base import Caller
 from crewmesh_agent_crew.tools.repository import Kept, ToolUseRepository
 from crewmesh_agent_crew.tools.tool import AnyTool, tool_of
-from crewmesh_agent_crew.tools.work import ToolUse, WorkContext
+from crewmesh_agent_crew.tools.work import ToolUse, WorkContext, key_of
 
 _LISTING_SECONDS = 20.0
 _NOT_LISTED = McpTool(name="")
@@ -70,7 +71,7 @@ class Tools:
 
     async def _listed(self, server: str, agent: str, work: WorkContext) -> dict[str, McpTool]:
         """What the server offered when the turn began: a turn that is played again shows the model the same tools."""
-        key = f"{work.place}/mcp/{server}"[-255:]
+        key = key_of(work.place, "mcp", server, {})
         async with self._means.database.tenant(work.organization) as connection:
             kept = await ToolUseRepository(connection).find(work.organization, key)
         if kept is None:
@@ -90,7 +91,7 @@ class Tools:
                 raise ToolsUnavailable(
                     f"What the MCP server {server!r} offers is not known: {problem.detail}"
                 ) from problem
-            kept = Kept("failed", problem.detail, arguments)
+            kept = Kept("failed", storable_text(problem.detail), arguments)
         use = ToolUse(key, agent, f"mcp:{server}", arguments, kept.status, kept.result)
         async with self._means.database.tenant(work.organization) as connection:
             uses = ToolUseRepository(connection)
