@@ -73,7 +73,7 @@ class CrewRunViews:
     async def whose(
         self, connection: AsyncConnection[DictRow], identity: Identity, crew_run: str
     ) -> tuple[Status, str | None]:
-        """How a run that one may see stands, and who works in it: ``crew:…`` or ``agent:…`` and an id, if they are kept."""
+        """How a run that one may see stands, and who works in it: ``crew:crew_…``, ``agent:agt_…``, or nobody kept."""
         row = await self._found(connection, identity, crew_run)
         return row["status"], group_of(row["crew_id"], row["agent_id"])
 
