@@ -16,6 +16,7 @@ import psutil
 from crewmesh_testkit.mesh import MeshProcess
 
 from tests.load.calls import measure_authentication, measure_calls
+from tests.load.chats import measure_chats
 from tests.load.disk import measure_fsync
 from tests.load.figures import Figure, table, write
 from tests.load.processes import measure_idle_memory, measure_warm_start
@@ -58,9 +59,11 @@ async def _measure(mesh: MeshProcess) -> list[Figure]:
     streams = await measure_streams(mesh)
     _say("a model asked directly, through our door, and by an agent, in turns")
     turns = await measure_turns(mesh)
+    _say("50 chats at the same time, 50 words a second each, and the same read from the model directly")
+    chats = await measure_chats(mesh)
     _say("runs: ours, bare Dapr workflows and DBOS, in turns")
     runs = await measure_runs(mesh)
-    return [fsync, *calls, *streams, *turns, *runs, memory, start]
+    return [fsync, *calls, *streams, *turns, *chats, *runs, memory, start]
 
 
 @contextmanager
@@ -68,7 +71,7 @@ def _mesh() -> Generator[MeshProcess]:
     """In a folder on the disk on which a developer's mesh has its data."""
     home = Path(tempfile.mkdtemp(prefix="bench-", dir=_STATE))
     home.chmod(0o711)
-    mesh = MeshProcess(home, offset=_OFFSET)
+    mesh = MeshProcess(home, offset=_OFFSET, environment={"CREWMESH_PROVIDERS__PRIVATE_ADDRESSES": "true"})
     _say(f"a mesh of its own, ports shifted by {mesh.layout.offset}")
     try:
         mesh.start()

@@ -15,6 +15,7 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from crewmesh_testkit.identities import auth_headers, identity
+from crewmesh_testkit.polling import until
 
 from .harness import Running
 
@@ -104,10 +105,18 @@ class Person:
         return Person(self.service, self.who, made.json()["id"])
 
     async def say(self, text: str, *, wait: float = 20, **more: object) -> Shown:
-        """The exchange, when it has ended."""
+        """The exchange, when it has ended or asks something; CrewAI may still be loading at first."""
         said = await self.ask("POST", f"{self.path}/messages?wait={wait}", {"text": text, **more})
         assert said.status_code == 201, said.text
-        return said.json()
+        exchange: Shown = said.json()
+
+        async def rests() -> bool:
+            exchange["answer"] = await self.message(exchange["answer"]["id"])
+            return exchange["answer"]["status"] != "working"
+
+        if wait:
+            await until(rests, seconds=90, what="an answer")
+        return exchange
 
     async def messages(self, query: str = "") -> list[Shown]:
         listed = await self.ask("GET", f"{self.path}/messages{query}")
@@ -140,7 +149,7 @@ class Person:
 
     async def watch(self, screen: Screen, *, kind: str = "done", at: Running | None = None) -> None:
         """Until such an event comes."""
-        async with asyncio.timeout(30), self.following(screen, at=at) as events:
+        async with asyncio.timeout(90), self.following(screen, at=at) as events:
             async for event in events:
                 if event.kind == kind:
                     return

@@ -118,13 +118,13 @@ class TestWords:
     async def test_words_are_streamed_and_resumed_without_gap_or_repetition(
         self, ann: Person, model: ScriptedModel
     ) -> None:
-        text = " ".join(f"word{number}" for number in range(150))
+        text = " ".join(f"word{number}" for number in range(110))
         model.words_per_second = 100
         model.when(shown="Tell me", then=text)
         await ann.say("Tell me", wait=0)
         screen = Screen()
         connections = 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not screen.events or screen.events[-1].kind != "done":
                 connections += 1
                 async with ann.following(screen) as events:
@@ -151,7 +151,7 @@ class TestWords:
     async def test_the_stream_of_one_answer_ends_with_it(self, ann: Person) -> None:
         exchange = await ann.say("Hi", wait=0)
         screen = Screen(last_id=exchange["follow_from"])
-        async with asyncio.timeout(20), ann.following(screen, until=exchange["answer"]["id"]) as events:
+        async with asyncio.timeout(60), ann.following(screen, until=exchange["answer"]["id"]) as events:
             async for _ in events:
                 pass
         assert [kind for kind in screen.kinds() if kind != "words"] == ["message", "message", "done"]
@@ -178,7 +178,7 @@ class TestCancelling:
         model.when(shown="Tell me", then=" ".join(f"word{number}" for number in range(500)))
         exchange = await ann.say("Tell me", wait=0)
         screen = Screen()
-        async with asyncio.timeout(20), ann.following(screen) as events:
+        async with asyncio.timeout(60), ann.following(screen) as events:
             async for event in events:
                 if event.kind == "words" and "word9" in screen.words:
                     break

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.db.database import Database
@@ -38,21 +38,26 @@ _PAUSE_SECONDS = 0.5
 _ID = re.compile(r"^(\d{1,18})(?:\.(\d{1,18})\.(\d{1,20}-\d{1,20}))?$", re.ASCII)
 _FIRST_WORD = "0-0"
 # What of a run is told in a chat, and as what.
-_TOLD = {"tool": "tool", "question": "question", "decision": "decision", "answer": "said"}
+_OF_AN_AGENT = {"tool": "tool", "question": "question", "decision": "decision"}
+_OF_A_CREW = {**_OF_AN_AGENT, "answer": "said"}
 
 log = get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Seen:
-    """How far a follower is. ``run`` and ``word`` count within the answer that was under way at ``seq``."""
+    """How far a follower is: ``run`` and ``word`` within the answer that was under way at ``seq``.
+
+    ``told``: which messages of runs it is told, and as what.
+    """
 
     seq: int = 0
     run: int = 0
     word: str = _FIRST_WORD
+    told: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
-    def told(cls, last_event_id: str | None) -> Seen:
+    def of(cls, last_event_id: str | None) -> Seen:
         id_ = _ID.match(last_event_id or "")
         return cls(int(id_[1]), int(id_[2] or 0), id_[3] or _FIRST_WORD) if id_ else cls()
 
@@ -82,7 +87,7 @@ class Streams:
         self, identity: Identity, conversation: str, last_event_id: str | None, *, until: str | None = None
     ) -> AsyncGenerator[bytes]:
         """What to send, as it comes: for ever, or until the answer ``until`` has ended."""
-        seen = Seen.told(last_event_id)
+        seen = Seen.of(last_event_id)
         async with self._signals.listen(channel_of(conversation)) as listener:
             while True:
                 try:
@@ -111,7 +116,8 @@ class Streams:
     ) -> tuple[list[bytes], Spoken | None, bool]:
         """What happened since, the answer that is under way, and whether ``until`` has ended."""
         async with self._database.tenant(identity.organization) as connection:
-            await found(connection, identity, conversation)
+            talk = await found(connection, identity, conversation)
+            seen.told = _OF_A_CREW if talk.crew else _OF_AN_AGENT
             rows = await ConversationRepository(connection).events(conversation, seen.seq, _BATCH)
             messages = MessageRepository(connection)
             said = await messages.several(conversation, [row["message"] for row in rows if row["message"]])
@@ -174,7 +180,7 @@ class Streams:
 
 def _did(answer: Spoken, row: DictRow, seen: Seen) -> bytes:
     seen.run = row["seq"]
-    kind = _TOLD.get(row["kind"])
+    kind = seen.told.get(row["kind"])
     if kind is None:
         return b""
     data: JsonObject = {
