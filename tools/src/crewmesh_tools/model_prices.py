@@ -2,7 +2,7 @@
 
 The package itself is no part of a service: loading it takes 70 MB and most of a second, for a thousand models of which
 a few are worth offering. Which those are, what each can and how much it writes is decided here; prices and context come
-from the package. Its version is the version of the prices.
+from the package. Its version and the day are the version of the prices.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from decimal import ROUND_CEILING, Decimal
 from importlib.metadata import version
 from pathlib import Path
@@ -88,12 +88,12 @@ _GROUPS = (
 )  # fmt: skip
 
 
-def text() -> str:
-    """The file as it is committed: one model a line, so that a change of prices can be read."""
-    now = datetime.now(UTC)
-    entries = [entry for group in _GROUPS for entry in _entries(group, now)]
+def text(day: date) -> str:
+    """The file as it is committed, with the prices of that day: one model a line, so that a change can be read."""
+    noon = datetime.combine(day, time(12), UTC)
+    entries = [entry for group in _GROUPS for entry in _entries(group, noon)]
     joined = ",\n".join(sorted(f"    {json.dumps(entry)}" for entry in entries))
-    price_version = json.dumps(f"genai-prices {version('genai-prices')}")
+    price_version = json.dumps(f"genai-prices {version('genai-prices')} of {day}")
     return f'{{\n  "price_version": {price_version},\n  "models": [\n{joined}\n  ]\n}}\n'
 
 
@@ -152,4 +152,4 @@ def _text(price: Decimal) -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(text(), encoding="utf-8")
+    TARGET.write_text(text(datetime.now(UTC).date()), encoding="utf-8")
