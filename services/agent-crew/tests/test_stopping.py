@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 
 import httpx2
 import pytest
-from crewmesh_agent_crew.crews.service import starter_crews
+from crewmesh_agent_crew.crews.shipped import starter_crews
 from crewmesh_agent_crew.settings import CrewRunSettings
 from crewmesh_kit.ids import new_id
 from crewmesh_testkit.openai_fake import OpenAiFake
