@@ -127,7 +127,10 @@ class TestTakingOver:
             row = await ended(one, run)
             assert row["status"] == "completed"
             assert int(str(row["epoch"])) >= 3
-            assert parts_asked(model) == {f"part {n}": 1 for n in range(1, STEPS + 1)}
+            asked = parts_asked(model)
+            # The answer that was under way may be lost with who asked for it; what was written down is not asked again.
+            assert asked.pop(f"part {turns_before + 1}") in (1, 2)
+            assert set(asked.values()) == {1}
 
     async def test_a_replica_that_stops_hands_over_without_losing_the_answer_under_way(
         self, crews_database: str, valkey: str, model: OpenAiFake
