@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 MESH = $(PYTHON) -m crewmesh_tools.mesh
 PLACE = --port-offset $(OFFSET)
 
-.PHONY: help setup run compose stop status logs check test bench gen demo installed
+.PHONY: help setup run compose stop status logs check test bench gen demo images installed
 
 help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: setup ## Measure the mesh, each figure beside a baseline of the same run.
 
 gen: setup ## Write the generated files anew: schemas, API document, reference pages.
 	@$(PYTHON) -m crewmesh_tools.reference
+
+images: installed ## Build every image with Docker or Podman: make images ARGS="--prefix registry.example/crewmesh --push"
+	@$(PYTHON) -m crewmesh_tools.images $(ARGS)
 
 installed:
 	@test -x $(PYTHON) || { echo "Nothing is set up yet. Do it first: make setup" >&2; exit 1; }
