@@ -51,7 +51,7 @@ VERBS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "prompt-templates": ("GET", "POST", "PUT", "DELETE"),
         "crew-runs": ("GET", "POST"),
         "conversations": ("GET", "POST", "PATCH", "DELETE"),
-        "models": ("GET", "POST", "PUT", "DELETE"),
+        "models": ("GET", "PUT", "DELETE"),
         "providers": ("GET", "POST", "PUT", "DELETE"),
         "budgets": ("GET", "POST", "PUT", "DELETE"),
         "usage": ("GET",),
