@@ -34,6 +34,10 @@ ROUTES: Final = {
     "POST /v1/agents/{name}/runs",
     "POST /v1/crew-runs/{crew_run}/cancel",
     "POST /v1/crew-runs/{crew_run}/questions/{question}/decision",
+    # Driven in test_memory.py.
+    "POST /v1/crew-runs/{crew_run}/feedback",
+    "POST /v1/insights",
+    "DELETE /v1/insights/{insight}",
     # Driven in test_guardrails_policies.py.
     "POST /v1/policies",
     "PUT /v1/policies/{name}",

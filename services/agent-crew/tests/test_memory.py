@@ -22,6 +22,7 @@ from crewmesh_contracts.invocations import (
 )
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.ids import new_id
+from crewmesh_testkit.audit_trail import audit_line
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import auth_headers
 
@@ -203,6 +204,19 @@ class TestWhatPeopleTeach:
                 f"/v1/insights/{taught.json()['id']}", headers=auth_headers(writer, audience="agent-crew")
             )
         ).status_code == 404
+
+    async def test_who_said_something_is_on_record_and_not_what(self, service: Running, sidecar: FakeSidecar) -> None:
+        agent = await employ(service)
+        run = await work(service, "How many?")
+        said = await feedback(service, run, 2, "Name the page.")
+        given = await audit_line(sidecar, "feedback.given", str(said["id"]))
+        assert given.after == {"crew_run": run["id"], "rating": 2}
+        (insight,) = (await service.get("/v1/insights?about=agent:clerk")).json()["items"]
+        told: JsonObject = {"about": f"agent:{agent}", "trusted": True}
+        assert (await audit_line(sidecar, "insight.created", insight["id"])).after == told
+        who = auth_headers(service.who("crews:write", "crews:read"), audience="agent-crew")
+        assert (await service.client.delete(f"/v1/insights/{insight['id']}", headers=who)).status_code == 204
+        assert (await audit_line(sidecar, "insight.deleted", insight["id"])).before == told
 
     async def test_others_organizations_find_nothing(self, service: Running) -> None:
         await employ(service)

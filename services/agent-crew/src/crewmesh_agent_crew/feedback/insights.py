@@ -128,7 +128,7 @@ def who(identity: Identity) -> str:
 
 
 def _told(insight: InsightView) -> JsonObject:
-    return {"about": insight.about, "text": insight.text, "trusted": insight.trusted}
+    return {"about": insight.about, "trusted": insight.trusted}
 
 
 @asynccontextmanager

@@ -69,7 +69,7 @@ def _values(identity: Identity, crew_run: str, about: str, request: FeedbackRequ
 
 
 def _given(said: FeedbackView) -> JsonObject:
-    return {"crew_run": said.crew_run, "rating": said.rating, "comment": said.comment}
+    return {"crew_run": said.crew_run, "rating": said.rating}
 
 
 @asynccontextmanager
