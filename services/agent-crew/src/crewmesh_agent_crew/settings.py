@@ -134,12 +134,16 @@ class ProvidersSettings(SettingsGroup):
 
 
 class ToolsSettings(SettingsGroup):
+    """What agents are shown of what tools gave."""
+
     most_characters: int = Field(
         default=8_000, ge=100, le=200_000, description="Most characters of what a tool gave that a model is shown."
     )
 
 
 class CrewRunSettings(SettingsGroup):
+    """How crew runs are driven, in one process of the service."""
+
     most_working: int = Field(
         default=64, ge=1, le=10_000, description="Crew runs, chats included, that one process drives at the same time."
     )
@@ -158,6 +162,8 @@ class CrewRunSettings(SettingsGroup):
 
 
 class SpendingSettings(SettingsGroup):
+    """What the ledger of model calls keeps."""
+
     reply_days: int = Field(
         default=30,
         ge=1,
@@ -175,10 +181,9 @@ class Settings(ServiceSettings):
     providers: ProvidersSettings = ProvidersSettings()
     crew_runs: CrewRunSettings = CrewRunSettings()
     tools: ToolsSettings = ToolsSettings()
+    spending: SpendingSettings = SpendingSettings()
 
     @property
     def refused_ports(self) -> frozenset[int]:
         """The mesh's ports as far as they are known: those it was told, its own, and its sidecar's."""
         return frozenset((*self.providers.mesh_ports, self.http.port, self.dapr.http_port, self.dapr.grpc_port))
-
-    spending: SpendingSettings = SpendingSettings()

@@ -29,7 +29,10 @@ _IDS = "|".join(
 Grantee: TypeAlias = Annotated[
     str,
     StringConstraints(pattern=rf"^(?:{_IDS})$", max_length=80),
-    Field(description="user:usr_…, team:team_…, role:editor or role:role_…, service-account:sva_…, workflow:wf_…, crew:crew_…, agent:agt_…"),
+    Field(
+        description="user:usr_…, team:team_…, role:editor or role:role_…, service-account:sva_…, workflow:wf_…, "
+        "crew:crew_…, agent:agt_…"
+    ),
 ]
 
 
