@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import cast
 
 import aiohttp
 from crewmesh_contracts.base import Contract, JsonObject
@@ -54,9 +55,11 @@ async def test_a_label_and_an_agent_s_word(mesh: MeshProcess) -> None:
     status, answer = await call(mesh, ASK_MODEL, request, key)
     assert (status, answer["label"] in request.labels) == (200, True), answer
     assert (await call(mesh, ASK_MODEL, request, key))[1] == answer
-    status, answer = await call(mesh, ASK_AGENT, AgentRequest(agent="writer", task="Say hello."), new_id("test"))
+    status, answer = await call(
+        mesh, ASK_AGENT, AgentRequest(agent="writer", task="Say hello.", wait_seconds=60), new_id("test")
+    )
     assert status == 200, answer
-    assert answer["text"]
+    assert cast(JsonObject, answer["result"])["text"], answer
 
 
 async def test_a_stop_ends_the_model_s_work(mesh: MeshProcess) -> None:

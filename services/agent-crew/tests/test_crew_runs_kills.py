@@ -1,0 +1,271 @@
+"""Crews at work in processes that are killed, frozen and told to stop: all end, and nothing is paid or done twice.
+
+The model counts what it answered, by crew and part; the receiver counts what agents sent, by key. A call may be
+answered again only if it was under way when its process died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import LiteralString
+
+import aiohttp
+import pytest
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_kit.ids import new_id
+from crewmesh_testkit.fake_sidecar import FakeSidecar
+from crewmesh_testkit.identities import auth_headers, identity
+from crewmesh_testkit.model_fake import Says, ToolUse
+from crewmesh_testkit.openai_fake import ChatRequest, OpenAiFake
+from crewmesh_testkit.ports import free_port
+from crewmesh_testkit.receiver import Receiver
+from crewmesh_testkit.spawning import spawn
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+
+from .harness import MODEL_KEY
+
+SEED = int(os.environ.get("CREWMESH_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
+CREWS = 6
+PARTS = 3
+LEASE_SECONDS = 3.0
+# An answer that was given so shortly before a death may not have been written down.
+WRITING_SECONDS = 1.0
+WHO = identity("*", organization=new_id("org"))
+_PLACE = re.compile(r"Do part (\d) of crew (\d+)\.")
+
+
+@dataclass
+class Model(OpenAiFake):
+    """Uses the tool first, then says what came of it. Remembers when it answered what."""
+
+    answered: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+
+    def next_answer(self, asked: ChatRequest) -> str | Says:
+        part, crew = _PLACE.findall(asked.prompt)[-1]
+        used = any(message.role == "tool" for message in asked.messages)
+        call = f"crew {crew}, part {part}, call {2 if used else 1}"
+        self.answered.setdefault(call, []).append(time.monotonic())
+        if used:
+            return f"Part {part} of crew {crew} is sent."
+        arguments: JsonObject = {"method": "POST", "path": f"{crew}/{part}", "body": {"crew": crew, "part": part}}
+        return Says(tools=(ToolUse("post", arguments),))
+
+    def repeated(self, deaths: Sequence[float]) -> dict[str, list[float]]:
+        """What was answered more often than once although no process died while the answer was on its way."""
+        return {
+            call: times
+            for call, times in self.answered.items()
+            if any(not _was_lost(given, deaths) for given in times[:-1])
+        }
+
+
+def _was_lost(given: float, deaths: Sequence[float]) -> bool:
+    return any(-WRITING_SECONDS < died - given < WRITING_SECONDS for died in deaths)
+
+
+class Process:
+    """One replica, started again whenever it is gone."""
+
+    def __init__(self, folder: Path, name: str, environment: dict[str, str]) -> None:
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        self._log = folder / f"{name}.log"
+        self._environment = {**os.environ, **environment, "CREWMESH_HTTP__PORT": str(port), "APP_ID": "agent-crew"}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            script = str(Path(__file__).with_name("crew_process.py"))
+            self._process = spawn([sys.executable, script], env=self._environment, cwd=Path(__file__).parent, log=log)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        if number in (signal.SIGKILL, signal.SIGTERM):
+            self._process.wait(60)
+
+    async def until_ready(self) -> None:
+        async with asyncio.timeout(120), aiohttp.ClientSession() as session:
+            while not await self._is_ready(session):  # noqa: ASYNC110  another process
+                await asyncio.sleep(0.1)
+
+    async def _is_ready(self, session: aiohttp.ClientSession) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()[-3_000:]
+        try:
+            async with session.get(f"{self.url}/readyz") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+
+@dataclass
+class World:
+    model: Model
+    receiver: Receiver
+    database: str
+    one: Process
+    other: Process
+    deaths: list[float] = field(default_factory=list[float])
+
+    async def post(self, path: str, body: JsonObject) -> JsonObject:
+        headers = auth_headers(WHO, audience="agent-crew")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.one.url + path, json=body, headers=headers) as answer,
+        ):
+            assert answer.status == 201, await answer.text()
+            return await answer.json()
+
+    async def begin(self) -> list[str]:
+        return [
+            str((await self.post("/v1/crews/senders/runs", {"inputs": {"crew": str(n)}}))["id"]) for n in range(CREWS)
+        ]
+
+    async def rows(self, query: LiteralString) -> list[DictRow]:
+        async with await AsyncConnection[DictRow].connect(self.database, row_factory=dict_row) as connection:
+            await connection.execute("SELECT set_config('app.org_id', %s, false)", [WHO.organization])
+            return await (await connection.execute(query)).fetchall()
+
+    async def ended(self, runs: list[str]) -> None:
+        async with asyncio.timeout(180):
+            while True:
+                rows = await self.rows("SELECT id, status FROM crew_runs WHERE ended_at IS NOT NULL")
+                if {str(row["id"]) for row in rows} >= set(runs):
+                    break
+                await asyncio.sleep(0.2)
+        assert {str(row["status"]) for row in rows} == {"completed"}
+
+    async def judge(self) -> None:
+        """Every part was thought once and done once, and the books agree."""
+        what = f"CREWMESH_FAULT_SEED={SEED}, {len(self.deaths)} deaths"
+        assert len(self.model.answered) == CREWS * PARTS * 2, what
+        assert self.model.repeated(self.deaths) == {}, what
+        keys = {received.key for received in self.receiver.requests}
+        paths = Counter(json.dumps(json.loads(received.body), sort_keys=True) for received in self.receiver.requests)
+        assert len(keys) == len(paths) == CREWS * PARTS, "each effect has one key, under which the far side knows it"
+        (books,) = await self.rows(
+            "SELECT count(*) FILTER (WHERE outcome = 'ok') AS paid, count(DISTINCT key) AS asked,"
+            " (SELECT sum((usage->>'requests')::int) FROM crew_runs) AS told,"
+            " (SELECT count(*) FROM crew_turns) AS turns FROM model_calls"
+        )
+        expected = CREWS * PARTS * 2
+        assert books == {"paid": expected, "asked": expected, "told": expected, "turns": CREWS * PARTS}
+        messages = await self.rows("SELECT crew_run, kind FROM crew_messages WHERE kind IN ('tool', 'answer')")
+        assert Counter(row["kind"] for row in messages) == {"tool": CREWS * PARTS, "answer": CREWS * PARTS}
+
+
+def crew() -> JsonObject:
+    tool: JsonObject = {
+        "kind": "http", "name": "post", "url": "https://example.com/in", "methods": ["POST"], "approval": "never",
+    }  # fmt: skip
+    agent: JsonObject = {"name": "sender", "role": "A sender", "goal": "send it", "tools": [tool]}
+    tasks: list[JsonValue] = [
+        {
+            "name": f"part-{n}",
+            "agent": "sender",
+            "description": f"Do part {n} of crew {{crew}}.",
+            "expected_output": "What came of it.",
+        }
+        for n in range(1, PARTS + 1)
+    ]
+    return {"name": "senders", "agents": [agent], "tasks": tasks, "inputs": [{"name": "crew"}]}
+
+
+@pytest.fixture
+async def world(
+    crews_database: str, valkey: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[World]:
+    monkeypatch.setattr(f"{__name__}.WHO", identity("*", organization=new_id("org")))
+    async with Model(api_key=MODEL_KEY, delay=0.4) as model, Receiver(delay=lambda: 0.2) as receiver:
+        secrets = FakeSidecar("agent-crew", secrets={"model-api-key": MODEL_KEY, "redis-url": valkey}).secrets
+        environment = {
+            "CREWMESH_DATABASE__URL": crews_database,
+            "CREWMESH_MODEL__URL": model.url,
+            "CREWMESH_MODEL__NAME": "fake",
+            "CREWMESH_MODEL__BACKOFF_SECONDS": "0.05",
+            "CREWMESH_CREW_RUNS__LEASE_SECONDS": str(LEASE_SECONDS),
+            "CREWMESH_CREW_RUNS__BEAT_SECONDS": "0.5",
+            "CREWMESH_CREW_RUNS__POLL_SECONDS": "0.3",
+            "TEST_SECRETS": json.dumps(secrets),
+            "TEST_RECEIVER": receiver.url("/in"),
+        }
+        one, other = (Process(tmp_path, name, environment) for name in ("one", "other"))
+        try:
+            one.start()
+            other.start()
+            await one.until_ready()
+            await other.until_ready()
+            at_hand = World(model, receiver, crews_database, one, other)
+            await at_hand.post("/v1/crews", crew())
+            yield at_hand
+        finally:
+            for process in (one, other):
+                process.send(signal.SIGKILL)
+
+
+async def some_answers(world: World, wanted: int) -> None:
+    async with asyncio.timeout(120):
+        while len(world.model.answered) < wanted:  # noqa: ASYNC110  it is other processes that ask
+            await asyncio.sleep(0.01)
+
+
+async def test_processes_that_are_killed_again_and_again(world: World) -> None:
+    dice = random.Random(SEED)
+    runs = await world.begin()
+    for round_ in range(3):
+        await some_answers(world, 3 + round_ * 8 + dice.randrange(5))
+        victim = dice.choice([world.one, world.other])
+        await asyncio.to_thread(victim.send, signal.SIGKILL)
+        world.deaths.append(time.monotonic())
+        victim.start()
+        await victim.until_ready()
+    await world.ended(runs)
+    await world.judge()
+
+
+async def test_both_die_at_once_and_the_crews_outlive_two_restarts(world: World) -> None:
+    runs = await world.begin()
+    for wanted in (5, 18):
+        await some_answers(world, wanted)
+        for process in (world.one, world.other):
+            await asyncio.to_thread(process.send, signal.SIGKILL)
+            world.deaths.append(time.monotonic())
+        for process in (world.one, world.other):
+            process.start()
+        await world.one.until_ready()
+    await world.ended(runs)
+    await world.judge()
+
+
+async def test_one_that_froze_for_longer_than_its_leases_and_thaws_writes_nothing(world: World) -> None:
+    runs = await world.begin()
+    await some_answers(world, 4)
+    world.one.send(signal.SIGSTOP)
+    world.deaths.append(time.monotonic())
+    await asyncio.sleep(LEASE_SECONDS * 3)
+    world.one.send(signal.SIGCONT)
+    world.deaths.append(time.monotonic())
+    await world.ended(runs)
+    await world.judge()
+
+
+async def test_one_that_is_told_to_stop_repeats_nothing_at_all(world: World) -> None:
+    runs = await world.begin()
+    await some_answers(world, 4)
+    await asyncio.to_thread(world.one.send, signal.SIGTERM)
+    await world.ended(runs)
+    world.one.start()
+    await world.judge()
