@@ -9,25 +9,19 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from crewmesh_tools.dashboards import rendered
 from crewmesh_tools.mesh import layout
 from prometheus_client import REGISTRY
 
+from tests.contract.known_metrics import OF_DAPR, OF_OTHERS
 from tests.rules.repository import ROOT, SERVICES, Mapping, at, documents, mappings, strings
 
 PROMETHEUS = ROOT / "observability" / "prometheus"
 DASHBOARDS = sorted((ROOT / "observability" / "grafana" / "dashboards").glob("*.json"))
 RUNBOOK = ROOT / "docs" / "guides" / "runbook.md"
 APPS = {str(app["appID"]): app for app in mappings(documents(ROOT / "dapr.yaml")[0]["apps"])}
-# What Dapr 1.18 tells at the metrics ports of sidecars and sentry, as far as it is used here.
-OF_DAPR = {
-    "dapr_component_pubsub_egress_bulk_count",
-    "dapr_component_pubsub_ingress_count",
-    "dapr_resiliency_cb_state",
-    "dapr_runtime_acl_app_policy_action_blocked_total",
-    "dapr_runtime_service_invocation_req_sent_total",
-    "dapr_sentry_issuercert_expiry_timestamp",
-}
-OF_PROMETHEUS = {"up"}
+# What every program of Python, Go or Prometheus itself tells.
+COMMON = {"process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes", "up"}
 
 
 def rules() -> list[Mapping]:
@@ -59,7 +53,9 @@ def queries() -> list[str]:
 
 def metrics_of_services() -> set[str]:
     """Every series name of every service: what its modules register when they are imported."""
-    for path in sorted(ROOT.glob("services/**/src/**/metrics.py")):
+    for path in [*sorted(ROOT.glob("services/*/src/**/*.py")), *sorted(ROOT.glob("services/shared/kit/src/**/*.py"))]:
+        if path.name == "__main__.py" or "prometheus_client import" not in path.read_text():
+            continue
         parts = path.with_suffix("").parts
         importlib.import_module(".".join(parts[parts.index("src") + 1 :]))
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
@@ -98,10 +94,11 @@ def test_the_compose_stack_is_watched_at_its_ports() -> None:
 
 def test_every_metric_that_is_asked_for_exists() -> None:
     recorded = {str(rule["record"]) for rule in rules() if "record" in rule}
-    known = metrics_of_services() | recorded | OF_DAPR | OF_PROMETHEUS | {"process_resident_memory_bytes"}
+    known = metrics_of_services() | recorded | OF_DAPR | OF_OTHERS | COMMON
     asked = {name for query in queries() for name in names_in(query)}
     assert asked - known == set()
     assert recorded <= asked, "a rule that nobody asks for"
+    assert asked >= OF_DAPR | OF_OTHERS, "a name that nobody asks for any more"
 
 
 def test_a_name_that_does_not_exist_is_seen() -> None:
@@ -130,6 +127,10 @@ def test_a_dashboard_asks_the_provisioned_source(path: Path) -> None:
     for panel in mappings(board["panels"]):
         for target in mappings(panel.get("targets")):
             assert at(target, "datasource.uid") in uids
+
+
+def test_the_dashboards_are_those_that_the_tools_write() -> None:
+    assert {path.name: path.read_text(encoding="utf-8") for path in DASHBOARDS} == rendered()
 
 
 def test_every_service_is_watched() -> None:
