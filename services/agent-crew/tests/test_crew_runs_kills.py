@@ -10,25 +10,23 @@ import asyncio
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import LiteralString
 
 import aiohttp
 import pytest
-from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.ids import new_id
+from crewmesh_testkit.counted_model import CALLS_OF_A_PART, CountedModel, crew_of_parts
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import auth_headers, identity
-from crewmesh_testkit.model_fake import Says, ToolUse
-from crewmesh_testkit.openai_fake import ChatRequest, OpenAiFake
 from crewmesh_testkit.ports import free_port
 from crewmesh_testkit.receiver import Receiver
 from crewmesh_testkit.spawning import spawn
@@ -41,39 +39,7 @@ SEED = int(os.environ.get("CREWMESH_FAULT_SEED", "0")) or random.SystemRandom().
 CREWS = 6
 PARTS = 3
 LEASE_SECONDS = 3.0
-# An answer that was given so shortly before a death may not have been written down.
-WRITING_SECONDS = 1.0
 WHO = identity("*", organization=new_id("org"))
-_PLACE = re.compile(r"Do part (\d) of crew (\d+)\.")
-
-
-@dataclass
-class Model(OpenAiFake):
-    """Uses the tool first, then says what came of it. Remembers when it answered what."""
-
-    answered: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-
-    def next_answer(self, asked: ChatRequest) -> str | Says:
-        part, crew = _PLACE.findall(asked.prompt)[-1]
-        used = any(message.role == "tool" for message in asked.messages)
-        call = f"crew {crew}, part {part}, call {2 if used else 1}"
-        self.answered.setdefault(call, []).append(time.monotonic())
-        if used:
-            return f"Part {part} of crew {crew} is sent."
-        arguments: JsonObject = {"method": "POST", "path": f"{crew}/{part}", "body": {"crew": crew, "part": part}}
-        return Says(tools=(ToolUse("post", arguments),))
-
-    def repeated(self, deaths: Sequence[float]) -> dict[str, list[float]]:
-        """What was answered more often than once although no process died while the answer was on its way."""
-        return {
-            call: times
-            for call, times in self.answered.items()
-            if any(not _was_lost(given, deaths) for given in times[:-1])
-        }
-
-
-def _was_lost(given: float, deaths: Sequence[float]) -> bool:
-    return any(-WRITING_SECONDS < died - given < WRITING_SECONDS for died in deaths)
 
 
 class Process:
@@ -113,7 +79,7 @@ class Process:
 
 @dataclass
 class World:
-    model: Model
+    model: CountedModel
     receiver: Receiver
     database: str
     one: Process
@@ -151,8 +117,8 @@ class World:
     async def judge(self) -> None:
         """Every part was thought once and done once, and the books agree."""
         what = f"CREWMESH_FAULT_SEED={SEED}, {len(self.deaths)} deaths"
-        assert len(self.model.answered) == CREWS * PARTS * 2, what
-        assert self.model.repeated(self.deaths) == {}, what
+        assert len(self.model.answered) == CREWS * PARTS * CALLS_OF_A_PART, what
+        assert self.model.repeated([(died, died) for died in self.deaths]) == {}, what
         keys = {received.key for received in self.receiver.requests}
         paths = Counter(json.dumps(json.loads(received.body), sort_keys=True) for received in self.receiver.requests)
         assert len(keys) == len(paths) == CREWS * PARTS, "each effect has one key, under which the far side knows it"
@@ -161,27 +127,10 @@ class World:
             " (SELECT sum((usage->>'requests')::int) FROM crew_runs) AS told,"
             " (SELECT count(*) FROM crew_turns) AS turns FROM model_calls"
         )
-        expected = CREWS * PARTS * 2
+        expected = CREWS * PARTS * CALLS_OF_A_PART
         assert books == {"paid": expected, "asked": expected, "told": expected, "turns": CREWS * PARTS}
         messages = await self.rows("SELECT crew_run, kind FROM crew_messages WHERE kind IN ('tool', 'answer')")
         assert Counter(row["kind"] for row in messages) == {"tool": CREWS * PARTS, "answer": CREWS * PARTS}
-
-
-def crew() -> JsonObject:
-    tool: JsonObject = {
-        "kind": "http", "name": "post", "url": "https://example.com/in", "methods": ["POST"], "approval": "never",
-    }  # fmt: skip
-    agent: JsonObject = {"name": "sender", "role": "A sender", "goal": "send it", "tools": [tool]}
-    tasks: list[JsonValue] = [
-        {
-            "name": f"part-{n}",
-            "agent": "sender",
-            "description": f"Do part {n} of crew {{crew}}.",
-            "expected_output": "What came of it.",
-        }
-        for n in range(1, PARTS + 1)
-    ]
-    return {"name": "senders", "agents": [agent], "tasks": tasks, "inputs": [{"name": "crew"}]}
 
 
 @pytest.fixture
@@ -189,7 +138,7 @@ async def world(
     crews_database: str, valkey: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[World]:
     monkeypatch.setattr(f"{__name__}.WHO", identity("*", organization=new_id("org")))
-    async with Model(api_key=MODEL_KEY, delay=0.4) as model, Receiver(delay=lambda: 0.2) as receiver:
+    async with CountedModel(api_key=MODEL_KEY, delay=0.4) as model, Receiver(delay=lambda: 0.2) as receiver:
         secrets = FakeSidecar("agent-crew", secrets={"model-api-key": MODEL_KEY, "redis-url": valkey}).secrets
         environment = {
             "CREWMESH_DATABASE__URL": crews_database,
@@ -209,7 +158,7 @@ async def world(
             await one.until_ready()
             await other.until_ready()
             at_hand = World(model, receiver, crews_database, one, other)
-            await at_hand.post("/v1/crews", crew())
+            await at_hand.post("/v1/crews", crew_of_parts("senders", PARTS, "https://example.com/in"))
             yield at_hand
         finally:
             for process in (one, other):
