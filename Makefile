@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 MESH = $(PYTHON) -m crewmesh_tools.mesh
 PLACE = --port-offset $(OFFSET)
 
-.PHONY: help setup run compose stop status logs check test bench gen demo images installed
+.PHONY: help setup run compose stop status logs check test bench gen demo images backup restore installed
 
 help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ gen: setup ## Write the generated files anew: schemas, API document, reference p
 
 images: installed ## Build every image with Docker or Podman: make images ARGS="--prefix registry.example/crewmesh --push"
 	@$(PYTHON) -m crewmesh_tools.images $(ARGS)
+
+backup: installed ## Back up the mesh that runs, into backups or TO=folder; asks for a passphrase.
+	@$(PYTHON) -m crewmesh_tools.backup create $(PLACE) $(if $(TO),--to "$(TO)")
+
+restore: installed ## Put a backup back: make restore FROM=backups/….tar, and REPLACE=yes where there is data.
+	@$(PYTHON) -m crewmesh_tools.backup restore $(PLACE) "$(FROM)" $(if $(filter yes,$(REPLACE)),--replace)
 
 installed:
 	@test -x $(PYTHON) || { echo "Nothing is set up yet. Do it first: make setup" >&2; exit 1; }

@@ -52,7 +52,7 @@ class Secrets:
 
 
 def load_or_make(path: Path, apps: Sequence[str], servers: Servers) -> Secrets:
-    kept = Secrets(_read(path))
+    kept = Secrets(read_secrets(path))
     _passwords(kept, apps)
     _identity_keys(kept, apps)
     kept.once("first-run-api-key", api_keys.new_text)
@@ -109,7 +109,7 @@ def _addresses(kept: Secrets, apps: Sequence[str], servers: Servers) -> None:
     kept.values["redis-url"] = servers.redis_url
 
 
-def _read(path: Path) -> dict[str, str]:
+def read_secrets(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
