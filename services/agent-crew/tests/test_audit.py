@@ -33,7 +33,16 @@ ROUTES: Final = {
     "POST /v1/crews/{name}/runs",
     "POST /v1/agents/{name}/runs",
     "POST /v1/crew-runs/{crew_run}/cancel",
-    "POST /v1/crew-runs/{crew_run}/questions/{question}/decision",
+    "POST /v1/crew-runs/{crew_run}/questions/{question}/decisions",
+    # Driven in test_conversations_audit.py; a decision is one on the answer's crew run.
+    "POST /v1/conversations",
+    "PATCH /v1/conversations/{conversation}",
+    "DELETE /v1/conversations/{conversation}",
+    "POST /v1/conversations/{conversation}/messages",
+    "POST /v1/conversations/{conversation}/messages/{message}/regenerate",
+    "POST /v1/conversations/{conversation}/messages/{message}/decisions",
+    "POST /v1/conversations/{conversation}/attachments",
+    "POST /v1/conversations/{conversation}/cancel",
     # Driven in test_memory.py.
     "POST /v1/crew-runs/{crew_run}/feedback",
     "POST /v1/insights",
@@ -84,7 +93,7 @@ async def test_every_change_of_a_record_leaves_its_line(
     assert lines[0].after == {"name": "told", "version": 1}
 
     await api.put("told", {**described, **changed})
-    lines.append(await audit_line(sidecar, f"{noun}.changed", id_))
+    lines.append(await audit_line(sidecar, f"{noun}.updated", id_))
     assert lines[1].after == {"version": 2, "changes": [*changed]}
     await api.do("told/rollback", {"version": 1})
     lines.append(await audit_line(sidecar, f"{noun}.rolled-back", id_))

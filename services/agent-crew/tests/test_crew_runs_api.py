@@ -132,7 +132,7 @@ class TestDecisions:
 
     async def decide(self, service: Running, run: JsonObject, body: JsonObject) -> tuple[int, JsonObject]:
         (question,) = cast("list[str]", run["waits_for"])
-        answer = await service.post(f"/v1/crew-runs/{run['id']}/questions/{question}/decision", body)
+        answer = await service.post(f"/v1/crew-runs/{run['id']}/questions/{question}/decisions", body)
         return answer.status_code, answer.json()
 
     async def ended(self, service: Running, run: JsonObject) -> JsonObject:
@@ -162,7 +162,7 @@ class TestDecisions:
 
     async def only_question(self, service: Running, run: JsonObject) -> JsonObject:
         answer = await service.get(f"/v1/crew-runs/{run['id']}/questions")
-        (question,) = answer.json()
+        (question,) = answer.json()["items"]
         return question
 
     async def test_with_other_arguments(self, service: Running, waiting: JsonObject) -> None:
@@ -180,7 +180,7 @@ class TestDecisions:
         assert await self.decide(service, waiting, {"approved": False}) == first
         status, problem = await self.decide(service, waiting, {"approved": True})
         assert (status, str(problem["type"]).rsplit("/")[-1]) == (409, "question-decided")
-        answer = await service.post(f"/v1/crew-runs/{waiting['id']}/questions/que_x/decision", {"approved": True})
+        answer = await service.post(f"/v1/crew-runs/{waiting['id']}/questions/que_x/decisions", {"approved": True})
         assert answer.status_code == 404
 
     async def test_what_waits_can_be_cancelled(self, service: Running, waiting: JsonObject) -> None:

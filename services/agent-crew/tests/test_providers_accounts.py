@@ -220,7 +220,7 @@ class TestKeeping:
         id_ = (await desk.add(name="acme", kind="openai", key=KEY)).json()["id"]
         await desk.change("acme", kind="openai", most_at_once=2)
         await desk.ask("DELETE", "/acme")
-        lines = [await audit_line(desk.sidecar, f"provider.{verb}", id_) for verb in ("created", "changed", "deleted")]
+        lines = [await audit_line(desk.sidecar, f"provider.{verb}", id_) for verb in ("created", "updated", "deleted")]
         after = [line.after.get("most_at_once") if isinstance(line.after, dict) else line.after for line in lines]
         assert after == [None, 2, None]
         assert {line.actor for line in lines} == {desk.who.subject}

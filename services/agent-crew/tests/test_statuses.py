@@ -131,7 +131,7 @@ class TestOverHttp:
         assert (writer["agent"], writer["status"]) == ("writer", "thinking")
         assert [each["status"] for each in writer["at_work_on"]] == ["waiting", "thinking"]
         stranger = service.who("crews:read", organization=new_id("org"))
-        assert (await service.get("/v1/agents/statuses", who=stranger)).json() == {"items": []}
+        assert (await service.get("/v1/agents/statuses", who=stranger)).json()["items"] == []
         assert (await service.get("/v1/agents/statuses", who=service.who("runs:read"))).status_code == 403
 
     async def test_who_may_not_see_the_crew_does_not_see_it_work(self, service: Running) -> None:

@@ -55,7 +55,7 @@ class World:
     async def decide(self, run: JsonObject, **decision: JsonValue) -> JsonObject:
         path = f"/v1/crew-runs/{run['id']}"
         (question,) = [each for each in await self.get(f"{path}/questions") if each["approved"] is None]
-        decided = await self.post(f"{path}/questions/{question['id']}/decision", {"approved": True, **decision})
+        decided = await self.post(f"{path}/questions/{question['id']}/decisions", {"approved": True, **decision})
         assert decided.status_code == 200, decided.text
         return question
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import IfMatch
+from crewmesh_kit.http.etags import UNCHANGED, IfMatch, IfNoneMatch
 from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.identity import Identity, requires
 from crewmesh_kit.sharing.endpoints import reaching
@@ -20,9 +20,7 @@ from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.agents.schemas import Agent, AgentSummary
 from crewmesh_agent_crew.agents.service import AgentService
 from crewmesh_agent_crew.records.endpoints import (
-    UNCHANGED,
     ArchivedOnes,
-    IfNoneMatch,
     Message,
     Prefix,
     Ref,

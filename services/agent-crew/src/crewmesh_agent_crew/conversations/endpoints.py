@@ -7,7 +7,7 @@ from typing import Annotated
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.health import Lifecycle
-from crewmesh_kit.http.etags import IfMatch, etag_of, is_current
+from crewmesh_kit.http.etags import UNCHANGED, IfMatch, IfNoneMatch, answer_unchanged, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.http.sse import EVENTS, EventStream
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -56,23 +56,17 @@ async def list_conversations(
     return await kept.page(identity, page, archived=archived, partner=partner, search=q)
 
 
-@router.get(
-    "/{conversation}",
-    responses={304: {"description": "Not changed since the ETag that was sent."}},
-    summary="Get a conversation",
-)
+@router.get("/{conversation}", responses=UNCHANGED, summary="Get a conversation")
 async def get_conversation(
     conversation: str,
     identity: Reader,
     kept: Kept,
     response: Response,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Conversation:
     """With whom, its title, and the answer that is under way."""
     found = await kept.get(identity, conversation)
-    response.headers["ETag"] = etag_of(found.version)
-    if is_current(if_none_match, found.version):
-        response.status_code = 304
+    answer_unchanged(if_none_match, found.version, response)
     return found
 
 
@@ -122,14 +116,22 @@ async def follow_conversation(
     openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
 )
 async def attach_file(
-    conversation: str, name: FileName, request: Request, identity: Talker, kept: Kept, key: IdempotencyKey
+    conversation: str,
+    name: FileName,
+    request: Request,
+    identity: Talker,
+    kept: Kept,
+    response: Response,
+    key: IdempotencyKey,
 ) -> Attachment:
     """The body is the file, its Content-Type what it is: text, Markdown, CSV, JSON, PNG, JPEG, GIF or WebP.
 
     A message then names it by its id. What is in it is data to the agent, never an instruction.
     """
     media_type = request.headers.get("content-type", "")
-    return await kept.attach(identity, key, conversation, name, media_type, await request.body())
+    attached = await kept.attach(identity, key, conversation, name, media_type, await request.body())
+    response.headers["Location"] = f"/v1/conversations/{conversation}/attachments/{attached.id}"
+    return attached
 
 
 @router.get(

@@ -134,7 +134,7 @@ class Conversations:
             )
             await repository.happened(identity.organization, id_, "changed")
             told = (described(before), {**described(after), "branch": request.branch})
-            await audit.record(connection, identity, "conversation.changed", id_, before=told[0], after=told[1])
+            await audit.record(connection, identity, "conversation.updated", id_, before=told[0], after=told[1])
             changed = await _with_answer(connection, after)
         self._signals.tell(channel_of(id_))
         return changed

@@ -132,12 +132,12 @@ async def follow_crew_run(
 
 
 @router.get("/v1/crew-runs/{crew_run}/questions")
-async def list_crew_run_questions(crew_run: str, identity: Reader, views: Views) -> list[CrewRunQuestion]:
+async def list_crew_run_questions(crew_run: str, identity: Reader, views: Views) -> Page[CrewRunQuestion]:
     """What it asked, decided or not."""
-    return await views.questions(identity, crew_run)
+    return Page(items=tuple(await views.questions(identity, crew_run)))
 
 
-@router.post("/v1/crew-runs/{crew_run}/questions/{question}/decision")
+@router.post("/v1/crew-runs/{crew_run}/questions/{question}/decisions")
 async def decide_crew_run_question(
     crew_run: str, question: str, decision: Decision, identity: Steerer, views: Views, key: IdempotencyKey
 ) -> CrewRunQuestion:

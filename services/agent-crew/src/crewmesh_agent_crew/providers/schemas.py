@@ -96,7 +96,7 @@ class Provider(Reply):
     tokens_per_minute: int | None = None
     version: int = 1
     created_at: datetime | None = None
-    changed_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 class ProviderTrouble(Reply):

@@ -104,7 +104,7 @@ class Providers:
             sealed = await self._sealed(connection, identity, replace(account, id=before.id), wanted, before=before)
             kept = await AccountRepository(connection).change(sealed)
             await audit.record(
-                connection, identity, "provider.changed", kept.id, before=_told(before), after=_told(kept)
+                connection, identity, "provider.updated", kept.id, before=_told(before), after=_told(kept)
             )
             self._accounts.forget_after(connection, identity.organization)
         return _provider(kept)
@@ -205,7 +205,7 @@ def _provider(account: KeptAccount) -> Provider:
         tokens_per_minute=account.tokens_per_minute,
         version=account.version,
         created_at=account.created_at,
-        changed_at=account.changed_at,
+        updated_at=account.changed_at,
     )
 
 
@@ -216,7 +216,7 @@ def _of_the_deployment() -> Provider:
 
 def _told(account: KeptAccount) -> JsonObject:
     """What the audit log keeps."""
-    return _provider(account).model_dump(mode="json", exclude={"id", "created_at", "changed_at"}, exclude_none=True)
+    return _provider(account).model_dump(mode="json", exclude={"id", "created_at", "updated_at"}, exclude_none=True)
 
 
 async def _found(connection: AsyncConnection[DictRow], name: str, *, locked: bool = False) -> KeptAccount:

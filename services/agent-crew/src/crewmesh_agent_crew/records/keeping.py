@@ -96,7 +96,7 @@ class Keeping(Generic[DefinitionT]):
         definition: DefinitionT,
         *,
         message: str = "",
-        verb: str = "changed",
+        verb: str = "updated",
     ) -> Stored:
         """A definition that was checked, of a record that is held by a lock; the same again changes nothing."""
         changes = self.changes(stored, definition)
@@ -133,8 +133,8 @@ class Keeping(Generic[DefinitionT]):
             definition=self.read(stored.definition),
             message=stored.message,
             created_at=stored.created_at,
-            changed_at=stored.changed_at,
-            changed_by=stored.changed_by,
+            updated_at=stored.changed_at,
+            updated_by=stored.changed_by,
             archived_at=stored.archived_at,
             warnings=tuple(Hint(path=hint.path, message=hint.message) for hint in hints),
         )

@@ -100,7 +100,7 @@ class Stored:
             "name": self.name,
             "version": self.version,
             "created_at": self.created_at,
-            "changed_at": self.changed_at,
+            "updated_at": self.changed_at,
             "archived_at": self.archived_at,
         }
 

@@ -26,8 +26,8 @@ class Record(Reply, Generic[DefinitionT]):
     definition: DefinitionT
     message: Annotated[str, Field(description="What was said of this version.")] = ""
     created_at: datetime
-    changed_at: datetime
-    changed_by: str
+    updated_at: datetime
+    updated_by: str
     archived_at: datetime | None = None
     warnings: Annotated[tuple[Hint, ...], Field(description="Only told when it was just saved.")] = ()
 
@@ -46,7 +46,7 @@ class Summary(Reply):
     tags: tuple[str, ...]
     version: int
     created_at: datetime
-    changed_at: datetime
+    updated_at: datetime
     archived_at: datetime | None = None
 
 

@@ -6,13 +6,14 @@ from typing import Annotated
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.health import Lifecycle
+from crewmesh_kit.http.pagination import Page
 from crewmesh_kit.http.sse import EVENTS, EventStream
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.sharing.endpoints import reaching
 from fastapi import APIRouter
 
 from crewmesh_agent_crew.access import SEE_AGENT
-from crewmesh_agent_crew.statuses.models import AgentStatuses
+from crewmesh_agent_crew.statuses.models import AgentStatus
 from crewmesh_agent_crew.statuses.views import StatusViews
 
 router = APIRouter(prefix="/v1/agents/statuses", tags=["agents"])
@@ -22,9 +23,9 @@ Views = Annotated[StatusViews, provided(StatusViews)]
 
 
 @router.get("", summary="Agents at work")
-async def list_statuses(identity: Reader, views: Views) -> AgentStatuses:
+async def list_statuses(identity: Reader, views: Views) -> Page[AgentStatus]:
     """What agents do right now: thinking, calling a tool, waiting for people. Whoever is not listed is idle."""
-    return AgentStatuses(items=tuple(await views.seen_by(identity)))
+    return Page(items=tuple(await views.seen_by(identity)))
 
 
 @router.get("/events", response_class=EventStream, responses=EVENTS, summary="Follow what agents do")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated
 
 from crewmesh_contracts.base import Contract, Reply
 from crewmesh_contracts.events import AgentActivity
-from pydantic import Field
 
 _BUSIEST_FIRST: tuple[AgentActivity, ...] = ("calling_tool", "thinking", "waiting")
 
@@ -51,9 +49,3 @@ class AgentStatus(Reply):
     agent: str
     status: AgentActivity
     at_work_on: tuple[Occupation, ...] = ()
-
-
-class AgentStatuses(Reply):
-    """Agents that are at work. Whoever is not among them is idle."""
-
-    items: Annotated[tuple[AgentStatus, ...], Field(max_length=10_000)]

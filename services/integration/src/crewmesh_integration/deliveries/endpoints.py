@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from crewmesh_kit.app import provided
-from crewmesh_kit.http.etags import etag_of, is_current
+from crewmesh_kit.http.etags import UNCHANGED, IfNoneMatch, answer_unchanged
 from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.identity import Identity, requires
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from crewmesh_integration.deliveries.repository import Filters
 from crewmesh_integration.deliveries.schemas import Delivery, Outcome
@@ -36,18 +36,16 @@ async def list_deliveries(
     return await deliveries.page(identity, filters, page)
 
 
-@router.get("/{delivery}", response_model=Delivery)
+@router.get("/{delivery}", responses=UNCHANGED)
 async def get_delivery(
     delivery: str,
     identity: Reader,
     deliveries: DeliveriesService,
     response: Response,
-    if_none_match: Annotated[str | None, Header()] = None,
-) -> Delivery | Response:
+    if_none_match: IfNoneMatch = None,
+) -> Delivery:
     """Show one delivery attempt."""
     found = await deliveries.get(identity, delivery)
-    version = found.outcome  # nothing else of an attempt ever changes
-    if is_current(if_none_match, version):
-        return Response(status_code=304, headers={"ETag": etag_of(version)})
-    response.headers["ETag"] = etag_of(version)
+    # Nothing but its outcome ever changes.
+    answer_unchanged(if_none_match, found.outcome, response)
     return found

@@ -7,16 +7,15 @@ from typing import Annotated
 from crewmesh_contracts.ids import Slug
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import etag_of, is_current
+from crewmesh_kit.http.etags import UNCHANGED, IfNoneMatch, answer_unchanged, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.identity import Identity, requires
 from crewmesh_kit.sharing.endpoints import reaching
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, Response
 
 from crewmesh_knowledge.access import SEE
 from crewmesh_knowledge.bases.schemas import KnowledgeBase, NewKnowledgeBase
 from crewmesh_knowledge.bases.service import Bases
-from crewmesh_knowledge.headers import IfNoneMatch
 
 router = APIRouter(prefix="/v1/knowledge-bases", tags=["knowledge"])
 
@@ -42,13 +41,11 @@ async def list_knowledge_bases(identity: Reader, bases: TheBases, page: PageQuer
     return await bases.page(identity, page)
 
 
-@router.get("/{name}", responses={304: {"description": "Unchanged since the ETag given in If-None-Match."}})
+@router.get("/{name}", responses=UNCHANGED)
 async def get_knowledge_base(
     name: Slug, identity: Reader, bases: TheBases, response: Response, if_none_match: IfNoneMatch = None
 ) -> KnowledgeBase:
     """Get a knowledge base by its name."""
     base = await bases.get(identity, name)
-    if is_current(if_none_match, base.id):
-        raise HTTPException(304, headers={"ETag": etag_of(base.id)})
-    response.headers["ETag"] = etag_of(base.id)
+    answer_unchanged(if_none_match, base.id, response)
     return base

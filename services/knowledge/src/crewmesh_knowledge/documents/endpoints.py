@@ -7,16 +7,15 @@ from typing import Annotated
 from crewmesh_contracts.ids import Slug
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import etag_of, is_current
+from crewmesh_kit.http.etags import UNCHANGED, IfNoneMatch, answer_unchanged, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.sharing.endpoints import reaching
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, Response
 
 from crewmesh_knowledge.access import CHANGE, SEE
 from crewmesh_knowledge.documents.schemas import Document, DocumentId, NewDocument
 from crewmesh_knowledge.documents.service import Documents
-from crewmesh_knowledge.headers import IfNoneMatch
 
 router = APIRouter(prefix="/v1/knowledge-bases/{name}/documents", tags=["knowledge"])
 
@@ -36,7 +35,7 @@ async def add_document(
 ) -> Document:
     """Add a document. The same text is kept once per knowledge base; adding it again answers with what is there."""
     added = await documents.add(identity, name, new, key=key)
-    response.headers["ETag"] = _etag(added)
+    response.headers["ETag"] = etag_of(_version(added))
     response.headers["Location"] = f"/v1/knowledge-bases/{name}/documents/{added.id}"
     return added
 
@@ -47,7 +46,7 @@ async def list_documents(name: Slug, identity: Reader, documents: TheDocuments, 
     return await documents.page(identity, name, page)
 
 
-@router.get("/{document}", responses={304: {"description": "Unchanged since the ETag given in If-None-Match."}})
+@router.get("/{document}", responses=UNCHANGED)
 async def get_document(
     name: Slug,
     document: DocumentId,
@@ -58,10 +57,7 @@ async def get_document(
 ) -> Document:
     """Get a document: how far its indexing has come, among others."""
     found = await documents.get(identity, name, document)
-    etag = _etag(found)
-    if is_current(if_none_match, _version(found)):
-        raise HTTPException(304, headers={"ETag": etag})
-    response.headers["ETag"] = etag
+    answer_unchanged(if_none_match, _version(found), response)
     return found
 
 
@@ -74,7 +70,3 @@ async def delete_document(name: Slug, document: DocumentId, identity: Writer, do
 def _version(document: Document) -> str:
     """All that ever changes of a document is how much of it is indexed."""
     return f"{document.id}.{document.indexed_chunks}"
-
-
-def _etag(document: Document) -> str:
-    return etag_of(_version(document))

@@ -8,10 +8,10 @@ from typing import Annotated
 from crewmesh_contracts.ids import RunId, WorkflowId
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import etag_of, is_current
+from crewmesh_kit.http.etags import UNCHANGED, IfNoneMatch, answer_unchanged
 from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.identity import Identity, requires
-from fastapi import APIRouter, Header, HTTPException, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from crewmesh_workflow.approvals.links import Links
 from crewmesh_workflow.approvals.rules import DECIDE, Kind
@@ -49,20 +49,18 @@ async def list_approvals(
     return await approvals.page(identity, page, status=status, kind=kind, run=run, workflow=workflow, mine=mine)
 
 
-@router.get("/{approval}", responses={304: {"description": "Unchanged since the ETag given in If-None-Match."}})
+@router.get("/{approval}", responses=UNCHANGED)
 async def get_approval(
     approval: ApprovalId,
     identity: Reader,
     approvals: TheApprovals,
     response: Response,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Approval:
     """Get a question with what is proposed, who is asked, and what was said so far."""
     found = await approvals.get(identity, approval)
     tag = hashlib.sha256(found.model_dump_json().encode()).hexdigest()[:32]
-    if is_current(if_none_match, tag):
-        raise HTTPException(304, headers={"ETag": etag_of(tag)})
-    response.headers["ETag"] = etag_of(tag)
+    answer_unchanged(if_none_match, tag, response)
     return found
 
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import IfMatch, etag_of, is_current
+from crewmesh_kit.http.etags import UNCHANGED, IfMatch, IfNoneMatch, answer_unchanged, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.identity import Identity, requires
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from crewmesh_agent_crew.guardrails.policies.models import PolicyDefinition, Tag
 from crewmesh_agent_crew.guardrails.policies.schemas import Policy
@@ -42,21 +42,17 @@ async def create_policy(
     return policy
 
 
-@router.get(
-    "/{name}", summary="Get a policy", responses={304: {"description": "Not changed since the ETag that was sent."}}
-)
+@router.get("/{name}", summary="Get a policy", responses=UNCHANGED)
 async def get_policy(
     name: Name,
     identity: Reader,
     policies: ThePolicies,
     response: Response,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Policy:
     """One policy."""
     policy = await policies.get(identity, name)
-    response.headers["ETag"] = etag_of(policy.version)
-    if is_current(if_none_match, policy.version):
-        response.status_code = 304
+    answer_unchanged(if_none_match, policy.version, response)
     return policy
 
 

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from crewmesh_agent_crew.guardrails.policies.models import PolicyDefinition
 from crewmesh_agent_crew.guardrails.policies.schemas import Policy
 
-_COLUMNS = "id, version, definition, created_at, changed_at"
+_COLUMNS = "id, version, definition, created_at, changed_at AS updated_at"
 
 
 class PolicyRepository:

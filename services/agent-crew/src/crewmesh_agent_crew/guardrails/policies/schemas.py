@@ -16,4 +16,4 @@ class Policy(Reply):
     version: int
     definition: PolicyDefinition
     created_at: datetime
-    changed_at: datetime
+    updated_at: datetime

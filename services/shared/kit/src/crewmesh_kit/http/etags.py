@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
-from fastapi import Header
+from fastapi import Header, HTTPException, Response
 
 from crewmesh_kit.errors import PreconditionFailed, PreconditionRequired
 
@@ -13,6 +13,14 @@ from crewmesh_kit.errors import PreconditionFailed, PreconditionRequired
 IfMatch: TypeAlias = Annotated[
     str | None, Header(description="ETag of the version this change is meant for, or * for any.")
 ]
+
+# For a GET: ``if_none_match: IfNoneMatch = None``, with ``responses=UNCHANGED``.
+IfNoneMatch: TypeAlias = Annotated[
+    str | None, Header(description="ETag of the version the caller has; it gets 304 while that is current.")
+]
+UNCHANGED: Final[dict[int | str, dict[str, Any]]] = {
+    304: {"description": "Unchanged since the ETag given in If-None-Match."}
+}
 
 
 def etag_of(version: int | str) -> str:
@@ -44,6 +52,13 @@ def is_current(if_none_match: str | None, version: int | str) -> bool:
     if if_none_match is None:
         return False
     return if_none_match.strip() == "*" or etag_of(version) in (tag for tag, _ in _tags(if_none_match))
+
+
+def answer_unchanged(if_none_match: str | None, version: int | str, response: Response) -> None:
+    """304 for who has this version already; else the answer carries its ETag."""
+    if is_current(if_none_match, version):
+        raise HTTPException(304, headers={"ETag": etag_of(version)})
+    response.headers["ETag"] = etag_of(version)
 
 
 def _tags(header: str) -> Iterator[tuple[str, bool]]:

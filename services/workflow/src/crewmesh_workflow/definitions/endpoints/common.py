@@ -9,10 +9,9 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.ids import Slug
 from crewmesh_kit.documents.reading import MEDIA_TYPES, notation_of_media_type
 from crewmesh_kit.errors import PayloadTooLarge
-from crewmesh_kit.http.etags import etag_of, is_current
 from crewmesh_kit.identity import Identity, requires
 from crewmesh_kit.sharing.endpoints import reaching
-from fastapi import Depends, Header, HTTPException, Path, Request, Response
+from fastapi import Depends, Path, Request
 
 from crewmesh_workflow.access import CHANGE, SEE
 from crewmesh_workflow.definitions.documents import LARGEST_BYTES, read_document
@@ -23,11 +22,6 @@ Writer = Annotated[Identity, reaching(CHANGE)]
 # Of new ones.
 Maker = Annotated[Identity, requires("workflows:write")]
 WorkflowRef = Annotated[Slug, Path(description="Its id, or its slug.")]
-IfNoneMatch = Annotated[str | None, Header(description="The ETag of what the caller has.")]
-
-UNCHANGED: Final[dict[int | str, dict[str, Any]]] = {
-    304: {"description": "Unchanged since the ETag given in If-None-Match."}
-}
 _BY_REFERENCE = {"schema": {"$ref": "#/components/schemas/Definition"}}
 # The body is read by ourselves, for it comes in two notations.
 TAKES_DEFINITION: Final[dict[str, Any]] = {
@@ -50,10 +44,3 @@ async def _document(request: Request) -> JsonObject:
 
 
 Document = Annotated[JsonObject, Depends(_document)]
-
-
-def answer_unchanged(if_none_match: str | None, tag: int | str, response: Response) -> None:
-    """304 for who has it already; else the answer carries the ETag."""
-    if is_current(if_none_match, tag):
-        raise HTTPException(304, headers={"ETag": etag_of(tag)})
-    response.headers["ETag"] = etag_of(tag)

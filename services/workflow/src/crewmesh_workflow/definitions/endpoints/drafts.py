@@ -6,19 +6,16 @@ from typing import Annotated
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import IfMatch, etag_of
+from crewmesh_kit.http.etags import UNCHANGED, IfMatch, IfNoneMatch, answer_unchanged, etag_of
 from fastapi import APIRouter, Response
 
 from crewmesh_workflow.definitions.drafts import Drafts
 from crewmesh_workflow.definitions.endpoints.common import (
     TAKES_DRAFT,
-    UNCHANGED,
     Document,
-    IfNoneMatch,
     Reader,
     WorkflowRef,
     Writer,
-    answer_unchanged,
 )
 from crewmesh_workflow.definitions.schemas import Draft, Published, PublishRequest
 

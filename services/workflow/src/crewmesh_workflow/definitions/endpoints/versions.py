@@ -6,18 +6,15 @@ from typing import Annotated, Literal
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.http.etags import IfMatch, etag_of
+from crewmesh_kit.http.etags import UNCHANGED, IfMatch, IfNoneMatch, answer_unchanged, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Path, Response
 
 from crewmesh_workflow.definitions.diff import Diff
 from crewmesh_workflow.definitions.endpoints.common import (
-    UNCHANGED,
-    IfNoneMatch,
     Reader,
     WorkflowRef,
     Writer,
-    answer_unchanged,
 )
 from crewmesh_workflow.definitions.moves import Moves
 from crewmesh_workflow.definitions.schemas import (

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.documents.reading import MEDIA_TYPES
-from crewmesh_kit.http.etags import etag_of
+from crewmesh_kit.http.etags import UNCHANGED, IfNoneMatch, answer_unchanged, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Query, Response
 
@@ -16,14 +16,11 @@ from crewmesh_workflow.definitions.documents import write_document
 from crewmesh_workflow.definitions.endpoints.common import (
     TAKES_DEFINITION,
     TAKES_DRAFT,
-    UNCHANGED,
     Document,
-    IfNoneMatch,
     Maker,
     Reader,
     WorkflowRef,
     Writer,
-    answer_unchanged,
 )
 from crewmesh_workflow.definitions.repository import NOT_ARCHIVED, Filters
 from crewmesh_workflow.definitions.schemas import (
