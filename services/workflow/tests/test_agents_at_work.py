@@ -162,6 +162,7 @@ class TestTime:
         crew = at_work(office, lambda asked: done() if len(asked) == 3 else waits_for(MONEY))
         run = await office.begin([{**THINK, "retry": {"attempts": 1}}])
         for _ in range(2):
+            await office.service.until(run, "waiting", OWNER)
             await office.execute("UPDATE steps SET retry_at = now() WHERE run_id = %s AND status = 'running'", run)
             await office.go_on(run)
         steps = await office.ended(run, "completed")

@@ -69,7 +69,7 @@ CALLS = [
         "/internal/model",
         {
             "task": "classify", "model": "default", "prompt": "Zoë", "system": "Be 7", "labels": ["a", "b"],
-            "messages": [{"role": "user", "content": "3"}], "output_schema": None, "temperature": 0.0,
+            "messages": [{"role": "user", "content": "3"}], "output_schema": None, "temperature": 0.0, "reuse": False,
             "max_tokens": 1024, "timeout_seconds": 300.0,
         },
         ModelAnswer(text="a", label="a", usage=USAGE),
@@ -251,7 +251,7 @@ class TestHttp:
         request = verifiable.render(scope())
         assert request["verify"] == {
             "method": "GET", "url": "https://example.com/orders/3", "headers": {"x-a": "7"}, "body": None,
-            "timeout_seconds": 20.0, "repeatable": True, "same_origin": False,
+            "timeout_seconds": 20.0, "repeatable": True,
         }  # fmt: skip
         outside = Outside([self.YES])
         await verifiable.run(request, outside)

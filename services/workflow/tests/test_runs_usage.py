@@ -37,7 +37,7 @@ def test_every_place_that_asks_a_model_and_no_other() -> None:
 
 async def test_the_sum_of_a_run(service: Running) -> None:
     async def say(request: ModelRequest) -> ModelAnswer:
-        usage = TokenUsage(model="m", requests=1, prompt_tokens=10, completion_tokens=5)
+        usage = TokenUsage(model="m", requests=1, prompt_tokens=10, completion_tokens=5, cost="0.0001")
         return ModelAnswer(text=request.prompt, usage=usage)
 
     service.sidecar.answer(ASK_MODEL, say)
@@ -50,7 +50,7 @@ async def test_the_sum_of_a_run(service: Running) -> None:
     definition: JsonObject = {"name": "asks", "nodes": nodes, "edges": [{"from": "ask", "to": "copy"}]}
     workflow = (await service.post("/v1/workflows", OWNER, definition)).json()["id"]
     run = (await service.post(f"/v1/workflows/{workflow}/runs?wait=5", OWNER, {})).json()
-    assert run["usage"] == {"requests": 4, "prompt_tokens": 40, "completion_tokens": 20}
+    assert run["usage"] == {"requests": 4, "prompt_tokens": 40, "completion_tokens": 20, "cost": "0.0004"}
     samples: JsonObject = {"ask": {"usage": {"requests": "many", "prompt_tokens": 1e300}}, "inner": {"usage": 7}}
     tried = (await service.post(f"/v1/workflows/{workflow}/test?wait=5", OWNER, {"samples": samples})).json()
     assert tried["status"] == "completed"

@@ -19,6 +19,10 @@ _LONGEST_ANSWER_SECONDS = 120.0
 _NOT_FOUND = 404
 
 
+# What no node asks for is no part of a step's input, nor of that of the question in it.
+_FOR_OTHERS = {"same_origin": True, "verify": {"same_origin": True}}
+
+
 class HttpRequest(HttpSend):
     """``verify`` asks the other side whether the request took effect."""
 
@@ -28,7 +32,7 @@ class HttpRequest(HttpSend):
 def _bind(node: HttpNode, read: Reader) -> CompiledEffect:
     render = _compile(node, read)
     return CompiledEffect(
-        render=lambda scope: render(scope).model_dump(mode="json"),
+        render=lambda scope: render(scope).model_dump(mode="json", exclude=_FOR_OTHERS),
         run=_run,
         safety=node.effect,
         verify=_verify if node.verify else None,
