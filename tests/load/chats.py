@@ -70,7 +70,7 @@ async def _chat(mesh: MeshProcess) -> list[float]:
             path = f"/v1/conversations/{(await made.json())['id']}/messages"
         events = {"accept": "text/event-stream"}
         async with session.post(path, json={"text": _QUESTION}, headers=events) as answer:
-            if answer.status != 201:
+            if answer.status != 200:
                 raise RuntimeError(f"a chat was not answered: {await answer.text()}")
             arrivals = await _arrivals(_words(answer))
     return arrivals

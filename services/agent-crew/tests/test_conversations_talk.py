@@ -164,7 +164,7 @@ class TestWords:
             json={"text": "Hi"},
             headers={**_headers(ann), "accept": "text/event-stream"},
         )
-        assert sent.status_code == 201
+        assert sent.status_code == 200
         assert sent.headers["content-type"].startswith("text/event-stream")
         screen = Screen()
         for event in events_of(sent.content):

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
+from crewmesh_agent_crew.live.word import Voices
 from crewmesh_agent_crew.live.words import Sink, Word, Words
 from crewmesh_kit.ids import new_id
 from crewmesh_testkit.servers import running_valkey
@@ -167,3 +168,19 @@ async def say_again_and_again(sink: Sink) -> None:
     while True:
         sink.add("after")
         await asyncio.sleep(0.05)
+
+
+async def test_who_was_frozen_and_goes_on_is_not_heard_any_more(replicas: list[Words], organization: str) -> None:
+    frozen = replicas[0].sink(organization, "crun_1", "msg_1")
+    frozen.add("once upon ")
+    await asyncio.sleep(0.2)
+    other = replicas[1].sink(organization, "crun_1", "msg_1")
+    for word in "There ", "was ", "a ", "sea.":
+        other.add(word)
+        frozen.add("a time ")
+        await asyncio.sleep(0.1)
+    other.done()
+    seen = await watched(replicas[0], organization)
+    voices = Voices()
+    assert text_of([word for word in seen if voices.admit(word)]) == "There was a sea."
+    assert await replicas[0].said(organization, "crun_1") == "There was a sea."

@@ -145,10 +145,10 @@ class CrewRunSettings(SettingsGroup):
     """How crew runs are driven, in one process of the service."""
 
     most_working: int = Field(
-        default=64, ge=1, le=10_000, description="Crew runs, chats included, that one process drives at the same time."
+        default=128, ge=1, le=10_000, description="Crew runs, chats included, that one process drives at the same time."
     )
     share: int = Field(
-        default=32, ge=1, le=10_000, description="How many of them may be of one organization; its others wait."
+        default=64, ge=1, le=10_000, description="How many of them may be of one organization; its others wait."
     )
     lease_seconds: float = Field(
         default=15.0, ge=0.5, le=300, description="How long after the death of its driver a run is taken by another."

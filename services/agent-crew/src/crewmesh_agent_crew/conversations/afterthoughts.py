@@ -50,16 +50,18 @@ class Afterthoughts:
     async def after(self, organization: str, conversation: str, answer: str, standing: Standing) -> None:
         async with self._database.tenant(organization) as connection:
             said = await MessageRepository(connection).branch(conversation, answer)
-            summaries = await ConversationRepository(connection).summaries(conversation, [each.id for each in said])
+            conversations = ConversationRepository(connection)
+            untitled = await conversations.is_untitled(conversation)
+            summaries = await conversations.summaries(conversation, [each.id for each in said])
         charge = ChargedTo.model_validate(standing.charge).charge(organization, standing.id, None, "")
-        if len(said) == 2:
+        if untitled and said:
             await self._title(conversation, charge, said)
         budgets = await self._works.budgets_with(organization, standing.used.model or "default")
         if (due := to_summarize(said, summaries, budgets.history)) is not None:
             await self._summary(conversation, charge, *due)
 
     async def _title(self, conversation: str, charge: Charge, said: Sequence[Spoken]) -> None:
-        text = "\n\n".join(f"{each.role}: {each.text[:_READ_FOR_A_TITLE]}" for each in said)
+        text = "\n\n".join(f"{each.role}: {each.text[:_READ_FOR_A_TITLE]}" for each in said[:2])
         given = await self._asked(_TITLE, text, _TITLE_TOKENS, charge, f"{conversation}/title")
         title = _as_title(given or "") or _as_title(said[0].text)
         async with self._database.tenant(charge.organization) as connection:

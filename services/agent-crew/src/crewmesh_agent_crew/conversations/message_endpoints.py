@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
@@ -32,7 +32,6 @@ Followed = Annotated[Streams, provided(Streams)]
 Alive = Annotated[Lifecycle, provided(Lifecycle)]
 Wait = Annotated[float, Query(ge=0, le=50, description="Seconds to wait for the answer.")]
 Accept = Annotated[str, Header(include_in_schema=False)]
-_OR_EVENTS: dict[int | str, dict[str, Any]] = {201: {"content": EVENTS[200]["content"]}}
 
 
 @router.get("/messages", summary="List the messages of the branch")
@@ -53,7 +52,7 @@ async def get_message(conversation: str, message: str, identity: Reader, kept: K
     return await kept.message(identity, conversation, message)
 
 
-@router.post("/messages", status_code=201, response_model=Exchange, responses=_OR_EVENTS, summary="Send a message")
+@router.post("/messages", status_code=201, response_model=Exchange, responses=EVENTS, summary="Send a message")
 async def send_message(
     conversation: str,
     request: MessageRequest,
@@ -80,7 +79,7 @@ async def send_message(
     "/messages/{message}/regenerate",
     status_code=201,
     response_model=Exchange,
-    responses=_OR_EVENTS,
+    responses=EVENTS,
     summary="Have an answer given again",
 )
 async def regenerate_answer(
@@ -134,8 +133,9 @@ def _wants_events(accept: str) -> bool:
 def _events(
     streams: Streams, lifecycle: Lifecycle, identity: Identity, conversation: str, exchange: Exchange
 ) -> EventStream:
+    # Answered with 200: a sidecar passes no other status on with a stream.
     pieces = streams.follow(identity, conversation, exchange.follow_from, until=exchange.answer.id)
-    return EventStream(pieces, lifecycle, status_code=201)
+    return EventStream(pieces, lifecycle)
 
 
 async def _told(

@@ -106,6 +106,12 @@ class ConversationRepository:
             "UPDATE conversations SET head = %s, active_at = now(), version = version + 1 WHERE id = %s", [head, id_]
         )
 
+    async def is_untitled(self, id_: str) -> bool:
+        cursor = await self._connection.execute(
+            "SELECT FROM conversations WHERE id = %s AND title = '' AND NOT titled", [id_]
+        )
+        return await cursor.fetchone() is not None
+
     async def give_title(self, id_: str, title: str) -> bool:
         """Unless it has one by now."""
         cursor = await self._connection.execute(

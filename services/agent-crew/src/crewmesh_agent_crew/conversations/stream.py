@@ -30,6 +30,7 @@ from crewmesh_agent_crew.conversations.tree import MessageRepository
 from crewmesh_agent_crew.crew_runs.models import ENDED
 from crewmesh_agent_crew.crew_runs.record import channel_of as channel_of_run
 from crewmesh_agent_crew.crew_runs.views import CrewRunViews
+from crewmesh_agent_crew.live.word import Voices
 from crewmesh_agent_crew.live.words import Word, Words
 
 _BATCH = 200
@@ -55,6 +56,7 @@ class Seen:
     run: int = 0
     word: str = _FIRST_WORD
     told: Mapping[str, str] = field(default_factory=dict[str, str])
+    voices: Voices = field(default_factory=Voices)
 
     @classmethod
     def of(cls, last_event_id: str | None) -> Seen:
@@ -130,7 +132,7 @@ class Streams:
             before, seen.seq = seen.seq, row["seq"]
             answer = said.get(row["message"] or "")
             if answer is not None and answer.role == "assistant" and answer.added > before:
-                seen.run, seen.word = 0, _FIRST_WORD
+                seen.run, seen.word, seen.voices = 0, _FIRST_WORD, Voices()
             data = by_id.get(row["message"] or "")
             if row["kind"] == "changed":
                 data = (await self._conversations.get(identity, conversation)).model_dump(mode="json")
@@ -197,7 +199,7 @@ def _words(answer: Spoken, words: Sequence[Word], seen: Seen) -> bytes:
     """Those that follow each other in one part of the answer are one event."""
     pieces: list[bytes] = []
     gathered: list[Word] = []
-    for word in words:
+    for word in filter(seen.voices.admit, words):
         if gathered and (word.kind != "words" or word.answer != gathered[0].answer):
             pieces.append(_said(answer, gathered, seen))
             gathered = []

@@ -17,7 +17,7 @@ from crewmesh_kit.logs import get_logger
 from redis.exceptions import RedisError
 
 from crewmesh_agent_crew.live.streams import Entries, Redis, stream_of
-from crewmesh_agent_crew.live.word import BEGINNING, Word, place_of, readable
+from crewmesh_agent_crew.live.word import BEGINNING, Voices, Word, place_of, readable
 
 _KEPT = 2_000
 _BATCH = 1_000
@@ -100,12 +100,12 @@ class Reader:
 
     async def said(self, organization: str, work: str) -> str:
         """The text of the part that began last. One that is broken off just now is waited for a moment."""
-        stream, answer, text = stream_of(organization, work), "", ""
+        stream, answer, text, voices = stream_of(organization, work), "", "", Voices()
         seen, deadline = BEGINNING, asyncio.get_running_loop().time() + _LAST_WORDS_SECONDS
         while True:
             words = await self._read(stream, seen) or []
-            for word in words:
-                if word.answer != answer or word.kind == "restart":
+            for word in filter(voices.admit, words):
+                if word.answer != answer or word.kind == "restart" or (word.kind == "words" and word.at == 0):
                     answer, text = word.answer, ""
                 text += word.text
             seen = words[-1].id if words else seen

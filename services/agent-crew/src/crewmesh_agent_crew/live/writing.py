@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from crewmesh_kit.ids import uuid7_hex
 from crewmesh_kit.logs import get_logger
 from redis.exceptions import RedisError
 
 from crewmesh_agent_crew.live.streams import Fields, Redis, stream_of
 from crewmesh_agent_crew.live.word import Kind
 
-_GATHER_SECONDS = 0.03
+# Each piece is carried through every hop by itself: where many answers are given at once, each comes in fewer.
+_GATHER_SECONDS, _AND_FOR_EACH_SECONDS, _LONGEST_GATHER_SECONDS = 0.03, 0.0015, 0.075
 _PAUSE_SECONDS = 1.0
 _KEPT_SECONDS = 15 * 60
 _LONGEST_STREAM = 10_000
@@ -27,12 +29,13 @@ log = get_logger(__name__)
 @dataclass(slots=True)
 class _Piece:
     answer: str
+    voice: str
     kind: Kind
     at: int
     texts: list[str] = field(default_factory=list[str])
 
     def fields(self) -> Fields:
-        fields = {"answer": self.answer, "kind": self.kind, "at": str(self.at)}
+        fields = {"answer": self.answer, "voice": self.voice, "kind": self.kind, "at": str(self.at)}
         return {**fields, "text": "".join(self.texts)} if self.texts else fields
 
 
@@ -43,20 +46,21 @@ class Sink:
         self._writer = writer
         self._stream = stream
         self._answer = answer
+        self._voice = uuid7_hex()
         self._said = 0
 
     def add(self, text: str) -> None:
         if text:
-            self._writer.add(self._stream, self._answer, self._said, text)
+            self._writer.add(self._stream, self._answer, self._voice, self._said, text)
             self._said += len(text)
 
     def restart(self) -> None:
         self._said = 0
-        self._writer.mark(self._stream, self._answer, "restart", 0)
+        self._writer.mark(self._stream, self._answer, self._voice, "restart", 0)
 
     def done(self) -> None:
         """All is said, or no more will be."""
-        self._writer.mark(self._stream, self._answer, "done", self._said)
+        self._writer.mark(self._stream, self._answer, self._voice, "done", self._said)
 
 
 class Writer:
@@ -69,21 +73,21 @@ class Writer:
     def sink(self, organization: str, work: str, answer: str) -> Sink:
         return Sink(self, stream_of(organization, work), answer)
 
-    def add(self, stream: str, answer: str, at: int, text: str) -> None:
+    def add(self, stream: str, answer: str, voice: str, at: int, text: str) -> None:
         if self._characters > _MOST_WAITING:
             return
         self._characters += len(text)
         pieces = self._waiting.setdefault(stream, [])
         last = pieces[-1] if pieces else None
-        if last is None or last.answer != answer or last.kind != "words":
-            last = _Piece(answer, "words", at)
+        if last is None or (last.answer, last.voice, last.kind) != (answer, voice, "words"):
+            last = _Piece(answer, voice, "words", at)
             pieces.append(last)
         last.texts.append(text)
         self._filled.set()
 
-    def mark(self, stream: str, answer: str, kind: Kind, at: int) -> None:
+    def mark(self, stream: str, answer: str, voice: str, kind: Kind, at: int) -> None:
         self._characters += 1
-        self._waiting.setdefault(stream, []).append(_Piece(answer, kind, at))
+        self._waiting.setdefault(stream, []).append(_Piece(answer, voice, kind, at))
         self._filled.set()
 
     async def keep_writing(self) -> None:
@@ -97,7 +101,7 @@ class Writer:
             except (RedisError, OSError) as error:
                 log.warning("answers cannot be watched right now", error=str(error))
                 await asyncio.sleep(_PAUSE_SECONDS)
-            await asyncio.sleep(_GATHER_SECONDS)
+            await asyncio.sleep(min(_GATHER_SECONDS + len(waiting) * _AND_FOR_EACH_SECONDS, _LONGEST_GATHER_SECONDS))
 
     async def _write(self, waiting: dict[str, list[_Piece]]) -> None:
         pipeline = self._client.pipeline(transaction=False)
