@@ -49,6 +49,7 @@ class _Dialogue:
             messages=tuple(messages),
             schema_=None if wanted is None else wanted.schema,
             temperature=self._request.temperature,
+            cacheable=self._request.reuse,
             max_tokens=self._request.max_tokens,
             timeout_seconds=max(self._deadline - asyncio.get_running_loop().time(), 0.001),
         )

@@ -35,6 +35,7 @@ def _compile(node: LlmNode, read: Reader) -> Callable[[Scope], ModelRequest]:
             labels=node.labels,
             output_schema=node.output_schema,
             temperature=node.temperature,
+            reuse=node.reuse,
             max_tokens=node.max_tokens,
             timeout_seconds=min(node.timeout_seconds, _LONGEST_ANSWER_SECONDS),
         )

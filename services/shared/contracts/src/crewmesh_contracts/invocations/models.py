@@ -30,6 +30,7 @@ class ModelRequest(Contract):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     max_tokens: Annotated[int, Field(ge=1, le=200_000)] = 1_024
     timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 300.0
+    reuse: Annotated[bool, Field(description="Whether the answer that an equal question got lately will do.")] = False
     payer: Payer = NOBODY_IN_PARTICULAR
 
 

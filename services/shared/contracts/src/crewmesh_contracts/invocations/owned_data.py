@@ -91,7 +91,7 @@ RETENTION_KINDS: Mapping[str, RetentionKind] = MappingProxyType(
         each.name: each
         for each in (
             RetentionKind("runs", "workflow", "Runs that have ended, with their steps, logs and decisions.", 1),
-            RetentionKind("kickoffs", "agent-crew", "What crews were asked, and what they answered.", 1),
+            RetentionKind("crew-runs", "agent-crew", "Crew runs that have ended, with every word and decision.", 1),
             RetentionKind("conversations", "agent-crew", "What people said to agents, and what those answered.", 1),
             RetentionKind("memories", "knowledge", "What crews remember of their work for later.", 1),
             RetentionKind("model-calls", "agent-crew", "Which models were asked by whom, and what it cost.", 40),

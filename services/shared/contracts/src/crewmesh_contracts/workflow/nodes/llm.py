@@ -27,6 +27,10 @@ class LlmNode(EffectNode):
     labels: Annotated[tuple[str, ...], Field(max_length=100, description="To classify: one of these.")] = ()
     output_schema: Annotated[JsonObject | None, Field(description="To extract: JSON Schema of the data.")] = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    reuse: Annotated[
+        bool,
+        Field(description="At temperature 0: whether the answer that an equal question got lately will do, at no cost."),
+    ] = False
     max_tokens: Annotated[int, Field(ge=1, le=200_000)] = 1_024
     timeout_seconds: float = 300.0
 
