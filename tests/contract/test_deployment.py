@@ -85,14 +85,15 @@ def wait_until_healthy(url: str, process: subprocess.Popen[str]) -> None:
 def named_secrets(one: Mapping) -> set[tuple[str, str]]:
     """(name, key) of every Secret an object asks for."""
     found: set[tuple[str, str]] = set()
-    for container in mappings(at(one, "spec.template.spec.containers")):
+    pod = at(one, "spec.template.spec")
+    for container in mappings(at(pod, "initContainers")) + mappings(at(pod, "containers")):
         for variable in mappings(container.get("env")):
             if reference := at(variable, "valueFrom.secretKeyRef"):
                 found.add((str(at(reference, "name")), str(at(reference, "key"))))
     for volume in mappings(at(one, "spec.template.spec.volumes")):
         for source in mappings(at(volume, "projected.sources")):
-            name = str(at(source, "secret.name"))
-            found.add((name, name))
+            if name := at(source, "secret.name"):
+                found.add((str(name), str(name)))
     for entry in mappings(at(one, "spec.metadata")):
         if reference := at(entry, "secretKeyRef"):
             found.add((str(at(reference, "name")), str(at(reference, "key"))))

@@ -1,7 +1,8 @@
 """Writes what is generated from code: ``python -m crewmesh_tools.reference``.
 
-Settings and problems become pages, the public API one OpenAPI document, topics and events one AsyncAPI document, and
-each shape that crosses a process a JSON Schema. With ``--check`` nothing is written, and a difference is a failure.
+Settings and problems become pages, the public API one OpenAPI document, topics and events one AsyncAPI document, each
+shape that crosses a process a JSON Schema, and Prometheus' rules resources of Kubernetes. With ``--check`` nothing is
+written, and a difference is a failure.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from crewmesh_kit.settings_reference import settings_page
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from crewmesh_tools.deploy import prometheus_rules
+
 ROOT = Path(__file__).parents[3]
 REFERENCE = Path("docs/reference")
 SCHEMAS = Path("services/shared/contracts/schemas")
@@ -52,6 +55,7 @@ def generated() -> dict[Path, str]:
         REFERENCE / "openapi.json": as_json(openapi()),
         REFERENCE / "asyncapi.json": as_json(asyncapi()),
         **{SCHEMAS / name: as_json(schema) for name, schema in schemas().items()},
+        prometheus_rules.TARGET: prometheus_rules.prometheus_rules(ROOT),
     }
 
 
