@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None, sidecar: Sidecar | None = None)
     service.background("stops", watch_stops)
     service.ready_check("turns", turns.why_not_ready)
     service.owned_data(
-        by_age("kickoffs", table="crew_runs", column="ended_at"),
+        by_age("crew-runs", table="crew_runs", column="ended_at"),
         by_age("conversations", table="conversations", column="active_at"),
         *FORGOTTEN_BY_AGE,
     )

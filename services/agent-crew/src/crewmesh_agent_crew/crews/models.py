@@ -1,4 +1,4 @@
-"""A crew's definition: agents, the process by which they work together, tasks, and inputs that a kickoff fills in.
+"""A crew's definition: agents, the process by which they work together, tasks, and inputs that each run fills in.
 
 ``{question}`` in a task's description stands for the input of that name and is filled in once; nothing in a value is
 ever read as a placeholder. Anything else in braces is plain text.
