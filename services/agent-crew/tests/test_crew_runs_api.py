@@ -126,7 +126,7 @@ class TestDecisions:
         service.model.uses_tool("post", POST)
         service.model.answers("Sent, or not.")
         run = await begun(service, "/v1/crews/senders/runs?wait=50", inputs={})
-        assert (run["status"], sent) == ("waiting", [])
+        assert (run["status"], sent) == ("waiting", []), (await read(service, f"{run['id']}/messages"))
         self.sent = sent
         return run
 
@@ -182,12 +182,43 @@ class TestDecisions:
         assert (status, str(problem["type"]).rsplit("/")[-1]) == (409, "question-decided")
         answer = await service.post(f"/v1/crew-runs/{waiting['id']}/questions/que_x/decisions", {"approved": True})
         assert answer.status_code == 404
+        await self.ended(service, waiting)  # it asks the model that the next test scripts
 
     async def test_what_waits_can_be_cancelled(self, service: Running, waiting: JsonObject) -> None:
         answer = await service.post(f"/v1/crew-runs/{waiting['id']}/cancel", {})
         assert answer.status_code == 202
         assert (await self.ended(service, waiting))["status"] == "cancelled"
         assert self.sent == []
+
+
+class TestMoney:
+    async def test_a_crew_waits_for_a_top_up_and_goes_on_by_itself(self, service: Running) -> None:
+        admin = service.who("*")
+        headers = auth_headers(admin, audience="agent-crew")
+        prices: JsonObject = {"prices": {"input": "0", "output": "1000"}}
+        assert (await service.client.put("/v1/models/fake", json=prices, headers=headers)).status_code == 201
+        budget: JsonObject = {
+            "name": "Little", "scope": {"kind": "organization"}, "period": "total", "limit": "0.121", "at_100": "wait",
+        }  # fmt: skip
+        made = await service.post("/v1/budgets", budget, who=admin)
+        assert made.status_code == 201, made.text
+        service.model.answers("some notes", "the answer")
+        key = new_id("test")
+        waiting = (await service.kickoff("q", key=key)).json()
+        (question,) = waiting["questions"]
+        assert (waiting["status"], question["kind"], len(service.model.requests)) == ("waiting", "budget", 1)
+        refused = await service.post(
+            f"/v1/crew-runs/{waiting['crew_run']}/questions/{question['id']}/decision", {"approved": True}
+        )
+        assert (refused.status_code, refused.json()["type"].rsplit("/")[-1]) == (409, "question-decided"), question
+        more: JsonObject = {"amount": "1", "reason": "It is worth it."}
+        assert (await service.post(f"{made.headers['location']}/top-ups", more, who=admin)).status_code == 201
+        run: JsonObject = {"id": waiting["crew_run"]}
+        await until_status(service, run, "completed")
+        assert [request.prompt.count("some notes") for request in service.model.requests] == [0, 1]
+        done = await read(service, str(run["id"]))
+        assert cast(JsonObject, done["usage"])["cost"] == "0.004"
+        assert (await service.get(f"/v1/crew-runs/{run['id']}/questions")).json() == []
 
 
 class TestCancel:
