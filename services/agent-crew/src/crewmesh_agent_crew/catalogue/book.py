@@ -40,7 +40,7 @@ class Book:
         """The models that the name stands for, in the order they are asked, whether there are accounts or not."""
         if name not in self.models and name not in self.aliases:
             raise UnknownModel(name, self.names())
-        return tuple(dict.fromkeys(self._expanded(name, frozenset())))
+        return tuple(dict.fromkeys(self._expanded(name, set())))
 
     def can_be_asked(self, entry: ModelEntry) -> bool:
         return entry.provider is not None and entry.provider in self._accounts
@@ -60,15 +60,19 @@ class Book:
     def is_shipped_alias(self, alias: str) -> bool:
         return alias in self._of_the_deployment or alias in BUILT_IN_ALIASES
 
-    def _expanded(self, name: str, seen: frozenset[str]) -> Iterator[ModelEntry]:
-        """An alias that comes back to itself is passed over, as is what has been deleted since it was named."""
+    def _expanded(self, name: str, seen: set[str]) -> Iterator[ModelEntry]:
+        """An alias that was met before is passed over, as is what has been deleted since it was named.
+
+        So each is looked into once: aliases of aliases may lead to the same models in more ways than can be counted.
+        """
         chain = self.aliases.get(name)
         if chain is None:
             if name in self.models:
                 yield self.models[name]
         elif name not in seen:
+            seen.add(name)
             for each in chain:
-                yield from self._expanded(each, seen | {name})
+                yield from self._expanded(each, seen)
 
     def _entry(self, name: str, model: OwnModel, by_kind: Mapping[ProviderKind, str]) -> ModelEntry:
         return _at(completed(name, model, self._shipped.get(name)), by_kind)
