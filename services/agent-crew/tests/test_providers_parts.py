@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from crewmesh_agent_crew.models.calls import Tokens
 from crewmesh_agent_crew.providers.draft import MOST_CHARACTERS, Draft
 from crewmesh_agent_crew.providers.failures import failure_of, pause_in
 from crewmesh_agent_crew.providers.frames import frames
@@ -191,3 +192,17 @@ class TestPauses:
         pause_in({"Retry-After": text, "x-ratelimit-reset": text})
         failure_of(400, {}, text.encode())
         assert time.monotonic() - began < 0.5
+
+
+async def test_a_line_in_very_many_pieces_is_not_copied_for_each() -> None:
+    began = time.process_time()
+    found = [line async for line in lines(pieces(b"x" * 300_000 + b"\ny", 1))]
+    assert (len(found[0]), time.process_time() - began < 5) == (300_000, True)
+
+
+@pytest.mark.parametrize("counted", [Tokens(input=-5), Tokens(input=3, cached=-1), Tokens(input=1, output=10**30)])
+def test_counts_that_cannot_be_true_are_none(counted: Tokens) -> None:
+    draft = Draft()
+    draft.say("Hello")
+    draft.tokens = counted
+    assert draft.reply(provider="p", model="m").tokens == Tokens()

@@ -14,6 +14,7 @@ from crewmesh_agent_crew.providers.protocol import ProviderError
 
 MOST_CHARACTERS = 2 * 1024 * 1024
 _MOST_TOOL_CALLS = 128
+_MOST_TOKENS = 1_000_000_000
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class Draft:
         if not text and not calls and finish in ("stop", "tools"):
             raise ProviderError("cut", "its answer was empty", tokens_paid=True)
         return ModelReply(
-            text=text, tool_calls=calls, finish=finish, tokens=self.tokens, provider=provider, model=model
+            text=text, tool_calls=calls, finish=finish, tokens=_counted(self.tokens), provider=provider, model=model
         )
 
     def complete_reply(self, *, provider: str, model: str) -> ModelReply:
@@ -78,6 +79,12 @@ class Draft:
         self._characters += len(text)
         if self._characters > MOST_CHARACTERS:
             raise too_large(MOST_CHARACTERS)
+
+
+def _counted(tokens: Tokens) -> Tokens:
+    """Counts that can be true. A server that counts otherwise counts as one that does not count at all."""
+    counts = tokens.model_dump().values()
+    return tokens if all(0 <= count <= _MOST_TOKENS for count in counts) else Tokens()
 
 
 def written(call: ToolCall) -> str:

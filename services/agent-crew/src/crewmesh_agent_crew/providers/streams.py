@@ -24,10 +24,11 @@ async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
         rest += piece
         if len(rest) > _LONGEST_LINE:
             raise too_large(_LONGEST_LINE)
-        *whole, last = rest.split(b"\n") if b"\n" in piece else (rest,)
+        if b"\n" not in piece:
+            continue  # nothing is copied: a line may come in a million pieces
+        *whole, rest = rest.split(b"\n")
         for line in whole:
             yield line.removesuffix(b"\r").decode("utf-8", "replace")
-        rest = bytearray(last)
 
 
 async def events(pieces: AsyncIterator[bytes]) -> AsyncIterator[Event]:
