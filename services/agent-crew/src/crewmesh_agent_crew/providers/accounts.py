@@ -80,15 +80,19 @@ class Accounts:
             keys = await self._keys.opened(connection, organization, kept)
         accounts = {DEPLOYMENT: self._deployment}
         for each in kept:
-            key = keys.get(each.name, "") if each.key_secret is None else await self._given(each)
-            accounts[each.name] = _account(organization, each, key)
+            trusted = self._is_given(each)
+            key = await self._given(each) if trusted else keys.get(each.name, "")
+            accounts[each.name] = _account(organization, each, key, trusted=trusted)
         return accounts
 
+    def _is_given(self, account: KeptAccount) -> bool:
+        """Whether it leads where the operator says: as long as there is a secret for this address."""
+        given = self._secrets.get(account.key_secret or "")
+        return given is not None and given.rstrip("/") == account.base_url
+
     async def _given(self, account: KeptAccount) -> str:
-        """The secret that the operator gave for this address, as long as it is for this address."""
+        """The secret that the operator gave for this address."""
         name = account.key_secret or ""
-        if self._secrets.get(name) != account.base_url:
-            return ""
         try:
             return (await self._sidecar.secret(name)).strip()
         except Problem as problem:
@@ -108,14 +112,14 @@ class Accounts:
             self._known.pop(organization, None)
 
 
-def _account(organization: str, kept: KeptAccount, key: str) -> Account:
+def _account(organization: str, kept: KeptAccount, key: str, *, trusted: bool) -> Account:
     return Account(
         name=kept.name,
         kind=kept.kind,
         base_url=kept.base_url,
         organization=organization,
         # What an operator gave a secret for may be inside.
-        trusted=kept.key_secret is not None,
+        trusted=trusted,
         key=key,
         options=kept.options,
         most_at_once=kept.most_at_once,
