@@ -207,3 +207,19 @@ def test_what_is_storable() -> None:
     for _ in range(200):
         deep = [deep]
     assert str(storable(deep)).count("[") < 60  # pyright: ignore[reportArgumentType]  deeper than JSON is written
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ("AB12" + "A1" * 20 + " ") * 2_200,
+        "vtaber ignore a b c d e f g h i j k " * 2_700,
+        ("send " * 20_000),
+    ],
+)
+def test_texts_that_are_made_to_take_long_do_not(text: str) -> None:
+    """Nobody else is served meanwhile."""
+    began = time.process_time()
+    personal_data(text)
+    suspicion(text)
+    assert time.process_time() - began < 5

@@ -137,12 +137,14 @@ def suspicion(text: str) -> Suspicion:
     found: dict[str, int] = {}
     if hidden_share(text) > _HIDDEN_SHARE:
         found["hidden characters"] = 2
-    for name, score in _findings(text[:LONGEST_READ], depth=0):
+    for name, score in _findings(text[:LONGEST_READ], set(), depth=0):
         found[name] = max(score, found.get(name, 0))
     return Suspicion(sum(found.values()), tuple(sorted(found)))
 
 
-def _findings(text: str, *, depth: int) -> Iterator[tuple[str, int]]:
+def _findings(text: str, read: set[str], *, depth: int) -> Iterator[tuple[str, int]]:
+    """``read``: what was looked at before; turned twice, a text is itself again."""
+    read.add(text)
     plain = folded(text)
     for name, score, pattern in _COMPILED_ORDERS:
         if pattern.search(plain):
@@ -152,7 +154,7 @@ def _findings(text: str, *, depth: int) -> Iterator[tuple[str, int]]:
             yield name, score
     if depth < _DEEPEST_DISGUISE:
         for revealed in _revealed(text):
-            below = list(_findings(revealed, depth=depth + 1))
+            below = [] if revealed in read else list(_findings(revealed, read, depth=depth + 1))
             if below:
                 yield "orders in disguise", 3
                 yield from below

@@ -126,7 +126,7 @@ _NATIONAL: tuple[Callable[[str, str], bool], ...] = (
 _AT_WORD = r"(?<![A-Za-z0-9])"
 _PATTERNS: tuple[tuple[PersonalKind, re.Pattern[str], Callable[[str], bool]], ...] = (
     ("email", re.compile(_AT_WORD + r"[A-Za-z0-9._%+'-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b"), bool),
-    ("iban", re.compile(_AT_WORD + r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{2,4}){3,8}(?![A-Za-z0-9])"), _is_iban),
+    ("iban", re.compile(_AT_WORD + r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])"), _is_iban),
     (
         "national-id",
         re.compile(
