@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from crewmesh_agent_crew.agents.models import AgentDefinition
-from crewmesh_agent_crew.crew_runs.stage import Said, Turn
-from crewmesh_agent_crew.models.calls import Image, ModelCall, ModelReply
+from crewmesh_agent_crew.crew_runs.stage import Document, Said, Turn
+from crewmesh_agent_crew.models.calls import Image, ModelCall, ModelReply, ToolCall
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
 from crewmesh_agent_crew.turns.runner import TurnRunner
+from crewmesh_agent_crew.turns.steady import steady
 from crewmesh_contracts.base import JsonObject
 
 from .turn_parts import Model, Toolbox, answers, uses
@@ -51,6 +52,13 @@ class TestPrompts:
         assert "ada said on facts:\nCats purr." in user.content
         assert "ben said on more:\nDogs bark." in user.content
         assert (call.model, call.temperature, call.max_tokens, call.tools) == ("default", 0.5, 70, ())
+
+    async def test_everything_that_was_not_written_by_us_passes_the_guard(self, turns: TurnRunner) -> None:
+        model = Model(answers("x"))
+        file = Document(name="secret-plan.txt", text="secret")
+        await turns.run(asked("secret", expected="secret", documents=[file]), model.with_())
+        assert "secret" not in model.prompt.replace("[hidden from", "")
+        assert "The file [hidden from document]-plan.txt" in model.prompt
 
     async def test_text_comes_through_verbatim_both_ways(self, turns: TurnRunner) -> None:
         model = Model(answers(ABUSE))
@@ -154,3 +162,11 @@ class TestHygiene:
         assert runner.why_not_ready() == "CrewAI is still being loaded"
         await runner.run(asked(), Model(answers("x")).with_())
         assert runner.why_not_ready() is None
+
+
+def test_numbers_are_the_same_when_they_come_back_from_the_ledger() -> None:
+    """PostgreSQL keeps them as they are written: 6.022e23 has zeros behind it, and the number itself has not."""
+    written = {"n": 6.022e23, "small": 1.5, "whole": 2.0}
+    reply = ModelReply(tool_calls=(ToolCall(id="1", name="t", arguments={**written}),))
+    kept = ToolCall(id="1", name="t", arguments={"n": 602200000000000000000000, "small": 1.5, "whole": 2})
+    assert json.dumps(steady(reply).tool_calls[0].arguments) == json.dumps(kept.arguments)

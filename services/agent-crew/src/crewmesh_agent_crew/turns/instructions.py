@@ -25,12 +25,13 @@ class Instruction:
 
 def instruction_of(turn: Turn, toolbox: Toolbox, form: str) -> Instruction:
     """Everything as the agent may read it. ``form``: how data has to look, where data is wanted."""
-    heard = [f"The file {each.name}:\n{toolbox.shown(each.text, 'document')}" for each in turn.documents]
+    # The name of a file is its giver's word, too.
+    heard = [toolbox.shown(f"The file {each.name}:\n{each.text}", "document") for each in turn.documents]
     heard += [f"You remember from before:\n{toolbox.shown(each.text, each.source)}" for each in turn.remembered]
     heard += [f"{said.agent} said on {said.task}:\n{toolbox.shown(said.text, 'agent')}" for said in turn.shown]
     return Instruction(
         task=toolbox.shown(turn.instruction, "person"),
-        expected="\n\n".join(part for part in (turn.expected, form) if part),
+        expected="\n\n".join(part for part in (toolbox.shown(turn.expected, "person"), form) if part),
         context="\n\n".join(heard) if heard else None,
         images=tuple(turn.images),
     )

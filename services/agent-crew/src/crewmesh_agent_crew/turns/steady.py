@@ -6,6 +6,8 @@ again from there has to ask the same to the byte, or it would pay for the answer
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from crewmesh_contracts.base import JsonObject, JsonValue
 
 from crewmesh_agent_crew.models.calls import ModelReply
@@ -29,6 +31,6 @@ def _steady(value: JsonValue) -> JsonValue:
         case list():
             return [_steady(item) for item in value]
         case float() if value.is_integer():
-            return int(value)
+            return int(Decimal(repr(value)))  # as it is written: beyond 2**53 the value itself has other digits
         case _:
             return value
