@@ -67,7 +67,7 @@ async def run_trial(mesh: MeshProcess, fault: str, *, seed: int, runs: int) -> R
         await FAULTS[fault](mesh)
         over = now()
         started = await starting
-        ends = await _all_ended(client, [each.run for each in started])
+        ends = await until_all_ended(client, [each.run for each in started])
         ended = now()
         doubtful = await _may_repeat(client, fault, world)
     # A freeze is part of the silence, and of nobody's recovery.
@@ -100,7 +100,7 @@ async def _start_all(workload: Workload, runs: int, known: set[str]) -> list[Sta
     return await asyncio.gather(*(start(number) for number in range(runs)))
 
 
-async def _all_ended(client: MeshClient, runs: Sequence[str]) -> dict[str, JsonDict]:
+async def until_all_ended(client: MeshClient, runs: Sequence[str]) -> dict[str, JsonDict]:
     """Run id → what the API shows of it, once none is in flight. A run that is not there is shown as such."""
     ended: dict[str, JsonDict] = {}
     turnstile = asyncio.Semaphore(_LOOKS_AT_A_TIME)
@@ -149,7 +149,7 @@ def _judge(started: Sequence[Started], ends: dict[str, JsonDict], world: World, 
         shown = ends[each.run]
         if shown["status"] != "completed":
             violations.append(f"{each.shape.name} {each.run} is {shown['status']}: {shown.get('error')}")
-        expected |= _expected(each, shown)
+        expected |= expected_effects(each, shown)
     seen = world.counts()
     for each in started:
         if each.shape.name == "unsafe":  # that one never comes twice, whoever dies
@@ -162,7 +162,7 @@ def _judge(started: Sequence[Started], ends: dict[str, JsonDict], world: World, 
     return violations
 
 
-def _expected(started: Started, shown: JsonDict) -> set[str]:
+def expected_effects(started: Started, shown: JsonDict) -> set[str]:
     if shown["status"] != "completed":
         return set()
     keys = {f"{started.run}/{path}" for path in started.shape.effects}
