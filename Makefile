@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 MESH = $(PYTHON) -m crewmesh_tools.mesh
 PLACE = --port-offset $(OFFSET)
 
-.PHONY: help setup run compose stop status logs check test bench gen demo images backup restore installed
+.PHONY: help setup run compose stop status logs check test bench gen demo images backup restore sbom audit licences installed
 
 help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,15 @@ backup: installed ## Back up the mesh that runs, into backups or TO=folder; asks
 
 restore: installed ## Put a backup back: make restore FROM=backups/….tar, and REPLACE=yes where there is data.
 	@$(PYTHON) -m crewmesh_tools.backup restore $(PLACE) "$(FROM)" $(if $(filter yes,$(REPLACE)),--replace)
+
+sbom: installed ## Write what Crewmesh is made of, as CycloneDX, into dist/sbom.
+	@$(PYTHON) -m crewmesh_tools.supply_chain sbom
+
+audit: installed ## Ask for known weaknesses of what the lock files name; needs the network.
+	@$(PYTHON) -m crewmesh_tools.supply_chain audit
+
+licences: installed ## Show the licences of what we use, and fail for one that is not allowed.
+	@$(PYTHON) -m crewmesh_tools.supply_chain licences
 
 installed:
 	@test -x $(PYTHON) || { echo "Nothing is set up yet. Do it first: make setup" >&2; exit 1; }
