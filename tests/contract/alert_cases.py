@@ -63,6 +63,10 @@ CASES: dict[str, Case] = {
     "SchedulerAlone": Case(
         _gauge("dapr_scheduler_sidecars_connected", 0), _gauge("dapr_scheduler_sidecars_connected", 5)
     ),
+    "StoreDown": Case(
+        {'pg_up{app="postgres"}': "1x60", 'redis_up{app="valkey"}': "0x60"},
+        {'pg_up{app="postgres"}': "1x60", 'redis_up{app="valkey"}': "1x60"},
+    ),
     "ErrorBudgetBurnsFast": Case(_answers(20, 120), _answers(10, 120), minute=90),
     # A burst that is over keeps the long window high; the short one lets the alert end.
     "ErrorBudgetBurns": Case(

@@ -15,8 +15,8 @@ OF_DAPR = {
     "dapr_sentry_cert_sign_success_total",
     "dapr_sentry_issuercert_expiry_timestamp",
 }
-# Of programs that run in compose and Kubernetes only: Kong 3.9, postgres_exporter, redis_exporter, node_exporter; and of
-# the file that the backup command writes. Taken from their documentation and sources; no test here can ask them.
+# Of programs that run in compose and Kubernetes only (Kong 3.9, postgres_exporter, redis_exporter, node_exporter), and
+# of the file that the backup command writes. Taken from documentation and sources; no test here can ask them.
 OF_OTHERS = {
     "crewmesh_backup_last_success_timestamp_seconds",
     "kong_http_requests_total",
@@ -27,7 +27,9 @@ OF_OTHERS = {
     "pg_database_size_bytes",
     "pg_stat_database_numbackends",
     "pg_stat_database_xact_commit",
+    "pg_up",
     "redis_commands_processed_total",
     "redis_connected_clients",
     "redis_memory_used_bytes",
+    "redis_up",
 }

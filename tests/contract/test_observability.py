@@ -43,6 +43,10 @@ def targets(file: str) -> dict[str, dict[str, str]]:
     return found
 
 
+def recorded() -> set[str]:
+    return {str(rule["record"]) for rule in rules() if "record" in rule}
+
+
 def queries() -> list[str]:
     panels = [
         panel for path in DASHBOARDS for panel in mappings(cast("Mapping", json.loads(path.read_text()))["panels"])
@@ -93,11 +97,10 @@ def test_the_compose_stack_is_watched_at_its_ports() -> None:
 
 
 def test_every_metric_that_is_asked_for_exists() -> None:
-    recorded = {str(rule["record"]) for rule in rules() if "record" in rule}
-    known = metrics_of_services() | recorded | OF_DAPR | OF_OTHERS | COMMON
+    known = metrics_of_services() | recorded() | OF_DAPR | OF_OTHERS | COMMON
     asked = {name for query in queries() for name in names_in(query)}
     assert asked - known == set()
-    assert recorded <= asked, "a rule that nobody asks for"
+    assert recorded() <= asked, "a rule that nobody asks for"
     assert asked >= OF_DAPR | OF_OTHERS, "a name that nobody asks for any more"
 
 

@@ -1,4 +1,4 @@
-"""Programs that check what the project deploys, built once per user from pinned modules: promtool and composecheck.
+"""Programs that check what the project deploys, built once per user from pinned modules: promtool and two of our own.
 
 Like Dapr's own programs, nothing is downloaded as a binary; the pins are in tools/checkers (a go.mod and its go.sum).
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 MODULE = Path(__file__).resolve().parents[2] / "checkers"
-PROGRAMS = ("promtool", "composecheck")
+PROGRAMS = ("promtool", "composecheck", "alertcheck")
 # Of the many ways in which Prometheus finds targets only one is configured here; the others would be most of the build.
 _TAGS = "remove_all_sd,enable_kubernetes_sd"
 
@@ -47,7 +47,7 @@ def _build(final: Path, say: Callable[[str], object]) -> None:
     go = shutil.which("go")
     if go is None:
         raise CheckersMissingError("promtool is built with Go. Install it (https://go.dev/dl) and try again.")
-    say("Building promtool and composecheck from their pinned sources, once: a few minutes on two cores.")
+    say("Building promtool and two small checkers from their pinned sources, once: a few minutes on two cores.")
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=".building-") as building:
         target = Path(building) / "bin"
         environment = {**os.environ, "GOBIN": str(target), "GOFLAGS": "-mod=readonly", "GOWORK": "off"}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crewmesh_tools.deploy.files import read_flat, write_variables
+from crewmesh_tools.deploy.files import read_flat, write_private_text, write_variables
 from crewmesh_tools.deploy.issuer import ensure_issuer
 from crewmesh_tools.mesh.secrets import Secrets, Servers, load_or_make, write_private
 
@@ -39,6 +39,8 @@ def prepare(repository: Path, apps: Sequence[str]) -> Path:
     folder = repository / FOLDER
     for each in (folder, folder / "blobs", folder / "scheduler"):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # What the backup command tells of itself; read by an account of its own, and nothing in it is secret.
+    (folder.parent / "metrics").mkdir(exist_ok=True)
     servers = _server_passwords(folder)
     kept = _service_secrets(folder, apps, servers)
     root = ensure_issuer(folder / "issuer", trust_domain=TRUST_DOMAIN, namespace=NAMESPACE)
@@ -98,6 +100,9 @@ def _write_variables(folder: Path, apps: Sequence[str], kept: Secrets, servers: 
     write_variables(folder / "bootstrap.env", {"DATABASE_URL": _admin_url(servers)})
     passwords = {"VALKEY_PASSWORD": servers["valkey"], "EDGE_VALKEY_PASSWORD": servers["edge-valkey-password"]}
     write_variables(folder / "valkey.env", passwords)
+    # For programs that read files: the one reads a password as it stands, the other a JSON object of addresses.
+    write_private_text(folder / "postgres.password", servers["postgres"])
+    write_private(folder / "valkey.passwords", {"redis://valkey:6379": servers["valkey"]})
     write_variables(folder / "grafana.env", {"GF_SECURITY_ADMIN_PASSWORD": servers["grafana"]})
 
 
