@@ -251,7 +251,7 @@ class TestHttp:
         request = verifiable.render(scope())
         assert request["verify"] == {
             "method": "GET", "url": "https://example.com/orders/3", "headers": {"x-a": "7"}, "body": None,
-            "timeout_seconds": 20.0, "repeatable": True, "same_origin": False,
+            "timeout_seconds": 20.0, "repeatable": True,
         }  # fmt: skip
         outside = Outside([self.YES])
         await verifiable.run(request, outside)
