@@ -79,8 +79,8 @@ async def test_64_callers_at_two_replicas_on_a_budget_for_10_calls(url: str) -> 
         (balance,) = await replicas[0].balances(charge.organization)
         assert (balance["spent"], balance["reserved"]) == (100 * PER_TOKEN, 0)
         assert await told(replicas[0], charge.organization) == [
-            "crewmesh.budget_nearly.used.v1",
-            "crewmesh.budget_used.up.v1",
+            "crewmesh.budget_warning.reached.v1",
+            "crewmesh.budget.exhausted.v1",
         ]
 
 
@@ -172,7 +172,7 @@ async def test_a_budget_that_lets_wait_says_so_and_goes_on_when_topped_up(money:
         await budgets.top_up(found, charge.organization, NewTopUp(amount=ONE, reason="More"), "me")
     assert (await money.thinking.ask(question(), charge, "k2")).reply.text == "ok"
     # It was told of the first time and, after the top-up, of the second.
-    assert (await told(money, charge.organization)).count("crewmesh.budget_used.up.v1") == 2
+    assert (await told(money, charge.organization)).count("crewmesh.budget.exhausted.v1") == 2
 
 
 async def test_one_that_refuses_for_good_speaks_before_one_that_lets_wait(money: Money) -> None:

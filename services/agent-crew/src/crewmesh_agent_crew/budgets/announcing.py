@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_contracts.events import BudgetNearlyUsed, BudgetUsedUp
+from crewmesh_contracts.events import BudgetExhausted, BudgetWarningReached
 from crewmesh_kit.db import outbox
 from crewmesh_kit.logs import get_logger
 from psycopg import AsyncConnection
@@ -17,7 +17,10 @@ from crewmesh_agent_crew.spending.dollars import told
 
 log = get_logger(__name__)
 
-_EVENTS: dict[str, type[BudgetNearlyUsed | BudgetUsedUp]] = {"nearly_used": BudgetNearlyUsed, "used_up": BudgetUsedUp}
+_EVENTS: dict[str, type[BudgetWarningReached | BudgetExhausted]] = {
+    "nearly_used": BudgetWarningReached,
+    "used_up": BudgetExhausted,
+}
 
 
 async def announce(conn: AsyncConnection[DictRow], organization: str, happened: Sequence[JsonObject]) -> None:

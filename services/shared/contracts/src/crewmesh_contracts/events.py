@@ -194,11 +194,11 @@ class BudgetEvent(Event):
     spent: str
 
 
-class BudgetNearlyUsed(BudgetEvent):
+class BudgetWarningReached(BudgetEvent):
     """Four fifths of a budget are spent in this period."""
 
 
-class BudgetUsedUp(BudgetEvent):
+class BudgetExhausted(BudgetEvent):
     """A budget has nothing left in this period, or not enough for what was to be asked."""
 
 
@@ -228,7 +228,7 @@ PUBLISHED_EVENTS: tuple[type[Event], ...] = (
     ApprovalRequested,
     ApprovalEscalated,
     ApprovalDecided,
-    BudgetNearlyUsed,
-    BudgetUsedUp,
+    BudgetWarningReached,
+    BudgetExhausted,
     AgentStatusChanged,
 )
