@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 MESH = $(PYTHON) -m crewmesh_tools.mesh
 PLACE = --port-offset $(OFFSET)
 
-.PHONY: help setup run compose stop status logs check test bench gen demo images backup restore sbom audit licences installed
+.PHONY: help setup run compose stop status logs check test bench gen observe demo images backup restore sbom audit licences installed
 
 help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ setup: ## Install everything the other commands need; quick when nothing has cha
 run: setup ## Start the whole mesh on this machine and say where it is.
 	@$(MESH) up $(PLACE)
 
-compose: setup ## Start the mesh on one Docker host instead, with Kong, Prometheus and Grafana.
+compose: setup ## Start the mesh on one Docker host instead, with Kong; .env.example says what can be added.
 	@$(PYTHON) -m crewmesh_tools.compose
 
 stop: installed ## Stop the mesh; its data stays.
@@ -51,6 +51,12 @@ bench: setup ## Measure the mesh, each figure beside a baseline of the same run.
 
 gen: setup ## Write the generated files anew: schemas, API document, reference pages.
 	@$(PYTHON) -m crewmesh_tools.reference
+	@$(PYTHON) -m crewmesh_tools.dashboards
+
+observe: ## Watch the mesh of make run with the Prometheus that is installed here.
+	@command -v prometheus >/dev/null || { echo "There is no prometheus in PATH. Get it from https://prometheus.io/download, or use the profile observability of make compose." >&2; exit 1; }
+	@mkdir -p .crewmesh/prometheus
+	@prometheus --config.file=observability/prometheus/local.yml --storage.tsdb.path=.crewmesh/prometheus --web.listen-address=127.0.0.1:9090
 
 images: installed ## Build every image with Docker or Podman: make images ARGS="--prefix registry.example/crewmesh --push"
 	@$(PYTHON) -m crewmesh_tools.images $(ARGS)
