@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import cast
 
 import pytest
@@ -10,11 +11,9 @@ from tests.contract.kustomize import OVERLAYS, overlay
 from tests.rules.repository import Mapping, at, mappings
 
 RENDERED = {name: overlay(name) for name in OVERLAYS}
-OBJECTS = [
-    pytest.param(one, id=f"{name}/{one['kind']}/{at(one, 'metadata.name')}")
-    for name, objects in RENDERED.items()
-    for one in objects
-]
+# What several overlays have in common is looked at once.
+_DISTINCT = {json.dumps(one, sort_keys=True): (name, one) for name, found in RENDERED.items() for one in found}
+OBJECTS = [pytest.param(one, id=f"{name}/{one['kind']}/{at(one, 'metadata.name')}") for name, one in _DISTINCT.values()]
 PODS = [param for param in OBJECTS if cast("Mapping", param.values[0])["kind"] in ("Deployment", "Job")]
 PRODUCTION = "production"
 

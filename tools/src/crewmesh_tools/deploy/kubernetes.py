@@ -46,7 +46,7 @@ def flat_secrets(folder: Path, apps: Sequence[str], environ: Mapping[str, str]) 
     wanted = ("DATABASE_URL", "REDIS_URL", *(_variable(part) for part in BLOBS))
     missing = [name for name in wanted if not environ.get(name)]
     if missing:
-        raise MeshError(f"{', '.join(missing)} must be set; docs/guides/deploy.md says to what.")
+        raise MeshError(f"{', '.join(missing)} must be set; docs/operate/kubernetes.md says to what.")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     at = Servers(database_admin_url=environ["DATABASE_URL"], redis_port=6379, redis_url=environ["REDIS_URL"])
     kept = load_or_make(folder / "secrets.json", apps, at)
