@@ -10,12 +10,21 @@ from crewmesh_kit.identity import Identity
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One turn. ``about``: whose memory it is, ``crew:crew_…`` or ``agent:agt_…``; none: it has no memory."""
+    """One turn. ``about``: whose memory it is, ``crew:crew_…`` or ``agent:agt_…``; none: it has no memory.
+
+    ``person``: whose conversation it is. What is said there is remembered for that person alone.
+    """
 
     identity: Identity
     crew_run: str
     path: str
     about: str | None
+    person: str | None = None
+
+    @property
+    def own(self) -> str | None:
+        """What is kept apart from all that others say to the same crew or agent."""
+        return None if self.about is None or self.person is None else f"{self.about}:{self.person}"
 
 
 class Note(Contract):

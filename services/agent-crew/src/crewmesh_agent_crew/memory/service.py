@@ -53,11 +53,15 @@ class Memories:
         async with self._database.tenant(organization) as conn:
             known = await repository.find(conn, place.crew_run, place.path)
             taught = () if known is not None else await self._insights.of(conn, place.about)
+            forgetful = not (turn.agent.memory.short or turn.agent.memory.long)
+            if known is None and forgetful:
+                # That it was told nothing is kept as well: it may be taught something until it is played again.
+                known = taught
+                await repository.keep(conn, organization, place.crew_run, place.path, known)
         if known is None:
             known = (*taught, *await self._recalled(place, place.about, turn))
-            if known or turn.agent.memory.short or turn.agent.memory.long:
-                async with self._database.tenant(organization) as conn:
-                    await repository.keep(conn, organization, place.crew_run, place.path, known)
+            async with self._database.tenant(organization) as conn:
+                await repository.keep(conn, organization, place.crew_run, place.path, known)
         return replace(turn, remembered=known) if known else turn
 
     async def keep(self, place: Place, turn: Turn, said: Said, *, trusted: bool) -> None:
@@ -69,10 +73,10 @@ class Memories:
         task, text = turn.instruction[:_LONGEST_TASK], said.text[:_LONGEST_SAID]
         if memory.short:
             note = Note(task=task, said=text, trusted=trusted)
-            await _if_it_can("notes", self._notes.add(organization, about, turn.agent.name, note), None)
+            await _if_it_can("notes", self._notes.add(organization, place.own or about, turn.agent.name, note), None)
         if memory.long:
             kept = Remembered(id=_id_of(place), text=f"{task}\n{text}".strip(), trusted=trusted)
-            request = RememberRequest(namespace=about, memories=(kept,))
+            request = RememberRequest(namespace=place.own or about, memories=(kept,))
             await _if_it_can("remember", self._sidecar.call(REMEMBER, request, identity=_acting(place)), None)
 
     async def _recalled(self, place: Place, about: str, turn: Turn) -> Sequence[Recollection]:
@@ -85,12 +89,13 @@ class Memories:
         return found
 
     async def _nearest(self, place: Place, about: str, instruction: str) -> list[Recollection]:
-        request = RecallRequest(namespaces=(about,), query=instruction[:_LONGEST_QUERY], limit=_MOST_RECALLED)
+        namespaces = (about,) if place.own is None else (about, place.own)
+        request = RecallRequest(namespaces=namespaces, query=instruction[:_LONGEST_QUERY], limit=_MOST_RECALLED)
         answer = await self._sidecar.call(RECALL, request, identity=_acting(place))
         return [_recollection(each.text, each.trusted) for each in answer.memories]
 
     async def _latest(self, place: Place, about: str, agent: AgentDefinition) -> list[Recollection]:
-        notes = await self._notes.of(place.identity.organization, about, agent.name)
+        notes = await self._notes.of(place.identity.organization, place.own or about, agent.name)
         return [_recollection(f"{note.task}\n{note.said}", note.trusted) for note in notes]
 
 
