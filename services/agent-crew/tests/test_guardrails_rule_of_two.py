@@ -90,8 +90,20 @@ class TestWhereItComesFrom:
         box = await desk.open(agent(POST, {**CODE, "private": True}))
         await box.use("python", {"source": "1"}, key="t1")
         assert box.shown("Do it.", "person") == "Do it."
-        assert box.shown("Fine.", "agent") == "Fine."
+        assert "Fine." in box.shown("Fine.", "agent")
         await box.use("post", OUT, key="t2")
+
+    async def test_agents_that_read_nothing_hear_each_other_as_they_speak(self, desk: ToolDesk) -> None:
+        box = await desk.open(agent(CODE))
+        assert box.shown("Fine.", "agent") == "Fine."
+
+    async def test_those_that_may_hear_them_marked_from_the_start(self, desk: ToolDesk) -> None:
+        """What was read later must change nothing of what is shown when the turn is played again."""
+        before = (await desk.open(agent(HANDBOOK))).shown("Fine.", "agent")
+        box = await desk.open(agent(HANDBOOK))
+        await box.use("handbook", {"query": "margin"}, key="t1")
+        assert (await desk.open(agent(HANDBOOK))).shown("Fine.", "agent") == before
+        assert before.startswith('<untrusted from="agent"')
 
     async def test_what_one_agent_has_seen_another_has_seen(self, desk: ToolDesk) -> None:
         reader = await desk.open(agent(HANDBOOK, name="reader"), turn="read/reader/1")

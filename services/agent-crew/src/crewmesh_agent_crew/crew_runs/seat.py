@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from crewmesh_contracts.base import JsonObject
@@ -13,16 +13,20 @@ from crewmesh_kit.errors import Problem
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.budgets.errors import BudgetAwaitsTopUp, BudgetInUse
 from crewmesh_agent_crew.crew_runs.errors import ServiceStopsError
 from crewmesh_agent_crew.crew_runs.journal import Message
-from crewmesh_agent_crew.crew_runs.models import Held, Past, Used
+from crewmesh_agent_crew.crew_runs.models import CrewWork, Held, Past, Used
 from crewmesh_agent_crew.crew_runs.parts import Parts
 from crewmesh_agent_crew.crew_runs.record import Record
 from crewmesh_agent_crew.crew_runs.stage import Said, Turn
+from crewmesh_agent_crew.live.words import Sink
 from crewmesh_agent_crew.memory.models import Place
 from crewmesh_agent_crew.models.calls import ModelCall, ModelReply, ToolSpec
 from crewmesh_agent_crew.models.thinking import Answer
+from crewmesh_agent_crew.tools.guarded import GuardedToolbox
+from crewmesh_agent_crew.tools.tool import reads_strangers
 from crewmesh_agent_crew.tools.toolbox import NeedsDecisionError, Question, Source, Toolbox
 from crewmesh_agent_crew.tools.work import ToolUse, WorkContext, acting_as
 from crewmesh_agent_crew.turns.desk import Ports
@@ -64,10 +68,11 @@ class Seat:
         self._asked = 0
         self._charge = held.charge.charge(held.organization, held.id, held.crew, turn.agent.name)
         self._identity = acting_as(held.organization, held.id, held.group)
-        self._place = Place(self._identity, held.id, path, held.group)
+        self._place = Place(self._identity, held.id, path, held.group, _person_of(held))
+        self._toolbox: GuardedToolbox | None = None
 
     async def play(self) -> Said:
-        toolbox = await self._parts.tools.open(self._turn.agent, self._work())
+        toolbox = self._toolbox = await self._parts.tools.open(self._turn.agent, self._work())
         status: AgentActivity = "idle"
         try:
             turn = replace(self._turn, agent=toolbox.agent)  # as policies let it be
@@ -94,6 +99,7 @@ class Seat:
             record=self._used_a_tool,
             tags=self._held.tags,
             untrusted=self._held.untrusted,
+            wary=any(reads_strangers(agent) for agent in _agents_of(self._held)),
         )
 
     def _verdict(self, question: str) -> Verdict | None:
@@ -116,19 +122,37 @@ class Seat:
         return answer.reply
 
     async def _paid(self, call: ModelCall, name: str) -> Answer:
-        sink = self._parts.words.sink(self._held.organization, self._held.id, name)
+        sink = self._sink(name)
         try:
             key = f"{self._held.id}/{name}-{_digest(call)}"
             return await self._parts.thinking.ask(call, self._charge, key, sink=sink)
         except (BudgetAwaitsTopUp, BudgetInUse) as short:
             raise NeedsDecisionError(self._about_money(short)) from short
         finally:
-            sink.done()
+            if sink is not None:
+                sink.done()
+
+    def _sink(self, name: str) -> Sink | None:
+        """None: what is masked or forbidden in the final word must not be heard before."""
+        if self._toolbox is not None and not self._toolbox.aloud:
+            return None
+        return self._parts.words.sink(self._held.organization, self._held.id, name)
 
     def _about_money(self, short: Problem) -> Question:
         """One question per budget, whichever agents came to its end."""
         budget = str(short.extensions.get("budget", ""))
         return Question(id=f"budget-{budget}", kind="budget", title=short.detail, agent=self._turn.agent.name)
+
+
+def _agents_of(held: Held) -> Sequence[AgentDefinition]:
+    """All that work in the run; they are resolved."""
+    members = held.doing.crew.agents if isinstance(held.doing, CrewWork) else (held.doing.agent,)
+    return [member for member in members if isinstance(member, AgentDefinition)]
+
+
+def _person_of(held: Held) -> str | None:
+    """Whose chat it is; the chat itself, where nobody in particular has it."""
+    return (held.charge.api_key or held.charge.user or held.conversation) if held.kind == "chat" else None
 
 
 def _digest(call: ModelCall) -> str:

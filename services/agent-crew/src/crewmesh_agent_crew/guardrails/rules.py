@@ -88,6 +88,10 @@ class Rules:
                 if any(named_so(pattern, model) for pattern in policy.forbidden_models):
                     raise ForbiddenByPolicy(policy.name, f"the model {model!r} to the agent {self.agent.name!r}")
 
+    @property
+    def forbids_words(self) -> bool:
+        return any(policy.forbidden_phrases or policy.forbidden_patterns for policy in self.policies)
+
     def forbidden_words(self, text: str) -> str | None:
         """The policy by which this must not be said."""
         plain = folded(text)

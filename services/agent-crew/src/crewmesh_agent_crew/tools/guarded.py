@@ -94,6 +94,11 @@ class GuardedToolbox:
         """Whether the run has read words of strangers by now."""
         return self._guard.taint.untrusted
 
+    @property
+    def aloud(self) -> bool:
+        """Whether whoever watches may hear the model while it speaks, before its final word is looked at."""
+        return self._guard.aloud
+
     def shown(self, text: str, source: Source) -> str:
         return self._guard.shown(text, source)
 

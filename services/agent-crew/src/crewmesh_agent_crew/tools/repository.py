@@ -12,6 +12,21 @@ from psycopg.types.json import Jsonb
 from crewmesh_agent_crew.guardrails.taint import Taint
 from crewmesh_agent_crew.tools.work import Status, ToolUse
 
+# In a conversation what was seen for earlier answers stands in them, and is read again. Of answers whose runs are
+# forgotten nobody knows any more what was seen.
+_TAINT = """
+WITH heard AS (
+    SELECT crew_run AS id FROM conversation_messages
+    WHERE conversation = (SELECT conversation FROM crew_runs WHERE org_id = %(org)s AND id = %(run)s)
+        AND org_id = %(org)s AND role = 'assistant'
+    UNION SELECT %(run)s
+)
+SELECT coalesce(bool_or(run.id IS NULL OR seen.untrusted), false) AS untrusted,
+    coalesce(bool_or(run.id IS NULL OR seen.private), false) AS private
+FROM heard LEFT JOIN crew_runs run ON run.id = heard.id
+LEFT JOIN crew_run_taints seen ON seen.org_id = %(org)s AND seen.crew_run = heard.id
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -61,10 +76,7 @@ class ToolUseRepository:
         return await cursor.fetchone() is not None
 
     async def taint(self, organization: str, crew_run: str) -> Taint:
-        cursor = await self._connection.execute(
-            "SELECT untrusted, private FROM crew_run_taints WHERE org_id = %s AND crew_run = %s",
-            [organization, crew_run],
-        )
+        cursor = await self._connection.execute(_TAINT, {"org": organization, "run": crew_run})
         row = await cursor.fetchone()
         return Taint() if row is None else Taint(row["untrusted"], row["private"])
 

@@ -29,7 +29,7 @@ from crewmesh_agent_crew.tools.grants import McpGrant
 from crewmesh_agent_crew.tools.guarded import GuardedToolbox, Means
 from crewmesh_agent_crew.tools.kinds.base import Caller
 from crewmesh_agent_crew.tools.repository import Kept, ToolUseRepository
-from crewmesh_agent_crew.tools.tool import AnyTool, tool_of
+from crewmesh_agent_crew.tools.tool import AnyTool, reads_strangers, tool_of
 from crewmesh_agent_crew.tools.work import ToolUse, WorkContext, key_of
 
 _LISTING_SECONDS = 20.0
@@ -52,7 +52,8 @@ class Tools:
             rules.check_models(await self._means.models(work.organization, agent.model))
         taint = self._taints.setdefault((work.organization, work.crew_run), Taint())
         taint.add(untrusted=known.untrusted or work.untrusted, private=known.private)
-        guard = Guard(rules, taint, work.place, longest=self._means.most_characters)
+        wary = work.wary or work.untrusted or reads_strangers(agent)
+        guard = Guard(rules, taint, work.place, longest=self._means.most_characters, wary=wary)
         return GuardedToolbox(self._means, work, rules, guard, known, await self._granted(rules, work))
 
     async def _granted(self, rules: Rules, work: WorkContext) -> dict[str, AnyTool]:

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from crewmesh_contracts.invocations import McpTool
 
+from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.tools.grants import ActionGrant, CodeGrant, HttpGrant, KnowledgeGrant, McpGrant
 from crewmesh_agent_crew.tools.kinds.action import ActionTool
 from crewmesh_agent_crew.tools.kinds.code import CodeTool
@@ -29,3 +30,9 @@ def tool_of(grant: HttpGrant | KnowledgeGrant | CodeGrant | ActionGrant | McpGra
             return ActionTool(grant)
         case McpGrant():
             return McpServerTool(grant, listed)
+
+
+def reads_strangers(agent: AgentDefinition) -> bool:
+    """Whether it may read words of strangers: what tools give, and what it remembers of such."""
+    by_tools = any(not isinstance(grant, CodeGrant) for grant in agent.tools)
+    return by_tools or agent.memory.short or agent.memory.long

@@ -45,6 +45,8 @@ class WorkContext:
 
     ``verdict``: what people said to a question, by its id. ``untrusted``: what the run was asked to do holds words of
     strangers, as when a workflow hands an incoming mail to it. ``tags``: the crew's; the agent's come on top.
+    ``wary``: some agent of the run may read words of strangers, so that they may be in the words of any. That is known
+    from the definition: whether one has by now is something else when the turn is played again.
     """
 
     identity: Identity
@@ -54,6 +56,7 @@ class WorkContext:
     record: Record
     tags: frozenset[str] = frozenset()
     untrusted: bool = False
+    wary: bool = False
 
     @property
     def organization(self) -> str:
