@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 from crewmesh_agent_crew.crew_runs.errors import LeaseLostError
 from crewmesh_agent_crew.crew_runs.journal import Commit, Journal, Message
-from crewmesh_agent_crew.crew_runs.models import Used
+from crewmesh_agent_crew.models.usage import Used
 from crewmesh_agent_crew.settings import CrewRunSettings
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_kit.ids import new_id

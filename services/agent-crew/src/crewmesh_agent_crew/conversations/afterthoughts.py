@@ -20,11 +20,11 @@ from crewmesh_agent_crew.conversations.repository import ConversationRepository
 from crewmesh_agent_crew.conversations.settling import channel_of
 from crewmesh_agent_crew.conversations.tree import MessageRepository
 from crewmesh_agent_crew.conversations.works import Works
-from crewmesh_agent_crew.crew_runs.models import ChargedTo
 from crewmesh_agent_crew.crew_runs.repository import Standing
 from crewmesh_agent_crew.models.calls import Message, ModelCall
 from crewmesh_agent_crew.models.thinking import Thinking
 from crewmesh_agent_crew.spending.charge import Charge
+from crewmesh_agent_crew.spending.charged_to import ChargedTo
 
 _MODEL = "fast"
 _LONGEST_TITLE = 80
@@ -53,7 +53,7 @@ class Afterthoughts:
             conversations = ConversationRepository(connection)
             untitled = await conversations.is_untitled(conversation)
             summaries = await conversations.summaries(conversation, [each.id for each in said])
-        charge = ChargedTo.model_validate(standing.charge).charge(organization, standing.id, None, "")
+        charge = ChargedTo.model_validate(standing.charge).charge(organization, standing.id)
         if untitled and said:
             await self._title(conversation, charge, said)
         budgets = await self._works.budgets_with(organization, standing.used.model or "default")

@@ -18,10 +18,11 @@ from crewmesh_agent_crew.conversations.models import ChatSettings, File, Spoken,
 from crewmesh_agent_crew.conversations.repository import ConversationRepository
 from crewmesh_agent_crew.conversations.tree import FileRepository, MessageRepository
 from crewmesh_agent_crew.crew_runs.asking import checked_inputs
-from crewmesh_agent_crew.crew_runs.models import AgentWork, ChargedTo, CrewWork, Work
+from crewmesh_agent_crew.crew_runs.models import AgentWork, CrewWork, Work
 from crewmesh_agent_crew.crews.models import CrewDefinition
 from crewmesh_agent_crew.crews.resolving import PinnedAgent, PinnedCrew, Resolver
 from crewmesh_agent_crew.models.calls import Message
+from crewmesh_agent_crew.spending.charged_to import ChargedTo
 
 # Inputs of a crew that a conversation fills in beside the message, where a crew has them.
 _HISTORY = ("history", "context")

@@ -30,13 +30,14 @@ from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.access import RUN, RUN_AGENT
 from crewmesh_agent_crew.agents.errors import UnknownAgent
-from crewmesh_agent_crew.crew_runs.models import AgentWork, ChargedTo, CrewWork, Result, Spoken, Work
+from crewmesh_agent_crew.crew_runs.models import AgentWork, CrewWork, Result, Spoken, Work
 from crewmesh_agent_crew.crew_runs.repository import Standing
 from crewmesh_agent_crew.crew_runs.service import CrewRuns, check_same
 from crewmesh_agent_crew.crews.errors import UnknownCrew
 from crewmesh_agent_crew.crews.models import CrewDefinition
 from crewmesh_agent_crew.crews.resolving import Resolver
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
+from crewmesh_agent_crew.spending.charged_to import ChargedTo
 from crewmesh_agent_crew.stopping.errors import ThinkingStopped
 
 # Whoever begins a run by such a name is known to us; what a trigger brings is words of strangers.

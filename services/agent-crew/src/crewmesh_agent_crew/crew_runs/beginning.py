@@ -10,11 +10,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.crew_runs.asking import checked_inputs
-from crewmesh_agent_crew.crew_runs.models import AgentWork, ChargedTo, CrewWork, Work
+from crewmesh_agent_crew.crew_runs.models import AgentWork, CrewWork, Work
 from crewmesh_agent_crew.crew_runs.schemas import AgentRunRequest, CrewRunRequest
 from crewmesh_agent_crew.crew_runs.service import CrewRuns
 from crewmesh_agent_crew.crews.resolving import Resolver
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
+from crewmesh_agent_crew.spending.charged_to import ChargedTo
 
 
 class Begun(Reply):

@@ -18,10 +18,11 @@ from crewmesh_agent_crew.crew_runs import metrics
 from crewmesh_agent_crew.crew_runs.errors import CrewFailed, LeaseLostError, ServiceStopsError
 from crewmesh_agent_crew.crew_runs.journal import Commit, Journal, Message
 from crewmesh_agent_crew.crew_runs.leases import Lease, Leases
-from crewmesh_agent_crew.crew_runs.models import Held, Past, Result, Status, Used
+from crewmesh_agent_crew.crew_runs.models import Held, Past, Result, Status
 from crewmesh_agent_crew.crew_runs.parts import Parts
 from crewmesh_agent_crew.crew_runs.play import Play
 from crewmesh_agent_crew.crew_runs.record import Record
+from crewmesh_agent_crew.models.usage import Used
 from crewmesh_agent_crew.tools.toolbox import NeedsDecisionError, Question
 
 # A run that kills whoever takes it is given up.

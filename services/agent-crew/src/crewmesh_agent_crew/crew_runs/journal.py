@@ -21,7 +21,6 @@ from pydantic import TypeAdapter
 from crewmesh_agent_crew.crew_runs.errors import LeaseLostError
 from crewmesh_agent_crew.crew_runs.models import (
     AgentWork,
-    ChargedTo,
     CrewWork,
     Doing,
     Held,
@@ -29,9 +28,10 @@ from crewmesh_agent_crew.crew_runs.models import (
     Spoken,
     Status,
     Turned,
-    Used,
 )
 from crewmesh_agent_crew.crew_runs.stage import Said
+from crewmesh_agent_crew.models.usage import Used
+from crewmesh_agent_crew.spending.charged_to import ChargedTo
 from crewmesh_agent_crew.tools.toolbox import Question
 
 _DOING: TypeAdapter[CrewWork | AgentWork] = TypeAdapter(Doing)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Annotated, Literal, TypeAlias
 
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue
-from crewmesh_contracts.invocations import Payer, TokenUsage, Verdict
-from crewmesh_kit.identity import Identity
+from crewmesh_contracts.invocations import Verdict
 from pydantic import Field
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crew_runs.stage import Document, Said
 from crewmesh_agent_crew.crews.models import CrewDefinition
 from crewmesh_agent_crew.models.calls import Image, Message
-from crewmesh_agent_crew.models.thinking import Answer
-from crewmesh_agent_crew.spending.charge import NANO, Charge
+from crewmesh_agent_crew.models.usage import Used
+from crewmesh_agent_crew.spending.charged_to import ChargedTo
 from crewmesh_agent_crew.tools.toolbox import Question
 
 Kind: TypeAlias = Literal["crew", "agent", "chat"]
@@ -58,56 +56,6 @@ class AgentWork(Contract):
 Doing = Annotated[CrewWork | AgentWork, Field(discriminator="of")]
 
 
-class ChargedTo(Contract):
-    """The names under which the model calls of a run are recorded, and held against budgets."""
-
-    workflow: str | None = None
-    run: str | None = None
-    step: str | None = None
-    conversation: str | None = None
-    user: str | None = None
-    api_key: str | None = None
-    teams: tuple[str, ...] = ()
-
-    @classmethod
-    def of_payer(cls, payer: Payer) -> ChargedTo:
-        """A step of a workflow, in the name of whoever started its run."""
-        return cls(
-            workflow=payer.workflow,
-            run=payer.run,
-            step=payer.step,
-            teams=payer.teams,
-            **_person_or_key(payer.started_by),
-        )
-
-    @classmethod
-    def of(cls, identity: Identity, *, conversation: str | None = None) -> ChargedTo:
-        """Somebody who asks for it directly: a person, or a key and the person behind it."""
-        teams = tuple(sorted(group.removeprefix("team:") for group in identity.groups if group.startswith("team:")))
-        named = {**_person_or_key(identity.acting_for), **_person_or_key(identity.subject)}
-        return cls(conversation=conversation, teams=teams, **named)
-
-    def charge(self, organization: str, crew_run: str, crew: str | None, agent: str) -> Charge:
-        return Charge(
-            organization=organization,
-            workflow=self.workflow,
-            run=self.run,
-            step=self.step,
-            crew_run=crew_run,
-            crew=crew,
-            agent=agent,
-            conversation=self.conversation,
-            user=self.user,
-            api_key=self.api_key,
-            teams=frozenset(self.teams),
-        )
-
-
-def _person_or_key(subject: str | None) -> dict[str, str]:
-    field_ = {"usr": "user", "key": "api_key"}.get((subject or "").partition("_")[0])
-    return {} if field_ is None or subject is None else {field_: subject}
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """What is to be begun. ``key``: asked for again under it, it is the same run. ``same``: what tells requests apart.
@@ -127,45 +75,6 @@ class Work:
     crew_id: str | None = None
     agent_id: str | None = None
     untrusted: bool = False
-
-
-class Used(Contract):
-    """What models were asked and what it cost, in nano-dollars."""
-
-    model: str = ""
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    cost: int = 0
-
-    def and_(self, answer: Answer) -> Used:
-        tokens = answer.reply.tokens
-        return Used(
-            model=answer.reply.model,
-            requests=self.requests + 1,
-            prompt_tokens=self.prompt_tokens + tokens.input,
-            completion_tokens=self.completion_tokens + tokens.output,
-            cached_tokens=self.cached_tokens + tokens.cached,
-            cost=self.cost + answer.cost,
-        )
-
-    def __add__(self, other: Used) -> Used:
-        return Used(
-            model=other.model or self.model,
-            requests=self.requests + other.requests,
-            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
-            completion_tokens=self.completion_tokens + other.completion_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            cost=self.cost + other.cost,
-        )
-
-    def told(self) -> TokenUsage:
-        return TokenUsage(**self.model_dump(exclude={"cost"}), cost=in_dollars(self.cost))
-
-
-def in_dollars(nano: int) -> str:
-    return f"{(Decimal(nano) / NANO).normalize():f}"
 
 
 class Spoken(Contract):

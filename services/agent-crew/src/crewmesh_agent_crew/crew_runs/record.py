@@ -18,7 +18,8 @@ from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.crew_runs.errors import LeaseLostError
 from crewmesh_agent_crew.crew_runs.journal import Commit, Journal, Message
-from crewmesh_agent_crew.crew_runs.models import Held, Turned, Used
+from crewmesh_agent_crew.crew_runs.models import Held, Turned
+from crewmesh_agent_crew.models.usage import Used
 
 _GATHER_SECONDS = 0.2
 

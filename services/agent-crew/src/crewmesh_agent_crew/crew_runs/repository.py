@@ -15,7 +15,8 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from crewmesh_agent_crew.crew_runs.journal import storable
-from crewmesh_agent_crew.crew_runs.models import ENDED, Kind, Result, Status, Used, Work
+from crewmesh_agent_crew.crew_runs.models import ENDED, Kind, Result, Status, Work
+from crewmesh_agent_crew.models.usage import Used
 
 _STANDING = """
 SELECT id, kind, name, fingerprint, status, outcome, error, usage, charge, crew_id, agent_id, started_by,

@@ -25,7 +25,7 @@ from crewmesh_agent_crew.crew_runs.errors import (
     QuestionDecided,
     QuestionNotFound,
 )
-from crewmesh_agent_crew.crew_runs.models import ENDED, Kind, Result, Status, Used, group_of
+from crewmesh_agent_crew.crew_runs.models import ENDED, Kind, Result, Status, group_of
 from crewmesh_agent_crew.crew_runs.repository import CrewRunRepository, Wanted
 from crewmesh_agent_crew.crew_runs.schemas import (
     CrewRun,
@@ -36,6 +36,7 @@ from crewmesh_agent_crew.crew_runs.schemas import (
     Decision,
 )
 from crewmesh_agent_crew.crew_runs.service import CrewRuns
+from crewmesh_agent_crew.models.usage import Used
 
 
 class CrewRunViews:

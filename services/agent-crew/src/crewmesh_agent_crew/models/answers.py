@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.invocations import TokenUsage
 from pydantic_core import from_json
 
 from crewmesh_agent_crew.models.calls import Message
 from crewmesh_agent_crew.models.errors import ModelAnswerUnusable
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
-from crewmesh_agent_crew.models.usage import Usage
 
 ReadT = TypeVar("ReadT")
 ReadT_co = TypeVar("ReadT_co", covariant=True)
@@ -108,7 +108,9 @@ class Read(Generic[ReadT]):
     value: ReadT
 
 
-async def settled(text: str, wanted: Wanted[ReadT], *, asked: Sequence[Message], ask: Ask, usage: Usage) -> Read[ReadT]:
+async def settled(
+    text: str, wanted: Wanted[ReadT], *, asked: Sequence[Message], ask: Ask, usage: Callable[[], TokenUsage]
+) -> Read[ReadT]:
     """What ``text`` was read as, or the answer after it when the model is told what is wrong with this one."""
     try:
         return Read(text, await wanted.read(text))
@@ -118,7 +120,7 @@ async def settled(text: str, wanted: Wanted[ReadT], *, asked: Sequence[Message],
     try:
         return Read(text, await wanted.read(text))
     except UnusableError as reason:
-        raise ModelAnswerUnusable(str(reason), text, usage.told()) from reason
+        raise ModelAnswerUnusable(str(reason), text, usage()) from reason
 
 
 def json_in(text: str) -> JsonValue:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-from crewmesh_contracts.invocations import ModelAnswer, ModelRequest
+from crewmesh_contracts.invocations import ModelAnswer, ModelRequest, TokenUsage
 from crewmesh_kit.app import Resources
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.identity import Identity
@@ -18,14 +18,14 @@ from crewmesh_agent_crew.models.calls import Message, ModelCall
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
 from crewmesh_agent_crew.models.tasks import messages_of, wanted_of
 from crewmesh_agent_crew.models.thinking import Thinking
-from crewmesh_agent_crew.models.usage import Usage
+from crewmesh_agent_crew.models.usage import Used
 from crewmesh_agent_crew.routing.router import Router
 from crewmesh_agent_crew.spending.charge import Charge
+from crewmesh_agent_crew.spending.charged_to import ChargedTo
 from crewmesh_agent_crew.stopping.service import Stopping
 
 # Around the question itself there are a few transactions.
 _MARGIN_SECONDS = 10.0
-_RUN = "run_"
 
 log = get_logger(__name__)
 
@@ -34,7 +34,7 @@ class _Dialogue:
     """The questions of one request: numbered, for each is paid for by itself, and within the time of all of them."""
 
     def __init__(self, thinking: Thinking, request: ModelRequest, charge: Charge, key: str) -> None:
-        self.usage = Usage()
+        self._used = Used()
         self._thinking = thinking
         self._request = request
         self._charge = charge
@@ -54,8 +54,12 @@ class _Dialogue:
             timeout_seconds=max(self._deadline - asyncio.get_running_loop().time(), 0.001),
         )
         answer = await self._thinking.ask(call, self._charge, f"model/{self._key}/m{self._asked}")
-        self.usage.add(answer)
+        self._used = self._used.and_(answer)
         return answer.reply.text
+
+    def usage(self) -> TokenUsage:
+        """Of all questions so far."""
+        return self._used.told()
 
 
 class ModelService:
@@ -91,7 +95,9 @@ class ModelService:
         self, identity: Identity, key: str, request: ModelRequest, wanted: OneOf | Following | None
     ) -> ModelAnswer:
         with bound(task=request.task, model=request.model, requested_by=identity.subject):
-            dialogue = _Dialogue(self._thinking, request, _charge(identity, request), key)
+            dialogue = _Dialogue(
+                self._thinking, request, ChargedTo.of_payer(request.payer).charge(identity.organization), key
+            )
             async with self._stopping.stoppable(identity, key):
                 answer = await _answer(request, wanted, dialogue)
             log.info("model answered", **answer.usage.model_dump(exclude={"model"}), answered_by=answer.usage.model)
@@ -99,34 +105,18 @@ class ModelService:
 
 
 async def _answer(request: ModelRequest, wanted: OneOf | Following | None, dialogue: _Dialogue) -> ModelAnswer:
-    ask = partial(dialogue.ask, wanted)
-    usage = dialogue.usage
+    ask, usage = partial(dialogue.ask, wanted), dialogue.usage
     messages = messages_of(request, wanted)
     text = await ask(messages)
     match wanted:
         case None:
-            return ModelAnswer(text=text, usage=usage.told())
+            return ModelAnswer(text=text, usage=usage())
         case OneOf():
             label = await settled(text, wanted, asked=messages, ask=ask, usage=usage)
-            return ModelAnswer(text=label.text, label=label.value, usage=usage.told())
+            return ModelAnswer(text=label.text, label=label.value, usage=usage())
         case Following():
             data = await settled(text, wanted, asked=messages, ask=ask, usage=usage)
-            return ModelAnswer(text=data.text, data=data.value, usage=usage.told())
-
-
-def _charge(identity: Identity, request: ModelRequest) -> Charge:
-    """The step and the run it is of, in the name of whoever started that."""
-    payer = request.payer
-    person = payer.started_by or ""
-    return Charge(
-        organization=identity.organization,
-        workflow=payer.workflow,
-        run=payer.run or (identity.subject if identity.subject.startswith(_RUN) else None),
-        step=payer.step,
-        user=person if person.startswith("usr_") else None,
-        api_key=person if person.startswith("key_") else None,
-        teams=frozenset(payer.teams),
-    )
+            return ModelAnswer(text=data.text, data=data.value, usage=usage())
 
 
 @asynccontextmanager
