@@ -126,7 +126,7 @@ class TestDecisions:
         service.model.uses_tool("post", POST)
         service.model.answers("Sent, or not.")
         run = await begun(service, "/v1/crews/senders/runs?wait=50", inputs={})
-        assert (run["status"], sent) == ("waiting", []), (await read(service, f"{run['id']}/messages"))
+        assert (run["status"], sent) == ("waiting", []), await read(service, f"{run['id']}/messages")
         self.sent = sent
         return run
 
@@ -208,7 +208,7 @@ class TestMoney:
         (question,) = waiting["questions"]
         assert (waiting["status"], question["kind"], len(service.model.requests)) == ("waiting", "budget", 1)
         refused = await service.post(
-            f"/v1/crew-runs/{waiting['crew_run']}/questions/{question['id']}/decision", {"approved": True}
+            f"/v1/crew-runs/{waiting['crew_run']}/questions/{question['id']}/decisions", {"approved": True}
         )
         assert (refused.status_code, refused.json()["type"].rsplit("/")[-1]) == (409, "question-decided"), question
         more: JsonObject = {"amount": "1", "reason": "It is worth it."}
@@ -218,7 +218,7 @@ class TestMoney:
         assert [request.prompt.count("some notes") for request in service.model.requests] == [0, 1]
         done = await read(service, str(run["id"]))
         assert cast(JsonObject, done["usage"])["cost"] == "0.004"
-        assert (await service.get(f"/v1/crew-runs/{run['id']}/questions")).json() == []
+        assert (await service.get(f"/v1/crew-runs/{run['id']}/questions")).json()["items"] == []
 
 
 class TestCancel:
