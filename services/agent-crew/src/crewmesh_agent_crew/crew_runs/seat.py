@@ -17,7 +17,7 @@ from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.budgets.errors import BudgetAwaitsTopUp, BudgetInUse
 from crewmesh_agent_crew.crew_runs.errors import ServiceStopsError
 from crewmesh_agent_crew.crew_runs.journal import Message
-from crewmesh_agent_crew.crew_runs.models import CrewWork, Held, Past, Used
+from crewmesh_agent_crew.crew_runs.models import CrewWork, Held, Past
 from crewmesh_agent_crew.crew_runs.parts import Parts
 from crewmesh_agent_crew.crew_runs.record import Record
 from crewmesh_agent_crew.crew_runs.stage import Said, Turn
@@ -25,6 +25,7 @@ from crewmesh_agent_crew.live.words import Sink
 from crewmesh_agent_crew.memory.models import Place
 from crewmesh_agent_crew.models.calls import ModelCall, ModelReply, ToolSpec
 from crewmesh_agent_crew.models.thinking import Answer
+from crewmesh_agent_crew.models.usage import Used
 from crewmesh_agent_crew.tools.guarded import GuardedToolbox
 from crewmesh_agent_crew.tools.tool import reads_strangers
 from crewmesh_agent_crew.tools.toolbox import NeedsDecisionError, Question, Source, Toolbox
