@@ -29,7 +29,7 @@ class LlmNode(EffectNode):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     reuse: Annotated[
         bool,
-        Field(description="At temperature 0: whether the answer that an equal question got lately will do, at no cost."),
+        Field(description="At temperature 0: whether the answer that an equal question got lately will do, for free."),
     ] = False
     max_tokens: Annotated[int, Field(ge=1, le=200_000)] = 1_024
     timeout_seconds: float = 300.0
