@@ -73,3 +73,19 @@ async def test_masks_stand_in_what_is_heard(service: Running, model: ScriptedMod
     screen = Screen()
     await ann.watch(screen)
     assert "bob@example.com" not in str(screen.events)
+
+
+async def test_what_an_answer_was_reminded_of_goes_with_the_conversation(service: Running) -> None:
+    Shelf(cast(FakeSidecar, service.resources.get(Sidecar)))
+    await with_agent(service, memory={"short": True})
+    ann = await person(service, "a").begin()
+    await ann.say("I am ill.")
+    await ann.say("What do you know?")
+
+    async def reminders() -> int:
+        async with service.database.tenant(service.organization) as conn:
+            return len(await (await conn.execute("SELECT FROM reminders")).fetchall())
+
+    assert await reminders() == 2
+    assert (await ann.ask("DELETE", ann.path)).status_code == 204
+    assert await reminders() == 0
