@@ -95,7 +95,7 @@ class Insights:
             "text": text,
             "trusted": trusted,
             "feedback": feedback,
-            "by": who(identity),
+            "by": identity.behind,
         }
         learnt = await repository.learn(conn, values)
         await audit.record(conn, identity, "insight.created", learnt.id, after=_told(learnt))
@@ -120,11 +120,6 @@ class Insights:
     async def _may_change(self, conn: AsyncConnection[DictRow], identity: Identity, about: str) -> bool:
         kind, _, id_ = about.partition(":")
         return await self._sharing.reaches(conn, identity, CHANGE if kind == "crew" else CHANGE_AGENT, id_)
-
-
-def who(identity: Identity) -> str:
-    """The person, also where they use a key."""
-    return identity.acting_for or identity.subject
 
 
 def _told(insight: InsightView) -> JsonObject:

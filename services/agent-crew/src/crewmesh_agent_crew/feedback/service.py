@@ -18,7 +18,7 @@ from crewmesh_agent_crew.crew_runs.models import ENDED
 from crewmesh_agent_crew.crew_runs.views import CrewRunViews
 from crewmesh_agent_crew.feedback import repository
 from crewmesh_agent_crew.feedback.errors import NothingToLearn, NotYetEnded
-from crewmesh_agent_crew.feedback.insights import Insights, who
+from crewmesh_agent_crew.feedback.insights import Insights
 from crewmesh_agent_crew.feedback.schemas import FeedbackRequest, FeedbackView
 
 
@@ -64,7 +64,7 @@ def _values(identity: Identity, crew_run: str, about: str, request: FeedbackRequ
         "about": about,
         "rating": request.rating,
         "comment": request.comment,
-        "by": who(identity),
+        "by": identity.behind,
     }
 
 

@@ -47,6 +47,11 @@ class Identity:
     groups: frozenset[str] = frozenset()
     acting_for: str | None = None
 
+    @property
+    def behind(self) -> str:
+        """The person, also where they use a key; or the subject itself."""
+        return self.acting_for or self.subject
+
     def allows(self, permission: str) -> bool:
         return permission in self.permissions or ALL_PERMISSIONS in self.permissions
 

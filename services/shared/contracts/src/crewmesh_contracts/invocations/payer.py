@@ -10,7 +10,7 @@ from crewmesh_contracts.base import Contract
 
 
 class Payer(Contract):
-    """Beside the run and its workflow, which the identity names.
+    """The step of a run, and whoever started that.
 
     ``teams`` are those of whoever started the run, as they were then: they say which budgets pay, and open nothing.
     """

@@ -66,9 +66,8 @@ def sees(identity: Identity, need: Need, resource: str, access: Shared | None) -
 
 def names_of(identity: Identity) -> frozenset[str]:
     """What a grantee may be called so that this identity is meant. A key is meant by whom it acts for."""
-    behind = identity.acting_for or identity.subject
-    prefix = {"usr": "user", "sva": "service-account"}.get(behind.partition("_")[0])
-    return identity.groups | ({f"{prefix}:{behind}"} if prefix else frozenset[str]())
+    prefix = {"usr": "user", "sva": "service-account"}.get(identity.behind.partition("_")[0])
+    return identity.groups | ({f"{prefix}:{identity.behind}"} if prefix else frozenset[str]())
 
 
 def _admits(identity: Identity, need: Need, resource: str, access: Shared) -> bool:
