@@ -11,15 +11,20 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
-from crewmesh_kit.errors import IdempotencyKeyReused, OperationInProgress, Problem, RemoteProblem
+from crewmesh_kit.errors import IdempotencyKeyReused, InvalidRequest, OperationInProgress, Problem, RemoteProblem
 
 ResultT = TypeVar("ResultT", bound=BaseModel)
 
 
 def fingerprint_of(request: BaseModel) -> str:
     """What makes two requests the same request."""
-    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+    try:
+        asked = request.model_dump_json()
+    except PydanticSerializationError as error:
+        raise InvalidRequest("The body holds half a character (a lone surrogate), which is no text.") from error
+    return hashlib.sha256(asked.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
