@@ -145,6 +145,7 @@ async def test_what_is_outside_the_span_does_not_count(service: Running) -> None
     "query",
     [
         "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+        "to=0001-01-01T00:00:00Z",
         "from=2020-01-01T00:00:00Z",
         "from=2026-01-01T00:00:00",
         "by=nothing",

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime
 from crewmesh_agent_crew.usage.models import MOST_DAYS, MOST_DAYS_BY_HOUR, MOST_GROUPS, Bucket, By, Question, Span
 
 _USUAL = timedelta(days=30)
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _Name = Annotated[str | None, Query(min_length=1, max_length=1_000, pattern=r"^[^\x00]+$")]
 
 
@@ -22,7 +23,7 @@ async def _span(
     end: Annotated[AwareDatetime | None, Query(alias="to", description="Not included. Now, if left out.")] = None,
 ) -> Span:
     until = end or datetime.now(UTC)
-    since = start or until - _USUAL
+    since = start or max(until, _EARLIEST) - _USUAL
     if since >= until:
         raise InvalidRequest("The parameter from must be earlier than to.")
     if until - since > timedelta(days=MOST_DAYS):
