@@ -41,10 +41,13 @@ def format_of(request: ChatRequest) -> str | None:
 class TestTasks:
     async def test_an_equal_question_is_answered_again_where_that_will_do(self, service: Running) -> None:
         service.model.answers("Twelve.", "Thirteen.", "Fourteen.")
-        asked: JsonObject = {"prompt": f"Four bottles in {new_id('x')}?", "temperature": 0.0}
-        first = answer_of(await service.ask(**asked, reuse=True))
-        assert answer_of(await service.ask(**asked, reuse=True)).text == first.text == "Twelve."
-        assert answer_of(await service.ask(**asked)).text == "Thirteen.", "nobody said that it would do"
+        question = f"Four bottles in {new_id('x')}?"
+        first = answer_of(await service.ask(prompt=question, temperature=0.0, reuse=True))
+        again = answer_of(await service.ask(prompt=question, temperature=0.0, reuse=True))
+        assert again.text == first.text == "Twelve."
+        assert answer_of(await service.ask(prompt=question, temperature=0.0)).text == "Thirteen.", (
+            "nobody said that it would do"
+        )
         assert len(service.model.requests) == 2
 
     async def test_a_chat_goes_on_from_what_was_said(self, service: Running) -> None:
