@@ -10,10 +10,13 @@ import pytest
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import (
     KICKOFF,
+    STOP_THINKING,
     CrewQuestion,
     KickoffProgress,
     KickoffRequest,
     KickoffResult,
+    StopRequest,
+    StopResult,
     TokenUsage,
 )
 from crewmesh_kit.errors import RemoteProblem
@@ -192,3 +195,32 @@ async def test_teams_of_whoever_started_it_pay(office: Office) -> None:
     payer = crew.asked[0].payer
     assert (payer.started_by, payer.teams, payer.step) == ("usr_1", ("team_1", "team_2"), "think")
     assert payer.workflow == made.json()["id"]
+
+
+@pytest.mark.parametrize("question", [SEND, MONEY])
+async def test_a_crew_that_waits_is_stopped_with_its_run(office: Office, question: CrewQuestion) -> None:
+    """Else it would go on by itself, with nobody who wants what comes of it, once there is money again."""
+    stopped: list[str] = []
+    asked = asyncio.Event()
+
+    async def stop(request: StopRequest) -> StopResult:
+        stopped.append(request.key)
+        return StopResult(stopped=True)
+
+    def waits(_: list[KickoffRequest]) -> KickoffProgress:
+        asked.set()
+        return waits_for(question)
+
+    office.service.sidecar.answer(STOP_THINKING, stop)
+    at_work(office, waits)
+    run = await office.begin([THINK])
+    await asked.wait()
+    if question is SEND:
+        await office.asked(run)
+    cancelled = await office.service.post(f"/v1/runs/{run}/cancel", OWNER, {})
+    assert cancelled.status_code == 200, cancelled.text
+    await office.ended(run, "cancelled")
+    async with asyncio.timeout(10):
+        while not stopped:  # noqa: ASYNC110  it is said beside the end of the run
+            await asyncio.sleep(0.02)
+    assert stopped == [f"{run}/think"]

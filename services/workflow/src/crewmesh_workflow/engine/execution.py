@@ -340,7 +340,7 @@ class Execution:
     def give_up(self, path: str) -> None:
         """End an effect that is under way, or a wait; what it still brings does not count."""
         place = self.active.pop(path, None)
-        if place is not None:
+        if place is not None or (path in self.waiting and self.steps[path].asked_on_its_way):
             self.turn.stopped.append(path)
         place = place or self.waiting.pop(path, None)
         if place is not None:

@@ -54,6 +54,11 @@ class Step:
     wait: WaitFor | None = None
     wait_id: str | None = None
 
+    @property
+    def asked_on_its_way(self) -> bool:
+        """Whether it waits for people as an effect that has begun: elsewhere it is still at work."""
+        return self.wait is not None and "question" in self.wait.request
+
     def completed(self, output: JsonObject, ports: tuple[str, ...] = (OUT,)) -> Step:
         return replace(
             self, status="completed", output=output, ports=ports, error=None, retry_in=None, wait=None, wait_id=None

@@ -229,12 +229,11 @@ class Worker:
         return None
 
     def _stop(self, path: str) -> None:
-        """End an effect that is under way; where it is done elsewhere, say so there."""
+        """End an effect that is under way or was put off; where it is done elsewhere, say so there."""
         self._later.pop(path, None)
         task = self._tasks.pop(path, None)
-        if task is None:
-            return
-        task.cancel()
+        if task is not None:
+            task.cancel()
         node = node_at(self._execution.program, path)
         if node is not None and isinstance(node.does, CompiledEffect) and node.does.stop is not None:
             context = StepContext(self._desk.reach, self.run, self._execution.steps[path], _STOP_SECONDS)
