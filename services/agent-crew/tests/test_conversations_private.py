@@ -6,8 +6,10 @@ from collections.abc import AsyncGenerator
 from typing import cast
 
 import pytest
+from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_testkit.fake_sidecar import FakeSidecar
+from crewmesh_testkit.polling import until
 from crewmesh_testkit.scripted_model import ScriptedModel
 
 from .chatting import Screen, person, with_agent
@@ -89,3 +91,29 @@ async def test_what_an_answer_was_reminded_of_goes_with_the_conversation(service
     assert await reminders() == 2
     assert (await ann.ask("DELETE", ann.path)).status_code == 204
     assert await reminders() == 0
+
+
+@pytest.mark.parametrize(
+    ("guardrails", "policy", "asked"),
+    [({"pii": "mask"}, None, True), ({}, {"pii": "mask"}, True), ({}, {"forbidden_models": ["fake-mini"]}, False)],
+    ids=["the agent's own", "a policy", "a model that is forbidden"],
+)
+async def test_a_title_is_asked_for_as_the_guardrails_want_it(
+    service: Running, model: ScriptedModel, guardrails: JsonObject, policy: JsonObject | None, asked: bool
+) -> None:
+    """It is no turn of the agent's, and goes to another model."""
+    world = World(service)
+    if policy is not None:
+        made = await world.post("/v1/policies", {"name": "careful", **policy})
+        assert made.status_code == 201, made.text
+    await with_agent(service, guardrails=guardrails)
+    ann = await person(service, "a").begin()
+    await ann.say("Write to ann@example.org, please.")
+
+    async def titled() -> bool:
+        return bool((await ann.ask("GET", ann.path)).json()["title"])
+
+    await until(titled, seconds=20, what="a title")
+    titles = [request.prompt for request in model.requests if "Give this conversation a title" in request.prompt]
+    assert bool(titles) is asked
+    assert "ann@example.org" not in "".join(titles)

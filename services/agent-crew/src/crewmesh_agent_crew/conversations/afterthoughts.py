@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import Problem
@@ -20,11 +21,16 @@ from crewmesh_agent_crew.conversations.repository import ConversationRepository
 from crewmesh_agent_crew.conversations.settling import channel_of
 from crewmesh_agent_crew.conversations.tree import MessageRepository
 from crewmesh_agent_crew.conversations.works import Works
+from crewmesh_agent_crew.crew_runs.models import workers_of
 from crewmesh_agent_crew.crew_runs.repository import Standing
+from crewmesh_agent_crew.crew_runs.service import CrewRuns
+from crewmesh_agent_crew.guardrails.personal import Masks, personal_data
+from crewmesh_agent_crew.guardrails.texts import readable
 from crewmesh_agent_crew.models.calls import Message, ModelCall
 from crewmesh_agent_crew.models.thinking import Thinking
 from crewmesh_agent_crew.spending.charge import Charge
 from crewmesh_agent_crew.spending.charged_to import ChargedTo
+from crewmesh_agent_crew.tools.service import Tools
 
 _MODEL = "fast"
 _LONGEST_TITLE = 80
@@ -40,12 +46,26 @@ _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u
 log = get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is wanted of which text, in how many tokens, once under the key."""
+
+    instruction: str
+    text: str
+    tokens: int
+    key: str
+
+
 class Afterthoughts:
-    def __init__(self, database: Database, thinking: Thinking, works: Works, signals: Signals) -> None:
+    def __init__(
+        self, database: Database, thinking: Thinking, works: Works, signals: Signals, crew_runs: CrewRuns, tools: Tools
+    ) -> None:
         self._database = database
         self._thinking = thinking
         self._works = works
         self._signals = signals
+        self._crew_runs = crew_runs
+        self._tools = tools
 
     async def after(self, organization: str, conversation: str, answer: str, standing: Standing) -> None:
         async with self._database.tenant(organization) as connection:
@@ -62,7 +82,7 @@ class Afterthoughts:
 
     async def _title(self, conversation: str, charge: Charge, said: Sequence[Spoken]) -> None:
         text = "\n\n".join(f"{each.role}: {each.text[:_READ_FOR_A_TITLE]}" for each in said[:2])
-        given = await self._asked(_TITLE, text, _TITLE_TOKENS, charge, f"{conversation}/title")
+        given = await self._asked(_Wish(_TITLE, text, _TITLE_TOKENS, f"{conversation}/title"), charge)
         title = _as_title(given or "") or _as_title(said[0].text)
         async with self._database.tenant(charge.organization) as connection:
             repository = ConversationRepository(connection)
@@ -76,26 +96,38 @@ class Afterthoughts:
             [*([f"Before: {before}"] if before else []), *(f"{each.role}: {each.text}" for each in said)]
         )
         upto = said[-1].id
-        given = await self._asked(_SUMMARY, text, _SUMMARY_TOKENS, charge, f"{conversation}/summary/{upto}")
+        given = await self._asked(_Wish(_SUMMARY, text, _SUMMARY_TOKENS, f"{conversation}/summary/{upto}"), charge)
         if not given:
             return
         log.info("a conversation is summed up", tokens_before=tokens_of(text), tokens=tokens_of(given))
         async with self._database.tenant(charge.organization) as connection:
             await ConversationRepository(connection).add_summary(charge.organization, conversation, upto, given)
 
-    async def _asked(self, instruction: str, text: str, tokens: int, charge: Charge, key: str) -> str | None:
-        call = ModelCall(
-            model=_MODEL,
-            messages=(Message(role="system", content=instruction), Message(role="user", content=text)),
-            max_tokens=tokens,
-            temperature=0.0,
-        )
+    async def _asked(self, wish: _Wish, charge: Charge) -> str | None:
         try:
-            answer = await self._thinking.ask(call, charge, key)
+            text = await self._as_it_may_be_shown(wish.text, charge)
+            if text is None:
+                return None
+            call = ModelCall(
+                model=_MODEL,
+                messages=(Message(role="system", content=wish.instruction), Message(role="user", content=text)),
+                max_tokens=wish.tokens,
+                temperature=0.0,
+            )
+            answer = await self._thinking.ask(call, charge, wish.key)
         except Problem as problem:
             log.info("an afterthought of a conversation is not had", reason=problem.detail)
             return None
         return answer.reply.text.replace("\0", "").strip()
+
+    async def _as_it_may_be_shown(self, text: str, charge: Charge) -> str | None:
+        """As the guardrails of those who answered want it, for this is no turn of theirs. None: not at all."""
+        doing = await self._crew_runs.doing(charge.organization, charge.crew_run or "")
+        agents, tags = workers_of(doing)
+        pii = await self._tools.aside(charge.organization, agents, tags, _MODEL)
+        if pii == "mask":
+            return Masks().mask(readable(text))
+        return None if pii == "refuse" and personal_data(readable(text)) else text
 
 
 def _as_title(text: str) -> str:

@@ -24,6 +24,7 @@ from crewmesh_agent_crew.crew_runs.views import CrewRunViews
 from crewmesh_agent_crew.crews.resolving import Resolver
 from crewmesh_agent_crew.live.words import Words
 from crewmesh_agent_crew.models.thinking import Thinking
+from crewmesh_agent_crew.tools.service import Tools
 
 
 def install(service: Service) -> None:
@@ -45,7 +46,14 @@ async def _open_works(resources: Resources) -> AsyncGenerator[Works]:
 @asynccontextmanager
 async def _open_settling(resources: Resources) -> AsyncGenerator[Settling]:
     database, signals = resources.get(Database), resources.get(Signals)
-    afterthoughts = Afterthoughts(database, resources.get(Thinking), resources.get(Works), signals)
+    afterthoughts = Afterthoughts(
+        database,
+        resources.get(Thinking),
+        resources.get(Works),
+        signals,
+        resources.get(CrewRuns),
+        resources.get(Tools),
+    )
     yield Settling(
         database,
         resources.get(CrewRuns),

@@ -16,13 +16,10 @@ from crewmesh_kit.db.database import Database, persistently
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
-from pydantic import TypeAdapter
 
 from crewmesh_agent_crew.crew_runs.errors import LeaseLostError
 from crewmesh_agent_crew.crew_runs.models import (
-    AgentWork,
-    CrewWork,
-    Doing,
+    DOING,
     Held,
     Past,
     Spoken,
@@ -34,7 +31,6 @@ from crewmesh_agent_crew.models.usage import Used
 from crewmesh_agent_crew.spending.charged_to import ChargedTo
 from crewmesh_agent_crew.tools.toolbox import Question
 
-_DOING: TypeAdapter[CrewWork | AgentWork] = TypeAdapter(Doing)
 # A stop may have been asked for under the key before there was a run.
 _HELD = """
 id, org_id, kind, name, crew_id, agent_id, key, work, charge, epoch, conversation, untrusted, told, fruitless,
@@ -273,7 +269,7 @@ def _held(row: DictRow) -> Held:
         crew_id=row["crew_id"],
         agent_id=row["agent_id"],
         key=row["key"],
-        doing=_DOING.validate_python(row["work"]),
+        doing=DOING.validate_python(row["work"]),
         charge=ChargedTo.model_validate(row["charge"]),
         epoch=row["epoch"],
         conversation=row["conversation"],

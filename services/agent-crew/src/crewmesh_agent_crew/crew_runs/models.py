@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue
 from crewmesh_contracts.invocations import Verdict
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crew_runs.stage import Document, Said
@@ -53,7 +53,7 @@ class AgentWork(Contract):
     documents: tuple[Document, ...] = ()
 
 
-Doing = Annotated[CrewWork | AgentWork, Field(discriminator="of")]
+DOING: TypeAdapter[CrewWork | AgentWork] = TypeAdapter(Annotated[CrewWork | AgentWork, Field(discriminator="of")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +151,11 @@ def group_of(crew_id: str | None, agent_id: str | None) -> str | None:
     if crew_id is not None:
         return f"crew:{crew_id}"
     return None if agent_id is None else f"agent:{agent_id}"
+
+
+def workers_of(doing: CrewWork | AgentWork) -> tuple[tuple[AgentDefinition, ...], frozenset[str]]:
+    """The agents of a work, and the tags of their crew."""
+    if isinstance(doing, AgentWork):
+        return (doing.agent,), frozenset()
+    agents = tuple(agent for agent in doing.crew.agents if isinstance(agent, AgentDefinition))
+    return agents, frozenset(doing.crew.tags)

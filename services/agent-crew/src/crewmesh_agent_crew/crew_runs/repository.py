@@ -15,7 +15,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from crewmesh_agent_crew.crew_runs.journal import storable
-from crewmesh_agent_crew.crew_runs.models import ENDED, Kind, Result, Status, Work
+from crewmesh_agent_crew.crew_runs.models import DOING, ENDED, AgentWork, CrewWork, Kind, Result, Status, Work
 from crewmesh_agent_crew.models.usage import Used
 
 _STANDING = """
@@ -73,8 +73,11 @@ CASE kind WHEN 'chat' THEN started_by = %(me)s ELSE
                               AND agent_id <> ALL(%(agents_but)s::text[])))
 END
 """
+# Not what is worked on and what came of it: a single one may be megabytes.
 _PAGE = f"""
-SELECT * FROM crew_runs WHERE {_SEEN}
+SELECT id, kind, name, version, status, requested_by, conversation, error, usage, charge,
+    created_at, started_at, ended_at
+FROM crew_runs WHERE {_SEEN}
     AND (%(before)s::text IS NULL OR id < %(before)s)
     AND (%(status)s::text IS NULL OR status = %(status)s)
     AND (%(kind)s::text IS NULL OR kind = %(kind)s)
@@ -191,6 +194,11 @@ class CrewRunRepository:
         await self._connection.execute(
             "DELETE FROM crew_runs WHERE kind = 'chat' AND conversation = %s", [conversation]
         )
+
+    async def doing(self, id_: str) -> CrewWork | AgentWork | None:
+        cursor = await self._connection.execute("SELECT work FROM crew_runs WHERE id = %s", [id_])
+        row = await cursor.fetchone()
+        return None if row is None else DOING.validate_python(row["work"])
 
     async def get(self, id_: str, wanted: Wanted) -> DictRow | None:
         cursor = await self._connection.execute(

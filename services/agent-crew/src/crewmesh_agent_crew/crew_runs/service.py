@@ -24,7 +24,7 @@ from psycopg.rows import DictRow
 from crewmesh_agent_crew.crew_runs.driver import DUE, Driver
 from crewmesh_agent_crew.crew_runs.errors import CrewRunNotFound
 from crewmesh_agent_crew.crew_runs.leases import STOPS
-from crewmesh_agent_crew.crew_runs.models import Work
+from crewmesh_agent_crew.crew_runs.models import AgentWork, CrewWork, Work
 from crewmesh_agent_crew.crew_runs.record import channel_of, rest_of
 from crewmesh_agent_crew.crew_runs.repository import CrewRunRepository, Standing
 from crewmesh_agent_crew.stopping.errors import ThinkingStopped
@@ -70,6 +70,14 @@ class CrewRuns:
     async def standing(self, organization: str, crew_run: str) -> Standing:
         async with self._database.tenant(organization) as connection:
             found = await CrewRunRepository(connection).standing(id_=crew_run)
+        if found is None:
+            raise CrewRunNotFound(crew_run)
+        return found
+
+    async def doing(self, organization: str, crew_run: str) -> CrewWork | AgentWork:
+        """What it was begun with."""
+        async with self._database.tenant(organization) as connection:
+            found = await CrewRunRepository(connection).doing(crew_run)
         if found is None:
             raise CrewRunNotFound(crew_run)
         return found

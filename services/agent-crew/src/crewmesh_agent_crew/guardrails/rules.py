@@ -77,6 +77,10 @@ class Rules:
             None,
         )
 
+    @staticmethod
+    def strictest_pii(several: Iterable[Rules]) -> Pii:
+        return _strictest(_PII, [rules.guardrails.pii for rules in several])
+
     @property
     def forbid_models(self) -> bool:
         return any(policy.forbidden_models for policy in self.policies)

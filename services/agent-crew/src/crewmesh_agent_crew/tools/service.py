@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from weakref import WeakValueDictionary
@@ -19,6 +19,7 @@ from crewmesh_agent_crew.catalogue.service import Catalogue
 from crewmesh_agent_crew.guardrails.guard import Guard
 from crewmesh_agent_crew.guardrails.policies.service import Policies
 from crewmesh_agent_crew.guardrails.rules import Rules, rules_for
+from crewmesh_agent_crew.guardrails.settings import Pii
 from crewmesh_agent_crew.guardrails.taint import Taint
 from crewmesh_agent_crew.guardrails.texts import storable_text
 from crewmesh_agent_crew.models.errors import UnknownModel
@@ -55,6 +56,19 @@ class Tools:
         wary = work.wary or work.untrusted or reads_strangers(agent)
         guard = Guard(rules, taint, work.place, longest=self._means.most_characters, wary=wary)
         return GuardedToolbox(self._means, work, rules, guard, known, await self._granted(rules, work))
+
+    async def aside(self, organization: str, agents: Sequence[AgentDefinition], tags: Iterable[str], model: str) -> Pii:
+        """What becomes of personal data when a model is asked about their work beside their turns.
+
+        Raises ForbiddenByPolicy when one of them may not think with it.
+        """
+        async with self._means.database.tenant(organization) as connection:
+            policies = await self._policies.all_in(connection)
+        several = [rules_for(agent, tags, policies) for agent in agents]
+        for rules in several:
+            if rules.forbid_models:
+                rules.check_models(await self._means.models(organization, model))
+        return Rules.strictest_pii(several)
 
     async def _granted(self, rules: Rules, work: WorkContext) -> dict[str, AnyTool]:
         servers = sorted({grant.server for grant in rules.agent.tools if isinstance(grant, McpGrant)})
