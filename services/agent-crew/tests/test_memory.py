@@ -188,6 +188,17 @@ class TestWhatPeopleTeach:
         assert '<untrusted from="document"' in shown
         assert (await service.get("/v1/insights?about=agent:clerk")).json()["items"][0]["trusted"] is False
 
+    async def test_many_comments_crowd_out_no_lesson(self, service: Running) -> None:
+        await employ(service)
+        await service.post("/v1/insights", {"about": "agent:clerk", "text": "Be brief."})
+        for number in range(6):
+            run = await work(service, f"Letter {number}?")
+            await feedback(service, run, 1, f"Comment {number}.", "crews:run", "crews:read")
+        await work(service, "And now?")
+        shown = service.model.requests[-1].prompt
+        assert "Be brief." in shown
+        assert shown.count("Comment ") == 4
+
     async def test_crews_are_taught_and_forget(self, service: Running) -> None:
         writer = service.who("crews:read", "crews:write", "crews:run")
         taught = await service.post("/v1/insights", {"about": "crew:answer-desk", "text": "Be brief."}, who=writer)

@@ -93,3 +93,21 @@ async def test_old_answers_are_forgotten(service: Running) -> None:
     assert [row["key"] for row in left] == ["k2"]
     charge = Charge(service.organization, run="run_1")
     assert not (await service.resources.get(Thinking).ask(question(model="default"), charge, "k1")).repeated
+
+
+async def test_what_work_that_is_not_over_was_answered_is_kept(service: Running) -> None:
+    """It may be played again, and must not pay again."""
+    begun = await service.post("/v1/crews/answer-desk/runs?wait=50", {"inputs": {"question": "What?"}})
+    run = begun.json()["id"]
+    async with service.database.tenant(service.organization) as conn:
+        await conn.execute("UPDATE model_replies SET at = at - interval '31 days'")
+
+        async def replies_after(ended: bool) -> int:
+            ends = "ended_at = now(), status = 'completed', due_at = NULL" if ended else "ended_at = NULL"
+            await conn.execute(f"UPDATE crew_runs SET {ends} WHERE id = '{run}'".encode())
+            for forgettable in FORGOTTEN_BY_AGE:
+                await forgettable.forget(conn, 30)
+            row = await (await conn.execute("SELECT count(*) AS n FROM model_replies")).fetchone()
+            return 0 if row is None else row["n"]
+
+        assert [await replies_after(ended=False), await replies_after(ended=True)] == [2, 0]

@@ -25,7 +25,8 @@ ON CONFLICT (feedback) DO UPDATE SET text = excluded.text, trusted = excluded.tr
 RETURNING {_INSIGHT}
 """
 _UNLEARN = "DELETE FROM insights WHERE feedback = %s"
-_NEWEST = "SELECT text, trusted FROM insights WHERE about = %s ORDER BY at DESC, id DESC LIMIT %s"
+# However much others comment, what was taught by who may teach comes first.
+_NEWEST = "SELECT text, trusted FROM insights WHERE about = %s ORDER BY trusted DESC, at DESC, id DESC LIMIT %s"
 _PAGE = f"""
 SELECT {_INSIGHT} FROM insights WHERE about = %(about)s AND (%(before)s::text IS NULL OR id < %(before)s)
 ORDER BY id DESC LIMIT %(limit)s

@@ -18,6 +18,7 @@ from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.settings import Settings
 from crewmesh_agent_crew.spending.metrics import MISMATCH
+from crewmesh_agent_crew.spending.retention import OF_ENDED_WORK
 
 _EVERY_SECONDS = 3_600
 # Balances that go further back are not compared: it would mean to read years.
@@ -43,9 +44,9 @@ FROM budget_balances s JOIN budgets b ON b.id = s.budget LEFT JOIN booked ON boo
 WHERE s.org_id = %(org)s AND greatest(s.period_start, b.created_at) >= %(since)s
   AND (s.spent <> coalesce(booked.spent, 0) + s.forgotten OR s.reserved <> coalesce(booked.reserved, 0))
 """
-_OLD_REPLIES = """
+_OLD_REPLIES = f"""
 DELETE FROM model_replies WHERE (org_id, key) IN (
-    SELECT org_id, key FROM model_replies WHERE at < now() - %s * interval '1 day' LIMIT 5000
+    SELECT org_id, key FROM model_replies WHERE at < now() - %s * interval '1 day' AND ({OF_ENDED_WORK}) LIMIT 5000
 )
 """
 _ENDED_RUNS = """

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import LiteralString
+
 from crewmesh_kit.owned_data.forgetting import Forgettable, by_age
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+# A crew run that is not over may be played again, and must not pay again.
+OF_ENDED_WORK: LiteralString = """
+NOT EXISTS (SELECT FROM crew_runs r WHERE r.org_id = model_replies.org_id
+            AND r.id = split_part(model_replies.key, '/', 1) AND r.ended_at IS NULL)
+"""
 _COUNT = """
 SELECT count(*) AS n FROM model_calls WHERE at < now() - %s * interval '1 day' AND outcome <> 'reserved'
 """
@@ -38,5 +45,5 @@ async def _forgotten(conn: AsyncConnection[DictRow], days: int) -> int:
 
 FORGOTTEN_BY_AGE = (
     Forgettable("model-calls", _counted, _forgotten),
-    by_age("model-replies", table="model_replies", column="at"),
+    by_age("model-replies", table="model_replies", column="at", and_=OF_ENDED_WORK),
 )
