@@ -150,3 +150,15 @@ async def test_a_model_that_a_policy_forbids(world: World, pattern: str) -> None
     error = cast(JsonObject, run["error"])
     assert "forbidden-by-policy" in str(error["type"])
     assert world.service.model.requests == []
+
+
+@pytest.mark.parametrize(("run", "asked"), [("run_1", True), ("run_2", False)], ids=["the same run", "another run"])
+async def test_what_one_step_of_a_workflow_has_seen_counts_for_the_others(world: World, run: str, asked: bool) -> None:
+    """What the first read may stand in what the second is given."""
+    await world.agent(HANDBOOK, name="reader")
+    await world.agent(POST)
+    world.service.model.answers(SEARCHES, "41 percent.", POSTS, "Posted.")
+    read = await world.service.ask_agent(agent="reader", task="Look it up.", payer={"run": "run_1"})
+    assert read.json()["status"] == "done"
+    posted = await world.service.ask_agent(agent="poster", task="Post it.", payer={"run": run})
+    assert (posted.json()["status"], len(world.sent)) == (("waiting", 0) if asked else ("done", 1))

@@ -13,12 +13,15 @@ from crewmesh_agent_crew.guardrails.taint import Taint
 from crewmesh_agent_crew.tools.work import Status, ToolUse
 
 # In a conversation what was seen for earlier answers stands in them, and is read again. Of answers whose runs are
-# forgotten nobody knows any more what was seen.
+# forgotten nobody knows any more what was seen. In a run of a workflow one step's output is another one's input.
 _TAINT = """
 WITH heard AS (
     SELECT crew_run AS id FROM conversation_messages
     WHERE conversation = (SELECT conversation FROM crew_runs WHERE org_id = %(org)s AND id = %(run)s)
         AND org_id = %(org)s AND role = 'assistant'
+    UNION SELECT other.id FROM crew_runs this JOIN crew_runs other
+        ON other.org_id = this.org_id AND other.charge->>'run' = this.charge->>'run'
+    WHERE this.org_id = %(org)s AND this.id = %(run)s AND this.charge->>'run' IS NOT NULL
     UNION SELECT %(run)s
 )
 SELECT coalesce(bool_or(run.id IS NULL OR seen.untrusted), false) AS untrusted,
