@@ -83,7 +83,7 @@ class TestPeople:
         steps = await office.ended(run, "completed")
         assert steps["think"]["output"] == done().result.model_dump(mode="json")  # pyright: ignore[reportOptionalMemberAccess]
         (told,) = crew.asked[-1].verdicts
-        assert (told.question, told.approved, told.arguments) == ("que_1", True, None)
+        assert (told.question, told.approved, told.arguments, told.by) == ("que_1", True, None, ANN.subject)
         assert {asked.payer.started_by for asked in crew.asked} == {"owner"}
 
     async def test_with_other_arguments(self, office: Office) -> None:

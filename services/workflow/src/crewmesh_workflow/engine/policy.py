@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow.nodes.base import EffectNode
 from crewmesh_contracts.workflow.settings import ApprovalRule
 
@@ -92,9 +92,18 @@ def _answered(step: Step, request: JsonObject, data: JsonObject) -> Step:
     edited = data.get("data")
     if isinstance(edited, dict) and edited != request.get("data"):
         said["arguments"] = edited
+    if (by := _last_word(data.get("decisions"))) is not None:
+        said["by"] = by
     before = (step.input or {}).get(ANSWERS)
     answers = [*(before if isinstance(before, list) else []), said]
     return replace(step, status="running", input={**(step.input or {}), ANSWERS: answers}, wait=None, wait_id=None)
+
+
+def _last_word(decisions: JsonValue) -> str | None:
+    """Whose was the last that was needed."""
+    last = decisions[-1] if isinstance(decisions, list) and decisions else None
+    by = last.get("by") if isinstance(last, dict) else None
+    return by if isinstance(by, str) else None
 
 
 def _outcome(step: Step, data: JsonObject) -> Step:
