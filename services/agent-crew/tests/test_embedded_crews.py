@@ -15,6 +15,7 @@ from crewmesh_agent_crew.models.json_schemas import JsonSchemas
 from crewmesh_agent_crew.processes import run_process
 from crewmesh_agent_crew.providers.adapters import Adapters, open_adapters
 from crewmesh_agent_crew.providers.protocol import Account
+from crewmesh_agent_crew.settings import Settings
 from crewmesh_agent_crew.turns.runner import Ports, TurnRunner
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.app import Resources
@@ -26,7 +27,9 @@ from .turn_parts import Toolbox
 
 @pytest.fixture
 async def adapters() -> AsyncGenerator[Adapters]:
-    async with open_adapters(Resources()) as opened:
+    resources = Resources()
+    resources.add(Settings())
+    async with open_adapters(resources) as opened:
         yield opened
 
 
