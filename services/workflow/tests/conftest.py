@@ -21,6 +21,7 @@ from crewmesh_kit.db.migrations import migrate
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.resources import Resources
 from crewmesh_kit.settings import DaprSettings, DatabaseSettings
+from crewmesh_kit.signals import cancelled
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import APP_API_TOKEN, ORGANIZATION, auth_headers
 from crewmesh_testkit.services import running
@@ -156,9 +157,8 @@ async def replica(
     async with Database.open(url, app_id="workflow", pool_max=8) as database:
         bench = make_bench(database, slots=slots, kinds=kinds, settings=settings)
         yield bench
-        for task in bench.tasks:
-            task.cancel()
-        await asyncio.gather(*bench.tasks, return_exceptions=True)
+        if bench.tasks:
+            await cancelled(bench.tasks)
 
 
 def make_bench(

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import SEARCH, SearchHit, SearchRequest, SearchResult
+from crewmesh_kit.signals import cancelled
 from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION
 from crewmesh_workflow.engine.admission import QueueFull, WorkflowBusy
 from crewmesh_workflow.engine.children import Children
@@ -46,11 +47,7 @@ async def controlled(bench: Bench) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        for loop in loops:
-            loop.cancel()
-        for loop in loops:
-            with suppress(asyncio.CancelledError):
-                await loop
+        await cancelled(loops)
 
 
 async def until_true(look: Callable[[], Awaitable[bool]]) -> None:

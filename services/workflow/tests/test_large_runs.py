@@ -11,6 +11,7 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.nodes.base import NodeBase
 from crewmesh_contracts.workflow.nodes.http import HttpNode
 from crewmesh_kit.db.database import Database
+from crewmesh_kit.signals import cancelled
 from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.nodes import all_kinds, http
 from crewmesh_workflow.nodes.base import Behaviour, CompiledEffect, EffectContext, NodeKind, Reader, kind
@@ -61,9 +62,7 @@ async def test_a_run_of_ten_thousand_steps_survives_the_loss_of_its_worker(datab
     workflow = await first.save([loop], output={"count": "{{ steps.each.output.count }}"})
     run = await first.start(workflow, [*range(STEPS - 1)])
     await half_way.wait()
-    for task in first.tasks:
-        task.cancel()
-    await asyncio.gather(*first.tasks, return_exceptions=True)
+    await cancelled(first.tasks)
 
     second = replica_that(answer, database)
     row = await second.row(run)

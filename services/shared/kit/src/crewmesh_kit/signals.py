@@ -11,7 +11,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol, Self, cast
+from typing import Any, Protocol, Self, cast
 
 import redis.asyncio as redis
 from redis.exceptions import RedisError
@@ -179,8 +179,8 @@ async def open_signals(resources: Resources) -> AsyncGenerator[Signals]:
         yield signals
 
 
-async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Before Python 3.12 the Redis client may swallow a cancellation while it connects; so it is told again."""
+async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Before Python 3.12 clients of Redis and PostgreSQL may swallow a cancellation; so it is told again."""
     pending = set(tasks)
     while pending:
         for task in pending:
