@@ -62,8 +62,8 @@ def expected(method: str, path: str, *, streams: bool) -> str:
     for beginning, name in {"auth": "auth", "hooks": "webhooks-in", "approval-links": "approval-links"}.items():
         if path.startswith(f"/v1/{beginning}/"):
             return name
-    # What is said in a conversation is a write, also when its answer is asked for word by word: it lasts as long as that
-    # answer, and says itself that nobody may collect it on the way.
+    # What is said in a conversation is a write, also when its answer is asked for word by word: it lasts as long as
+    # that answer, and says itself that nobody may collect it on the way.
     if streams and method == "GET":
         return "streams"
     return "api-reads" if method in ("GET", "HEAD", "OPTIONS") else "api-writes"
