@@ -1,0 +1,1 @@
+-- What model calls of hours that are over sum up to, so that usage need not read every call again.
