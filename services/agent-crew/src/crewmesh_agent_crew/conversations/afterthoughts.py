@@ -21,8 +21,7 @@ from crewmesh_agent_crew.conversations.repository import ConversationRepository
 from crewmesh_agent_crew.conversations.settling import channel_of
 from crewmesh_agent_crew.conversations.tree import MessageRepository
 from crewmesh_agent_crew.conversations.works import Works
-from crewmesh_agent_crew.crew_runs.models import workers_of
-from crewmesh_agent_crew.crew_runs.repository import Standing
+from crewmesh_agent_crew.crew_runs.models import Standing, workers_of
 from crewmesh_agent_crew.crew_runs.service import CrewRuns
 from crewmesh_agent_crew.guardrails.personal import Masks, personal_data
 from crewmesh_agent_crew.guardrails.texts import readable

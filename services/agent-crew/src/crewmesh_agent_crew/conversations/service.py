@@ -39,8 +39,7 @@ from crewmesh_agent_crew.conversations.tree import FileRepository, MessageReposi
 from crewmesh_agent_crew.conversations.views import attachment_of, conversation_of, message_of
 from crewmesh_agent_crew.conversations.works import Works
 from crewmesh_agent_crew.crew_runs.errors import CrewRunNotFound
-from crewmesh_agent_crew.crew_runs.models import ENDED
-from crewmesh_agent_crew.crew_runs.repository import Standing
+from crewmesh_agent_crew.crew_runs.models import ENDED, Standing
 from crewmesh_agent_crew.crew_runs.service import CrewRuns
 
 _MOST_FILES, _MOST_FILE_BYTES = 100, 50_000_000

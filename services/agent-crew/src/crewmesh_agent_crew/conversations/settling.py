@@ -23,9 +23,8 @@ from crewmesh_agent_crew.conversations.repository import ConversationRepository
 from crewmesh_agent_crew.conversations.tree import MessageRepository
 from crewmesh_agent_crew.conversations.views import failure_of
 from crewmesh_agent_crew.crew_runs.errors import CrewRunNotFound
-from crewmesh_agent_crew.crew_runs.models import ENDED
+from crewmesh_agent_crew.crew_runs.models import ENDED, Standing
 from crewmesh_agent_crew.crew_runs.record import rest_of
-from crewmesh_agent_crew.crew_runs.repository import Standing
 from crewmesh_agent_crew.crew_runs.service import CrewRuns
 from crewmesh_agent_crew.live.words import Words
 

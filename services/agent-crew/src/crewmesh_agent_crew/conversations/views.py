@@ -10,7 +10,7 @@ from crewmesh_contracts.invocations import CrewQuestion, TokenUsage
 
 from crewmesh_agent_crew.conversations.models import File, Spoken, Talk
 from crewmesh_agent_crew.conversations.schemas import Attachment, ChatFailure, ChatMessage, Conversation, Progress
-from crewmesh_agent_crew.crew_runs.repository import Standing
+from crewmesh_agent_crew.crew_runs.models import Standing
 
 
 def conversation_of(talk: Talk, answering: str | None) -> Conversation:

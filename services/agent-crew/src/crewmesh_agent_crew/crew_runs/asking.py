@@ -30,8 +30,7 @@ from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.access import RUN, RUN_AGENT
 from crewmesh_agent_crew.agents.errors import UnknownAgent
-from crewmesh_agent_crew.crew_runs.models import AgentWork, CrewWork, Result, Spoken, Work
-from crewmesh_agent_crew.crew_runs.repository import Standing
+from crewmesh_agent_crew.crew_runs.models import AgentWork, CrewWork, Result, Spoken, Standing, Work
 from crewmesh_agent_crew.crew_runs.service import CrewRuns, check_same
 from crewmesh_agent_crew.crews.errors import UnknownCrew
 from crewmesh_agent_crew.crews.models import CrewDefinition

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from crewmesh_kit.db.database import DatabaseUnavailable
 from crewmesh_kit.errors import Problem
@@ -121,18 +122,7 @@ class Drive:
         settled = [id_ for id_, before in past.questions.items() if before.kind == "budget" and id_ not in asked]
         self._leases.let_go(self._lease)
         messages = [*(_asked(question) for question in questions), self._status(commit.status)]
-        await record.end(
-            Commit(
-                commit.used,
-                commit.status,
-                questions=questions,
-                settled=settled,
-                outcome=commit.outcome,
-                error=commit.error,
-                again=commit.again,
-            ),
-            messages,
-        )
+        await record.end(replace(commit, questions=questions, settled=settled), messages)
         if commit.status != "waiting":
             self._parts.statuses.ended(self._held.organization, self._held.id)
         metrics.CREW_RUNS.labels(self._held.kind, commit.status).inc()

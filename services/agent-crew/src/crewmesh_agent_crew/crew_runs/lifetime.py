@@ -14,6 +14,7 @@ from crewmesh_kit.logs import get_logger
 from crewmesh_kit.sharing.service import Sharing
 from crewmesh_kit.signals import Signals
 
+from crewmesh_agent_crew.budgets.service import CHANNEL as BUDGETS
 from crewmesh_agent_crew.crew_runs import asking_endpoints, endpoints
 from crewmesh_agent_crew.crew_runs.asking import Asking
 from crewmesh_agent_crew.crew_runs.beginning import Beginning
@@ -34,7 +35,6 @@ from crewmesh_agent_crew.statuses.service import Statuses
 from crewmesh_agent_crew.tools.service import Tools
 from crewmesh_agent_crew.turns.runner import TurnRunner
 
-_BUDGETS = "budgets"
 _BUDGET_SECONDS = 60.0
 
 log = get_logger(__name__)
@@ -137,7 +137,7 @@ async def _open_following(resources: Resources) -> AsyncGenerator[Following]:
 async def _watch_budgets(resources: Resources) -> None:
     """What waits for a budget is looked at again when one is topped up."""
     journal, signals = resources.get(Journal), resources.get(Signals)
-    async with signals.listen(_BUDGETS) as listener:
+    async with signals.listen(BUDGETS) as listener:
         while True:
             if await listener.changed(_BUDGET_SECONDS) and await journal.wake_waiting_for_budgets():
                 signals.tell(DUE)

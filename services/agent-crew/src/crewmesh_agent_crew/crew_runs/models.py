@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue
-from crewmesh_contracts.invocations import Verdict
+from crewmesh_contracts.invocations import CrewQuestion, Verdict
 from pydantic import Field, TypeAdapter
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
@@ -92,6 +92,30 @@ class Result(Contract):
     text: str
     data: JsonValue = None
     said: tuple[Spoken, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a run is. ``problem``: what it failed of. ``questions``: those that are open."""
+
+    id: str
+    kind: Kind
+    name: str
+    fingerprint: str
+    status: Status
+    used: Used
+    charge: JsonObject
+    started_by: str
+    crew_id: str | None = None
+    agent_id: str | None = None
+    result: Result | None = None
+    problem: JsonObject | None = None
+    questions: tuple[CrewQuestion, ...] = ()
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing happens before somebody does something."""
+        return self.status == "waiting" or self.status in ENDED
 
 
 @dataclass(frozen=True, slots=True)

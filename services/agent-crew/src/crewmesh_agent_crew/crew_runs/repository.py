@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import CrewQuestion, Verdict
 from crewmesh_kit.sharing.rules import Reach
 from crewmesh_kit.telemetry import trace_headers
@@ -15,7 +14,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from crewmesh_agent_crew.crew_runs.journal import storable
-from crewmesh_agent_crew.crew_runs.models import DOING, ENDED, AgentWork, CrewWork, Kind, Result, Status, Work
+from crewmesh_agent_crew.crew_runs.models import DOING, AgentWork, CrewWork, Kind, Result, Standing, Status, Work
 from crewmesh_agent_crew.models.usage import Used
 
 _STANDING = """
@@ -24,30 +23,6 @@ SELECT id, kind, name, fingerprint, status, outcome, error, usage, charge, crew_
               WHERE q.crew_run = crew_runs.id AND q.decided_at IS NULL AND crew_runs.status = 'waiting'), '[]') AS open
 FROM crew_runs
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far a run is. ``problem``: what it failed of. ``questions``: those that are open."""
-
-    id: str
-    kind: Kind
-    name: str
-    fingerprint: str
-    status: Status
-    used: Used
-    charge: JsonObject
-    started_by: str
-    crew_id: str | None = None
-    agent_id: str | None = None
-    result: Result | None = None
-    problem: JsonObject | None = None
-    questions: tuple[CrewQuestion, ...] = ()
-
-    @property
-    def rests(self) -> bool:
-        """Whether nothing happens before somebody does something."""
-        return self.status == "waiting" or self.status in ENDED
 
 
 @dataclass(frozen=True, slots=True)

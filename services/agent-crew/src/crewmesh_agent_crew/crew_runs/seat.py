@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from crewmesh_contracts.base import JsonObject
@@ -13,11 +13,10 @@ from crewmesh_kit.errors import Problem
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.budgets.errors import BudgetAwaitsTopUp, BudgetInUse
 from crewmesh_agent_crew.crew_runs.errors import ServiceStopsError
 from crewmesh_agent_crew.crew_runs.journal import Message
-from crewmesh_agent_crew.crew_runs.models import CrewWork, Held, Past
+from crewmesh_agent_crew.crew_runs.models import Held, Past, workers_of
 from crewmesh_agent_crew.crew_runs.parts import Parts
 from crewmesh_agent_crew.crew_runs.record import Record
 from crewmesh_agent_crew.crew_runs.stage import Said, Turn
@@ -100,7 +99,7 @@ class Seat:
             record=self._used_a_tool,
             tags=self._held.tags,
             untrusted=self._held.untrusted,
-            wary=any(reads_strangers(agent) for agent in _agents_of(self._held)),
+            wary=any(reads_strangers(agent) for agent in workers_of(self._held.doing)[0]),
         )
 
     def _verdict(self, question: str) -> Verdict | None:
@@ -143,12 +142,6 @@ class Seat:
         """One question per budget, whichever agents came to its end."""
         budget = str(short.extensions.get("budget", ""))
         return Question(id=f"budget-{budget}", kind="budget", title=short.detail, agent=self._turn.agent.name)
-
-
-def _agents_of(held: Held) -> Sequence[AgentDefinition]:
-    """All that work in the run; they are resolved."""
-    members = held.doing.crew.agents if isinstance(held.doing, CrewWork) else (held.doing.agent,)
-    return [member for member in members if isinstance(member, AgentDefinition)]
 
 
 def _person_of(held: Held) -> str | None:

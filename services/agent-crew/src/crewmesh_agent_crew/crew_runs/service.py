@@ -2,8 +2,8 @@
 
 ::
 
-    id = await crew_runs.start(identity, Work(...))            # or start_in(connection, …), beside what goes with it
-    standing = await crew_runs.wait(organization, id, 20)      # ended, waiting for people, or still at work
+    id = await crew_runs.start_in(connection, identity, Work(...))   # beside what goes with it
+    standing = await crew_runs.wait(organization, id, 20)            # ended, waiting for people, or still at work
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from psycopg.rows import DictRow
 from crewmesh_agent_crew.crew_runs.driver import DUE, Driver
 from crewmesh_agent_crew.crew_runs.errors import CrewRunNotFound
 from crewmesh_agent_crew.crew_runs.leases import STOPS
-from crewmesh_agent_crew.crew_runs.models import AgentWork, CrewWork, Work
+from crewmesh_agent_crew.crew_runs.models import AgentWork, CrewWork, Standing, Work
 from crewmesh_agent_crew.crew_runs.record import channel_of, rest_of
-from crewmesh_agent_crew.crew_runs.repository import CrewRunRepository, Standing
+from crewmesh_agent_crew.crew_runs.repository import CrewRunRepository
 from crewmesh_agent_crew.stopping.errors import ThinkingStopped
 
 _LOOK_SECONDS = 2.0
@@ -38,13 +38,8 @@ class CrewRuns:
         self._signals = signals
         self._driver = driver
 
-    async def start(self, identity: Identity, work: Work) -> str:
-        """The id of the run; of the one there is when the key was used before."""
-        async with self._database.tenant(identity.organization) as connection:
-            return await self.start_in(connection, identity, work)
-
     async def start_in(self, connection: AsyncConnection[DictRow], identity: Identity, work: Work) -> str:
-        """The same within a transaction; it begins to work when that is committed."""
+        """The id of the run; of the one there is when the key was used before. It begins to work after the commit."""
         if not isinstance(connection, Connection):
             raise TypeError("start_in() needs a connection that Database.tenant() gave out")
         repository = CrewRunRepository(connection)
@@ -126,12 +121,8 @@ class CrewRuns:
         await CrewRunRepository(connection).forget_chat(conversation)
         connection.after_commit.append(self._look_at_stops)
 
-    async def cancel(self, organization: str, crew_run: str) -> None:
-        async with self._database.tenant(organization) as connection:
-            await self.cancel_in(connection, crew_run)
-
     async def stop_key(self, organization: str, key: str) -> bool:
-        """The same by the key it was begun under; whether there was such work."""
+        """End what was begun under the key; whether there was such work."""
         async with self._database.tenant(organization) as connection:
             found = await CrewRunRepository(connection).ask_to_stop(key=key)
         if found is not None:
