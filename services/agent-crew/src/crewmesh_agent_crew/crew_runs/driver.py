@@ -14,7 +14,7 @@ from crewmesh_kit.background import Background
 from crewmesh_kit.db.database import DatabaseUnavailable
 from crewmesh_kit.logs import bound, get_logger
 from crewmesh_kit.signals import Signals
-from crewmesh_kit.telemetry import continued, span
+from crewmesh_kit.telemetry import continued, mark, span
 
 from crewmesh_agent_crew.crew_runs import metrics
 from crewmesh_agent_crew.crew_runs.drive import Drive
@@ -99,6 +99,7 @@ class Driver:
                 bound(crew_run=held.id, organization=held.organization),
                 span(f"crew {held.name}", crew_run=held.id, epoch=held.epoch),
             ):
+                mark("crew run taken", crew_run=held.id)
                 await Drive(held, lease, self._leases, self._journal, self._parts, self._signals).go()
         finally:
             was_full = self._places <= 0 or self._working[held.organization] >= self._settings.share

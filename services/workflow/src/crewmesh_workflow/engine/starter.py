@@ -16,7 +16,7 @@ from typing import Literal
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.db.database import Connection
 from crewmesh_kit.ids import new_id
-from crewmesh_kit.telemetry import trace_headers
+from crewmesh_kit.telemetry import mark, trace_headers
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
@@ -169,6 +169,7 @@ class Starter:
 
     def launch(self, started: Started, begun: _Begun | None) -> None:
         metrics.RUNS_STARTED.inc()
+        mark("run started", run=started.run)
         if begun is None:
             self._sweeper.nudge()
             return

@@ -48,32 +48,32 @@ class BlobStore:
         """Store ``payload`` and return its reference, ``sha256:…``."""
         reference = reference_of(payload)
         with translated("store a blob"):
-            await self._client().invoke_binding(
-                BLOBS, "create", _AS_IT_IS + payload, {"fileName": _file_name(reference)}
-            )
+            await self._client().invoke_binding(BLOBS, "create", _AS_IT_IS + payload, _place(reference))
         return reference
 
     async def get(self, reference: str) -> bytes:
-        file_name = _file_name(reference)
+        place = _place(reference)
         with translated(f"read the blob {reference}"):  # a missing one is a NotFound
-            found = await self._client().invoke_binding(BLOBS, "get", b"", {"fileName": file_name})
+            found = await self._client().invoke_binding(BLOBS, "get", b"", place)
         payload = bytes(found.data).removeprefix(_AS_IT_IS)
         if reference_of(payload) != reference:
             raise BadGateway(f"The blob {reference} is damaged: its content has another hash.")
         return payload
 
     async def delete(self, reference: str) -> None:
-        """Forget the blob; a missing one is a NotFound. Only for who knows that nobody else refers to it."""
+        """Forget the blob; a missing one may be a NotFound. Only for who knows that nobody else refers to it."""
+        place = _place(reference)
         with translated(f"delete the blob {reference}"):
-            await self._client().invoke_binding(BLOBS, "delete", b"", {"fileName": _file_name(reference)})
+            await self._client().invoke_binding(BLOBS, "delete", b"", place)
 
 
 def reference_of(payload: bytes) -> str:
     return f"sha256:{hashlib.sha256(payload).hexdigest()}"
 
 
-def _file_name(reference: str) -> str:
+def _place(reference: str) -> dict[str, str]:
+    """Where it is, as each kind of store wants to be told: a folder by ``fileName``, an object store by ``key``."""
     match = _REFERENCE.match(reference)
     if match is None:
         raise InvalidRequest(f"{reference!r} is no blob reference; those read sha256:<64 hex digits>.")
-    return match[1]
+    return {"fileName": match[1], "key": match[1]}
