@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from crewmesh_kit.outbound.mesh_ports import LOCAL_MESH_PORTS
+from crewmesh_kit.outbound.mesh_ports import LOCAL_MESH_PORTS, refused_ports
 from crewmesh_kit.settings import CommaSeparatedPorts, ServiceSettings, SettingsGroup
 from pydantic import Field, SecretStr, field_validator
 
@@ -185,5 +185,4 @@ class Settings(ServiceSettings):
 
     @property
     def refused_ports(self) -> frozenset[int]:
-        """The mesh's ports as far as they are known: those it was told, its own, and its sidecar's."""
-        return frozenset((*self.providers.mesh_ports, self.http.port, self.dapr.http_port, self.dapr.grpc_port))
+        return refused_ports(self, self.providers.mesh_ports)

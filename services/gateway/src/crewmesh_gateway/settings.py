@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from crewmesh_kit.settings import CommaSeparated, ServiceSettings, SettingsGroup
+from crewmesh_kit.settings import CommaSeparated, PublicUrl, ServiceSettings, SettingsGroup
 from pydantic import Field, SecretStr, field_validator
 
 from crewmesh_gateway.limits.plans import PlanName
@@ -260,10 +260,8 @@ class EdgeSettings(SettingsGroup):
 class Settings(ServiceSettings):
     """Settings of the gateway."""
 
-    public_url: str = Field(
+    public_url: PublicUrl = Field(
         default="",
-        max_length=500,
-        pattern=r"^(https?://[^\s?#]+)?$",
         description="Where people reach Crewmesh, such as https://crewmesh.example.org: links in mails begin with it, "
         "the description of the API names it, and its pages may use logins. Empty: pages of this machine (localhost) "
         "may.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crewmesh_kit.outbound.mesh_ports import LOCAL_MESH_PORTS
+from crewmesh_kit.outbound.mesh_ports import LOCAL_MESH_PORTS, refused_ports
 from crewmesh_kit.settings import CommaSeparatedPorts, ServiceSettings, SettingsGroup
 from pydantic import Field
 
@@ -40,5 +40,4 @@ class IntegrationSettings(ServiceSettings):
 
     @property
     def refused_ports(self) -> frozenset[int]:
-        """The mesh's ports as far as they are known: those it was told, its own, and its sidecar's."""
-        return frozenset((*self.outbound.mesh_ports, self.http.port, self.dapr.http_port, self.dapr.grpc_port))
+        return refused_ports(self, self.outbound.mesh_ports)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crewmesh_kit.settings import ServiceSettings, SettingsGroup
+from crewmesh_kit.settings import PublicUrl, ServiceSettings, SettingsGroup
 from pydantic import Field
 
 
@@ -51,10 +51,8 @@ class RetentionSettings(SettingsGroup):
 
 
 class WorkflowSettings(ServiceSettings):
-    public_url: str = Field(
+    public_url: PublicUrl = Field(
         default="",
-        max_length=500,
-        pattern=r"^(https?://[^\s?#]+)?$",
         description="Where people reach the API, such as https://crewmesh.example.org; addresses that are handed out "
         "begin with it. Empty: they begin with their path.",
     )

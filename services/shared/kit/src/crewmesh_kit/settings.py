@@ -34,6 +34,8 @@ PLAIN_VARIABLES: Mapping[str, str] = {
 }
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+# An address that people reach a service by, to which paths are added; or empty.
+PublicUrl = Annotated[str, Field(max_length=500, pattern=r"^(https?://[^\s?#]+)?$")]
 
 
 def _split_on_commas(value: object) -> object:

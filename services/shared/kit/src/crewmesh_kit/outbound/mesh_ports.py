@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from crewmesh_kit.settings import ServiceSettings
+
 # Where the local mesh listens unless told otherwise: apps, sidecars, control plane, stores, model (see dapr.yaml).
 LOCAL_MESH_PORTS = (
     *range(8080, 8085),
@@ -12,3 +16,8 @@ LOCAL_MESH_PORTS = (
     *(9300, 9301, 9302, 9310, 9311, 9312, 9320, 9321, 9322, 9323, 9324),
     *(5480, 6380, 8090),
 )
+
+
+def refused_ports(settings: ServiceSettings, told: Iterable[int]) -> frozenset[int]:
+    """The mesh's ports as far as they are known: those that were told, the service's own, and its sidecar's."""
+    return frozenset((*told, settings.http.port, settings.dapr.http_port, settings.dapr.grpc_port))
