@@ -67,7 +67,7 @@ async def test_a_backup_under_load_brings_everything_acknowledged_back(own_mesh:
         restored = now()
         waiting = await _not_ended(client, kept)
         async with deciding(client, world, {each.run for each in kept}):
-            ends = await until_all_ended(client, [each.run for each in kept])
+            ends = await until_all_ended(own_mesh, client, [each.run for each in kept])
         print(f"{len(waiting)} of {len(kept)} runs ended within {now() - restored:.1f} s of the start (seed {SEED})")
         assert await _shown(client, budget) == budget
     assert {each.shape.name for each in waiting} >= {"approved"}

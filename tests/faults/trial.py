@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -67,7 +68,7 @@ async def run_trial(mesh: MeshProcess, fault: str, *, seed: int, runs: int) -> R
         await FAULTS[fault](mesh)
         over = now()
         started = await starting
-        ends = await until_all_ended(client, [each.run for each in started])
+        ends = await until_all_ended(mesh, client, [each.run for each in started])
         ended = now()
         doubtful = await _may_repeat(client, fault, world)
     # A freeze is part of the silence, and of nobody's recovery.
@@ -100,14 +101,16 @@ async def _start_all(workload: Workload, runs: int, known: set[str]) -> list[Sta
     return await asyncio.gather(*(start(number) for number in range(runs)))
 
 
-async def until_all_ended(client: MeshClient, runs: Sequence[str]) -> dict[str, JsonDict]:
+async def until_all_ended(mesh: MeshProcess, client: MeshClient, runs: Sequence[str]) -> dict[str, JsonDict]:
     """Run id → what the API shows of it, once none is in flight. A run that is not there is shown as such."""
     ended: dict[str, JsonDict] = {}
+    shown: dict[str, str] = {}
     turnstile = asyncio.Semaphore(_LOOKS_AT_A_TIME)
 
     async def look(run: str) -> None:
         async with turnstile:
             answer = await client.try_get(f"/v1/runs/{run}")
+        shown[run] = "no answer" if answer is None else f"{answer.status} {answer.body.get('status', '')}"
         if answer is None or answer.status >= 500:
             return
         if answer.status != 200 or answer.body["status"] in _ENDS:
@@ -117,7 +120,11 @@ async def until_all_ended(client: MeshClient, runs: Sequence[str]) -> dict[str, 
         await asyncio.gather(*(look(run) for run in runs if run not in ended))
         return len(ended) == len(runs)
 
-    await until(all_ended, seconds=_ALL_ENDED_WITHIN, every=1.0, what=f"{len(runs)} runs to end")
+    def how_far() -> str:
+        left = Counter(last for run, last in shown.items() if run not in ended)
+        return f"{len(runs)} runs to end; {len(ended)} did, the others: {dict(left)}\n{mesh.late()}"
+
+    await until(all_ended, seconds=_ALL_ENDED_WITHIN, every=1.0, what=how_far)
     return ended
 
 

@@ -30,10 +30,11 @@ __all__ = ["APPS", "Credentials", "JsonDict", "MeshClient", "MeshProcess", "free
 _APP_PORT, _DAPR_HTTP_PORT, _DAPR_METRICS_PORT = 8080, 3500, 9190
 _FIRST_PORTS = (_APP_PORT, _DAPR_HTTP_PORT, 4500, 5500, _DAPR_METRICS_PORT)
 _OTHER_PORTS = (5480, 6380, 8090, 9300, 9301, 9302, *range(9310, 9314), *range(9320, 9325))
-_EVERY_PORT = (*(first + number for first in _FIRST_PORTS for number in range(len(APPS))), *_OTHER_PORTS)
+_EVERY_PORT = (*(first + number for first in _FIRST_PORTS for number in range(2 * len(APPS))), *_OTHER_PORTS)
 _OFFSETS = range(10_000, 23_000, 250)
 _OWN_KEY = "the key of the first start"
 _UP_SECONDS, _STOP_SECONDS = 240, 150
+_LAST_LINES = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +47,17 @@ class Credentials:
 class MeshProcess:
     """One running mesh. Start it once per test session; it takes about as long as ``make run``."""
 
-    def __init__(self, home: Path, *, offset: int | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, home: Path, *, offset: int | None = None, environment: Mapping[str, str] | None = None, replicas: int = 1
+    ) -> None:
         self.home = home
-        self.layout = Layout(default_dapr_file(), home, free_offset() if offset is None else offset)
+        self.layout = Layout(default_dapr_file(), home, free_offset() if offset is None else offset, replicas)
         self._environment = {**os.environ, **(environment or {})}
         self._organization: str | None = None
 
     def start(self) -> None:
         """Until everything is ready; what went wrong is in the error."""
-        done = self._run("up", seconds=_UP_SECONDS)
+        done = self._run("up", "--replicas", str(self.layout.replicas), seconds=_UP_SECONDS)
         if done.returncode != 0:
             raise RuntimeError(f"the mesh did not start:\n{done.stdout}\n{done.stderr}")
 
@@ -81,7 +84,16 @@ class MeshProcess:
             lambda: all(process.state == "ready" for process in self.status().processes),
             seconds=seconds,
             every=0.5,
-            what="every process of the mesh to be ready",
+            what=lambda: f"every process of the mesh to be ready\n{self.late()}",
+        )
+
+    def late(self) -> str:
+        """Who is not ready, why, and its last words."""
+        late = [process for process in self.status().processes if process.state != "ready"]
+        return "\n".join(
+            f"{each.name} is {each.state} ({each.detail}), {each.restarts} restarts; the end of its log:\n"
+            + "\n".join(self.log(each.name).splitlines()[-_LAST_LINES:])
+            for each in late
         )
 
     @property

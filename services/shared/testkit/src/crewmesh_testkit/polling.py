@@ -12,9 +12,16 @@ T = TypeVar("T")
 
 
 async def until(
-    check: Callable[[], Awaitable[T | None]] | Callable[[], T | None], *, seconds: float, what: str, every: float = 0.05
+    check: Callable[[], Awaitable[T | None]] | Callable[[], T | None],
+    *,
+    seconds: float,
+    what: str | Callable[[], str],
+    every: float = 0.05,
 ) -> T:
-    """The first truthy value of ``check``; an assertion error that says ``what`` was waited for when time is up."""
+    """The first truthy value of ``check``; an assertion error that says ``what`` was waited for when time is up.
+
+    ``what`` is asked for then, where it can tell how far things had come.
+    """
     deadline = time.monotonic() + seconds
     while True:
         found = check()
@@ -23,5 +30,5 @@ async def until(
         if found:
             return cast(T, found)
         if time.monotonic() >= deadline:
-            raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+            raise AssertionError(f"waited {seconds:g} s in vain for {what if isinstance(what, str) else what()}")
         await asyncio.sleep(every)
