@@ -139,10 +139,10 @@ class TestAnswersThatCannotBeUsed:
             assert response.json()["usage"]["requests"] == 2
         assert len(service.model.requests) == 2
 
-    async def test_what_cannot_be_stored_is_left_out(self, service: Running) -> None:
+    async def test_what_cannot_be_stored_is_seen_to_be_missing(self, service: Running) -> None:
         service.model.answers('{"number": "a\\u0000b", "total": 1}')
         answer = answer_of(await service.ask(task="extract", prompt="x", output_schema=INVOICE))
-        assert answer.data == {"number": "ab", "total": 1}
+        assert answer.data == {"number": "a\ufffdb", "total": 1}
 
 
 class TestServersThatCannotBeForced:

@@ -103,11 +103,11 @@ class TestDrafts:
         (call,) = draft.reply(provider="p", model="m").tool_calls
         assert (call.arguments, call.broken) == ({}, written)
 
-    def test_what_no_database_keeps_is_left_out(self) -> None:
+    def test_what_no_database_keeps_is_seen_to_be_missing(self) -> None:
         draft = Draft()
         draft.call(0, name="x\0", arguments=json.dumps({"a\0": ["\0b", "\ud800"]}))
         (call,) = draft.reply(provider="p", model="m").tool_calls
-        assert (call.name, call.arguments) == ("x", {"a": ["b", "?"]})
+        assert (call.name, call.arguments) == ("x\ufffd", {"a\ufffd": ["\ufffdb", "\ufffd"]})
 
 
 def refusal(message: str, **more: str) -> bytes:

@@ -231,11 +231,11 @@ class TestJournal:
             rows = await (await connection.execute("SELECT count(*) AS n FROM tool_uses")).fetchone()
         assert rows == {"n": 0}
 
-    async def test_what_cannot_be_stored_is_not_passed_on(self, desk: ToolDesk) -> None:
+    async def test_what_cannot_be_stored_is_passed_on_as_what_it_is_not(self, desk: ToolDesk) -> None:
         desk.page = "zero\x00 half"
         box = await desk.open(agent(POST))
         await box.use("post", {"method": "POST", "body": "a\x00b\ud800"}, key="t1")
-        assert desk.asked(SEND_HTTP)[0].body == "ab\ufffd"
+        assert desk.asked(SEND_HTTP)[0].body == "a\ufffdb\ufffd"
         assert "There is no tool" in await box.use("a\x00\ud800" * 100, {}, key="t2")
 
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import Verdict
 from crewmesh_kit.db.database import Database, persistently
+from crewmesh_kit.db.storable import clean, clean_text
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
@@ -216,12 +217,12 @@ def _columns(commit: Commit) -> dict[str, object]:
     return {
         "said": len(commit.messages),
         "usage": Jsonb(commit.used.model_dump()),
-        "outcome": None if commit.outcome is None else Jsonb(storable(commit.outcome)),
-        "error": None if commit.error is None else Jsonb(storable(commit.error)),
+        "outcome": None if commit.outcome is None else Jsonb(clean(commit.outcome)),
+        "error": None if commit.error is None else Jsonb(clean(commit.error)),
         "again": commit.again,
         "turns": Jsonb([_turn_row(path, turned) for path, turned in commit.turns]),
         "messages": Jsonb([_message_row(message) for message in commit.messages]),
-        "questions": Jsonb([storable(question.model_dump(mode="json")) for question in commit.questions]),
+        "questions": Jsonb([clean(question.model_dump(mode="json")) for question in commit.questions]),
         "settled": list(commit.settled),
     }
 
@@ -231,7 +232,7 @@ def _turn_row(path: str, turned: Turned) -> JsonObject:
     spoken = Spoken(agent=said.agent, task=said.task, text=said.text, data=said.data)
     return {
         "path": path,
-        "said": storable(spoken.model_dump(mode="json")),
+        "said": clean(spoken.model_dump(mode="json")),
         "usage": turned.used.model_dump(),
     }
 
@@ -243,21 +244,8 @@ def _message_row(message: Message) -> JsonObject:
         "sender": message.sender,
         "receiver": message.receiver,
         "task": message.task,
-        "text": storable(message.text),
+        "text": clean_text(message.text),
     }
-
-
-def storable(value: JsonValue) -> JsonValue:
-    """Without what PostgreSQL does not take: NUL, and halves of characters."""
-    match value:
-        case str():
-            return value.replace("\0", "").encode(errors="replace").decode()
-        case list():
-            return [storable(item) for item in value]
-        case dict():
-            return {str(storable(name)): storable(item) for name, item in value.items()}
-        case _:
-            return value
 
 
 def _held(row: DictRow) -> Held:

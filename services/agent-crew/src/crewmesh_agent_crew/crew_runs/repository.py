@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crewmesh_contracts.invocations import CrewQuestion, Verdict
+from crewmesh_kit.db.storable import clean
 from crewmesh_kit.sharing.rules import Reach
 from crewmesh_kit.telemetry import trace_headers
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from crewmesh_agent_crew.crew_runs.journal import storable
 from crewmesh_agent_crew.crew_runs.models import DOING, AgentWork, CrewWork, Kind, Result, Standing, Status, Work
 from crewmesh_agent_crew.models.usage import Used
 
@@ -86,7 +86,7 @@ class CrewRunRepository:
                 "version": work.version,
                 "key": work.key or id_,
                 "same": work.same,
-                "work": Jsonb(storable(work.doing.model_dump(mode="json"))),
+                "work": Jsonb(clean(work.doing.model_dump(mode="json"))),
                 "charge": Jsonb(work.charge.model_dump(mode="json")),
                 "requested_by": work.requested_by,
                 "started_by": work.started_by,
@@ -126,7 +126,7 @@ class CrewRunRepository:
             " WHERE crew_run = %s AND id = %s AND decided_at IS NULL AND kind = 'tool' RETURNING agent, title",
             [
                 verdict.approved,
-                None if verdict.arguments is None else Jsonb(storable(verdict.arguments)),
+                None if verdict.arguments is None else Jsonb(clean(verdict.arguments)),
                 verdict.by,
                 id_,
                 verdict.question,

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import cast
-
-from crewmesh_contracts.base import JsonObject, JsonValue
 
 # Formatting nobody sees: zero-width, direction marks, tags that spell ASCII, variation selectors, soft hyphens.
 _UNSEEN = (
@@ -17,7 +14,6 @@ _UNSEEN = (
 _INVISIBLE = re.compile(f"([^\x00-\x7f{_UNSEEN}][\ufe0e\ufe0f]?[\u200c\u200d]?)|[{_UNSEEN}]")
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _HALVES = re.compile("[\ud800-\udfff]")
-_DEEPEST = 50
 
 
 def readable(text: str) -> str:
@@ -46,24 +42,3 @@ def cut(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     return f"{text[:most]}\n[cut here: {len(text) - most} more characters]"
-
-
-def storable(value: JsonValue, *, depth: int = 0) -> JsonValue:
-    """What a model wrote, as PostgreSQL takes it: without NUL, halves of characters, endless depth."""
-    if isinstance(value, str):
-        return storable_text(value)
-    if not isinstance(value, list | dict):
-        return value
-    if depth >= _DEEPEST:
-        return None
-    if isinstance(value, list):
-        return [storable(part, depth=depth + 1) for part in value]
-    return {storable_text(name): storable(part, depth=depth + 1) for name, part in value.items()}
-
-
-def storable_text(text: str) -> str:
-    return _HALVES.sub("\ufffd", text).replace("\x00", "")
-
-
-def storable_object(value: JsonObject) -> JsonObject:
-    return cast(JsonObject, storable(value))

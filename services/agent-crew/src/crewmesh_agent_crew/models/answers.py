@@ -7,15 +7,14 @@ patience for fences and talk around it. An answer that cannot be used goes back 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeVar
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import TokenUsage
-from pydantic_core import from_json
+from crewmesh_kit.db.storable import read_clean
 
 from crewmesh_agent_crew.models.calls import Message
 from crewmesh_agent_crew.models.errors import ModelAnswerUnusable
@@ -128,7 +127,7 @@ def json_in(text: str) -> JsonValue:
     fenced = _FENCE.search(text)
     for candidate in (text, fenced[1] if fenced else "", _from_the_first_bracket(text)):
         try:
-            return _storable(cast(JsonValue, from_json(candidate, allow_inf_nan=False)))
+            return read_clean(candidate)
         except ValueError:
             continue
     raise UnusableError("it must be JSON, whole and without anything around it")
@@ -143,21 +142,6 @@ def _from_the_first_bracket(text: str) -> str:
     except (ValueError, RecursionError):
         return ""
     return text[start.start() : end]
-
-
-def _storable(value: JsonValue) -> JsonValue:
-    """Without what PostgreSQL's jsonb refuses: NUL characters, and numbers beyond all measure."""
-    match value:
-        case str():
-            return value.replace("\0", "")
-        case float() if not math.isfinite(value):
-            raise ValueError("a number is too large")
-        case list():
-            return [_storable(item) for item in value]
-        case dict():
-            return {name.replace("\0", ""): _storable(item) for name, item in value.items()}
-        case _:
-            return value
 
 
 def _plain(label: str) -> str:

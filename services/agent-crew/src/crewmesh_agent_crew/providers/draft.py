@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
-from typing import cast
 
-from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.base import JsonObject
+from crewmesh_kit.db.storable import clean_text, read_clean
 
 from crewmesh_agent_crew.models.calls import Finish, ModelReply, TextSink, Tokens, ToolCall
 from crewmesh_agent_crew.providers.protocol import ProviderError
@@ -36,7 +35,7 @@ class Draft:
         self._characters = 0
 
     def say(self, text: str) -> None:
-        text = kept(text)
+        text = clean_text(text)
         if not text:
             return
         self._count(text)
@@ -49,8 +48,8 @@ class Draft:
         drafted = self._calls.setdefault(place, _DraftedCall())
         if len(self._calls) > _MOST_TOOL_CALLS:
             raise ProviderError("unreadable", "its answer has too many tool calls", tokens_paid=True)
-        drafted.id = drafted.id or kept(id_ or "")
-        drafted.name = drafted.name or kept(name or "")
+        drafted.id = drafted.id or clean_text(id_ or "")
+        drafted.name = drafted.name or clean_text(name or "")
         self._count(arguments)
         drafted.arguments.append(arguments)
         if self._sink is not None:
@@ -101,7 +100,7 @@ def _tool_call(at: int, drafted: _DraftedCall) -> ToolCall:
     id_ = drafted.id or f"call_{at}"
     arguments = _object_in(text)
     if arguments is None:
-        return ToolCall(id=id_, name=drafted.name, broken=kept(text))
+        return ToolCall(id=id_, name=drafted.name, broken=clean_text(text))
     return ToolCall(id=id_, name=drafted.name, arguments=arguments)
 
 
@@ -110,32 +109,7 @@ def _object_in(text: str) -> JsonObject | None:
     if not text.strip():
         return {}
     try:
-        value = storable(cast(JsonValue, json.loads(text, parse_constant=_no_number)))
-    except (ValueError, RecursionError):
+        value = read_clean(text)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
-
-
-def storable(value: JsonValue) -> JsonValue:
-    """Without what jsonb refuses; ValueError for a number beyond all measure."""
-    match value:
-        case str():
-            return kept(value)
-        case float() if not math.isfinite(value):
-            raise ValueError("a number is too large")
-        case list():
-            return [storable(item) for item in value]
-        case dict():
-            return {kept(name): storable(item) for name, item in value.items()}
-        case _:
-            return value
-
-
-def kept(text: str) -> str:
-    """The text as PostgreSQL stores it: any characters but NUL and halves of one."""
-    text = text.replace("\0", "")
-    return text if text.isascii() else text.encode(errors="replace").decode()
-
-
-def _no_number(text: str) -> JsonValue:
-    raise ValueError(f"{text} is no JSON")

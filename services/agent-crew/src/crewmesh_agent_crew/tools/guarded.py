@@ -16,6 +16,7 @@ from typing import TypeAlias
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Database, persistently
+from crewmesh_kit.db.storable import clean, clean_text
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.telemetry import span
 
@@ -23,7 +24,7 @@ from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.guardrails.guard import Guard
 from crewmesh_agent_crew.guardrails.rules import Rules
 from crewmesh_agent_crew.guardrails.taint import Taint
-from crewmesh_agent_crew.guardrails.texts import cut, storable_object, storable_text
+from crewmesh_agent_crew.guardrails.texts import cut
 from crewmesh_agent_crew.models.calls import ToolSpec
 from crewmesh_agent_crew.tools import words
 from crewmesh_agent_crew.tools.approvals import Agreed, Approvals, RejectedError, Wanted
@@ -36,7 +37,7 @@ from crewmesh_agent_crew.tools.work import Status, ToolUse, WorkContext, key_of
 
 ModelNames: TypeAlias = Callable[[str, str], Awaitable[Collection[str]]]
 
-_LONGEST_ARGUMENTS = 200_000
+_LONGEST_ARGUMENTS, _DEEPEST_ARGUMENTS = 200_000, 50
 _LONGEST_NAME = 100
 
 
@@ -110,7 +111,7 @@ class GuardedToolbox:
         return said
 
     async def use(self, name: str, arguments: JsonObject, *, key: str) -> str:
-        name, asked = storable_text(name)[:_LONGEST_NAME], storable_object(arguments)
+        name, asked = clean_text(name)[:_LONGEST_NAME], clean(arguments, deepest=_DEEPEST_ARGUMENTS)
         whole = key_of(self._work.place, key, name, asked)
         async with self._turn:
             kept = await self._kept(whole)
@@ -170,7 +171,7 @@ class GuardedToolbox:
                     self._work.organization, self._work.crew_run, agreed.question
                 ):
                     return None
-        return storable_object(agreed.arguments)
+        return clean(agreed.arguments, deepest=_DEEPEST_ARGUMENTS)
 
     async def _mistake(self, tool: AnyTool, arguments: JsonObject) -> str | None:
         name = tool.grant.name
@@ -194,7 +195,7 @@ class GuardedToolbox:
         A twin of this turn, in a process that was thought dead, may have been first: then its word counts.
         """
         work, agent = self._work, self._rules.agent.name
-        result = storable_text(cut(outcome.text, 2 * self._means.most_characters))
+        result = clean_text(cut(outcome.text, 2 * self._means.most_characters))
         kept = Kept(outcome.status, result, outcome.arguments)
         use = ToolUse(key, agent, name, outcome.arguments, outcome.status, self._shown(name, kept, key))
 

@@ -12,6 +12,7 @@ from crewmesh_contracts.invocations import LIST_MCP_TOOLS, McpListing, McpTool
 from crewmesh_kit.app import Resources
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Database
+from crewmesh_kit.db.storable import clean_text
 from crewmesh_kit.errors import Problem
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
@@ -21,7 +22,6 @@ from crewmesh_agent_crew.guardrails.policies.service import Policies
 from crewmesh_agent_crew.guardrails.rules import Rules, rules_for
 from crewmesh_agent_crew.guardrails.settings import Pii
 from crewmesh_agent_crew.guardrails.taint import Taint
-from crewmesh_agent_crew.guardrails.texts import storable_text
 from crewmesh_agent_crew.models.errors import UnknownModel
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
 from crewmesh_agent_crew.settings import Settings
@@ -106,7 +106,7 @@ class Tools:
                 raise ToolsUnavailable(
                     f"What the MCP server {server!r} offers is not known: {problem.detail}"
                 ) from problem
-            kept = Kept("failed", storable_text(problem.detail), arguments)
+            kept = Kept("failed", clean_text(problem.detail), arguments)
         use = ToolUse(key, agent, f"mcp:{server}", arguments, kept.status, kept.result)
         async with self._means.database.tenant(work.organization) as connection:
             uses = ToolUseRepository(connection)

@@ -1,20 +1,38 @@
-"""What PostgreSQL cannot hold as JSON: U+0000 and lone surrogates in texts, NaN and infinities."""
+"""What PostgreSQL cannot hold as JSON: U+0000 and lone surrogates in texts, NaN and infinities.
+
+What is cleaned shows U+FFFD in their place, so that nobody takes it for the whole.
+"""
 
 from __future__ import annotations
 
-from typing import cast
+import json
+import math
+import re
+from typing import NoReturn, cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 from pydantic_core import PydanticSerializationError, to_json
 
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
 
-def clean(value: JsonObject) -> JsonObject:
-    """The same JSON without what jsonb refuses."""
-    return value if storable(value) else cast(JsonObject, _cleaned(value))
+
+def clean(value: JsonObject, *, deepest: int | None = None) -> JsonObject:
+    """The same JSON without what jsonb refuses, and without what lies deeper than ``deepest``."""
+    if deepest is None and storable(value):
+        return value
+    return cast(JsonObject, _cleaned(value, deepest))
 
 
 def clean_text(text: str) -> str:
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    return _UNFIT.sub("\ufffd", text)
+
+
+def read_clean(text: str) -> JsonValue:
+    """The JSON that strangers wrote, cleaned. ValueError: it is none, or holds a number beyond all measure."""
+    try:
+        return _cleaned(cast(JsonValue, json.loads(text, parse_float=_number, parse_constant=_no_number)))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def storable(value: JsonValue) -> bool:
@@ -31,13 +49,25 @@ def _storable(value: JsonValue) -> bool:
     return _cleaned(value) == value
 
 
-def _cleaned(value: JsonValue) -> JsonValue:
+def _cleaned(value: JsonValue, deepest: int | None = None) -> JsonValue:
     if isinstance(value, str):
         return clean_text(value)
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
+    if not isinstance(value, list | dict):
+        return value
+    if deepest == 0:
+        return None
+    below = None if deepest is None else deepest - 1
     if isinstance(value, list):
-        return [_cleaned(item) for item in value]
-    if isinstance(value, dict):
-        return {cast(str, _cleaned(name)): _cleaned(member) for name, member in value.items()}
-    return value
+        return [_cleaned(item, below) for item in value]
+    return {clean_text(name): _cleaned(member, below) for name, member in value.items()}
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text[:40]} is no number that can be kept")
