@@ -16,14 +16,17 @@ from crewmesh_agent_crew.budgets.models import AtEnd, Period, Scope
 from crewmesh_agent_crew.budgets.repository import BudgetRepository
 from crewmesh_agent_crew.budgets.schemas import NewBudget, NewTopUp
 from crewmesh_agent_crew.budgets.scopes import ScopeKind, scopes_of
+from crewmesh_agent_crew.guardrails.errors import ForbiddenByPolicy
 from crewmesh_agent_crew.main import MIGRATIONS
 from crewmesh_agent_crew.models.thinking import Answer, Thinking
 from crewmesh_agent_crew.spending.charge import Charge
 from crewmesh_agent_crew.spending.models import Attempt, Begun, End, Ending, Refused
 from crewmesh_agent_crew.spending.service import Ledger
 from crewmesh_kit.db.migrations import migrate
+from crewmesh_kit.errors import Problem
 from crewmesh_kit.ids import new_id
 
+from .harness import until
 from .money import PER_TOKEN, Money, a_charge, a_replica, question, said
 
 # What a question of these tests costs, at its worst and in the end: ten tokens.
@@ -130,8 +133,7 @@ async def test_whoever_may_fit_when_others_are_done_waits_for_them(money: Money)
     money.servers.gate = asyncio.Event()
     money.servers.behave = lambda _model, _call, _sink: said("short", output=1)
     asking = [asyncio.create_task(money.thinking.ask(question(), charge, f"k{n}")) for n in range(4)]
-    await asyncio.sleep(0.3)
-    assert len(money.servers.asked) == 2
+    await until(lambda: len(money.servers.asked) == 2)
     money.servers.gate.set()
     answers = await asyncio.gather(*asking)
     assert [answer.cost for answer in answers] == [PER_TOKEN] * 4
@@ -153,6 +155,20 @@ async def test_a_cheaper_model_that_is_not_there_changes_nothing(money: Money) -
         await money.thinking.ask(question(), charge, f"k{n}")
     with pytest.raises(BudgetExhausted):
         await money.thinking.ask(question(), charge, "more")
+    assert money.servers.asked == ["smart"] * 5
+
+
+async def test_a_cheaper_model_that_a_policy_forbids_is_not_switched_to(money: Money) -> None:
+    charge = a_charge()
+    await budget(money, charge.organization, ONE * 5, switch_to="cheap")
+
+    def forbids(*names: str) -> Problem | None:
+        return ForbiddenByPolicy("not-cheap", "it") if "cheap" in names else None
+
+    for n in range(5):
+        await money.thinking.ask(question(), charge, f"k{n}", forbids=forbids)
+    with pytest.raises(BudgetExhausted):
+        await money.thinking.ask(question(), charge, "more", forbids=forbids)
     assert money.servers.asked == ["smart"] * 5
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import partial
 
 import pytest
+from crewmesh_agent_crew.guardrails.errors import ForbiddenByPolicy
 from crewmesh_agent_crew.models.errors import (
     ModelFiltered,
     ModelRateLimited,
@@ -153,6 +155,23 @@ class TestTheNext:
                 await under_test.ask(question())
         assert second.requests == []
 
+    async def test_what_our_own_policy_forbids_is_never_asked(
+        self, valkey: str, first: OpenAiFake, second: OpenAiFake
+    ) -> None:
+        def forbids(forbidden: str, *names: str) -> Problem | None:
+            return ForbiddenByPolicy("not-there", "it") if forbidden in names else None
+
+        async with routing(valkey, {"first": first.url, "second": second.url}) as under_test:
+            ask = partial(under_test.router.candidates, under_test.organization, question())
+            for name in ("second", "second-at-provider"):
+                (left,) = await ask(forbids=partial(forbids, name))
+                assert (left.entry.name, left.has_next) == ("first", False)
+            with pytest.raises(ForbiddenByPolicy):
+                await ask(forbids=partial(forbids, "any"))  # what it is asked by
+            under_test.chain.entries = under_test.chain.entries[:1]
+            with pytest.raises(ForbiddenByPolicy):
+                await ask(forbids=partial(forbids, "first"))
+
     async def test_the_last_ones_reason_is_told(self, valkey: str, first: OpenAiFake, second: OpenAiFake) -> None:
         first.fails(500, times=9)
         second.fails(401)
@@ -167,7 +186,7 @@ class TestTime:
         second.hangs()
         async with routing(valkey, {"first": first.url, "second": second.url}) as under_test:
             with pytest.raises(ModelTimeout):
-                await under_test.ask(question(timeout_seconds=0.3))
+                await under_test.ask(question(timeout_seconds=1))
             await until(lambda: first.abandoned == 1)
         assert second.requests == []
 
@@ -184,10 +203,10 @@ class TestTime:
             await until(lambda: first.abandoned == 1)
 
     async def test_a_stream_that_has_begun_may_take_longer(self, valkey: str, first: OpenAiFake) -> None:
-        first.words_per_second = 20
+        first.words_per_second = 3
         first.answers("one two three four five six seven eight")
         sink = Words()
-        async with routing(valkey, {"first": first.url}, first_token_seconds=0.2) as under_test:
+        async with routing(valkey, {"first": first.url}, first_token_seconds=2) as under_test:
             (candidate,) = await under_test.router.candidates(under_test.organization, question())
             reply = await under_test.router.send(candidate, question(), sink)
         assert reply.text == sink.text == "one two three four five six seven eight"

@@ -191,10 +191,6 @@ async def add_run(database: Database, organization: str) -> str:
     return run
 
 
-async def _themselves(_: str, model: str) -> tuple[str, ...]:
-    return (model,)
-
-
 @asynccontextmanager
 async def tool_desk(database_url: str) -> AsyncGenerator[ToolDesk]:
     await migrate(database_url, app_id="agent-crew", migrations=MIGRATIONS)
@@ -205,7 +201,6 @@ async def tool_desk(database_url: str) -> AsyncGenerator[ToolDesk]:
             database=database,
             sidecar=sidecar,
             why_not=JsonSchemas().why_not,
-            models=_themselves,
             most_characters=8_000,
         )
         run = await add_run(database, organization)

@@ -24,6 +24,7 @@ from crewmesh_agent_crew.conversations.works import Works
 from crewmesh_agent_crew.crew_runs.models import Standing, workers_of
 from crewmesh_agent_crew.crew_runs.service import CrewRuns
 from crewmesh_agent_crew.guardrails.personal import Masks, personal_data
+from crewmesh_agent_crew.guardrails.settings import Pii
 from crewmesh_agent_crew.guardrails.texts import readable
 from crewmesh_agent_crew.models.calls import Message, ModelCall
 from crewmesh_agent_crew.models.thinking import Thinking
@@ -104,7 +105,10 @@ class Afterthoughts:
 
     async def _asked(self, wish: _Wish, charge: Charge) -> str | None:
         try:
-            text = await self._as_it_may_be_shown(wish.text, charge)
+            doing = await self._crew_runs.doing(charge.organization, charge.crew_run or "")
+            # As the guardrails and policies of those who answered want it, for this is no turn of theirs.
+            pii, forbids = await self._tools.aside(charge.organization, *workers_of(doing))
+            text = _as_it_may_be_shown(wish.text, pii)
             if text is None:
                 return None
             call = ModelCall(
@@ -113,20 +117,18 @@ class Afterthoughts:
                 max_tokens=wish.tokens,
                 temperature=0.0,
             )
-            answer = await self._thinking.ask(call, charge, wish.key)
+            answer = await self._thinking.ask(call, charge, wish.key, forbids=forbids)
         except Problem as problem:
             log.info("an afterthought of a conversation is not had", reason=problem.detail)
             return None
         return answer.reply.text.replace("\0", "").strip()
 
-    async def _as_it_may_be_shown(self, text: str, charge: Charge) -> str | None:
-        """As the guardrails of those who answered want it, for this is no turn of theirs. None: not at all."""
-        doing = await self._crew_runs.doing(charge.organization, charge.crew_run or "")
-        agents, tags = workers_of(doing)
-        pii = await self._tools.aside(charge.organization, agents, tags, _MODEL)
-        if pii == "mask":
-            return Masks().mask(readable(text))
-        return None if pii == "refuse" and personal_data(readable(text)) else text
+
+def _as_it_may_be_shown(text: str, pii: Pii) -> str | None:
+    """None: not at all."""
+    if pii == "mask":
+        return Masks().mask(readable(text))
+    return None if pii == "refuse" and personal_data(readable(text)) else text
 
 
 def _as_title(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import AgentActivity
@@ -20,7 +21,6 @@ from crewmesh_agent_crew.crew_runs.models import Held, Past, workers_of
 from crewmesh_agent_crew.crew_runs.parts import Parts
 from crewmesh_agent_crew.crew_runs.record import Record
 from crewmesh_agent_crew.crew_runs.stage import Said, Turn
-from crewmesh_agent_crew.live.words import Sink
 from crewmesh_agent_crew.memory.models import Place
 from crewmesh_agent_crew.models.calls import ModelCall, ModelReply, ToolSpec
 from crewmesh_agent_crew.models.thinking import Answer
@@ -69,15 +69,14 @@ class Seat:
         self._charge = held.charge.charge(held.organization, held.id, held.crew, turn.agent.name)
         self._identity = acting_as(held.organization, held.id, held.group)
         self._place = Place(self._identity, held.id, path, held.group, _person_of(held))
-        self._toolbox: GuardedToolbox | None = None
 
     async def play(self) -> Said:
-        toolbox = self._toolbox = await self._parts.tools.open(self._turn.agent, self._work())
+        toolbox = await self._parts.tools.open(self._turn.agent, self._work())
         status: AgentActivity = "idle"
         try:
             turn = replace(self._turn, agent=toolbox.agent)  # as policies let it be
             turn = await self._parts.memories.remind(self._place, turn)
-            said = await self._parts.turns.run(turn, Ports(self._ask, Watched(toolbox, self._show)))
+            said = await self._parts.turns.run(turn, Ports(partial(self._ask, toolbox), Watched(toolbox, self._show)))
             await self._parts.memories.keep(self._place, turn, said, trusted=not toolbox.untrusted)
             return said
         except NeedsDecisionError:
@@ -109,34 +108,29 @@ class Seat:
         message = Message(f"tool/{use.key}", "tool", use.text, use.tool, use.agent, self._turn.task)
         await self._record.within(connection, message)
 
-    async def _ask(self, call: ModelCall) -> ModelReply:
+    async def _ask(self, toolbox: GuardedToolbox, call: ModelCall) -> ModelReply:
         """Under a key that tells the call: after a crash the same call is answered from the ledger."""
         if self._parts.lifecycle.stopping.is_set():
             raise ServiceStopsError
         self._show("thinking")
         self._asked += 1
         name = f"{self._path}/m{self._asked}"
-        answer = await self._paid(call, name)
+        answer = await self._paid(toolbox, call, name)
         self.used = self.used.and_(answer)
         self._record.used(self._path, self.used)
         return answer.reply
 
-    async def _paid(self, call: ModelCall, name: str) -> Answer:
-        sink = self._sink(name)
+    async def _paid(self, toolbox: GuardedToolbox, call: ModelCall, name: str) -> Answer:
+        # What is masked or forbidden in the final word must not be heard before.
+        sink = self._parts.words.sink(self._held.organization, self._held.id, name) if toolbox.aloud else None
         try:
             key = f"{self._held.id}/{name}-{_digest(call)}"
-            return await self._parts.thinking.ask(call, self._charge, key, sink=sink)
+            return await self._parts.thinking.ask(call, self._charge, key, sink=sink, forbids=toolbox.forbidden_model)
         except (BudgetAwaitsTopUp, BudgetInUse) as short:
             raise NeedsDecisionError(self._about_money(short)) from short
         finally:
             if sink is not None:
                 sink.done()
-
-    def _sink(self, name: str) -> Sink | None:
-        """None: what is masked or forbidden in the final word must not be heard before."""
-        if self._toolbox is not None and not self._toolbox.aloud:
-            return None
-        return self._parts.words.sink(self._held.organization, self._held.id, name)
 
     def _about_money(self, short: Problem) -> Question:
         """One question per budget, whichever agents came to its end."""

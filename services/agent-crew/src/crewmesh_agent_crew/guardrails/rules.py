@@ -81,16 +81,17 @@ class Rules:
     def strictest_pii(several: Iterable[Rules]) -> Pii:
         return _strictest(_PII, [rules.guardrails.pii for rules in several])
 
-    @property
-    def forbid_models(self) -> bool:
-        return any(policy.forbidden_models for policy in self.policies)
+    def forbidden_model(self, *names: str) -> ForbiddenByPolicy | None:
+        """What is told when the agent may not think with a model that goes by one of these names."""
+        for policy, pattern in self._forbidden_models:
+            for name in names:
+                if named_so(pattern, name):
+                    return ForbiddenByPolicy(policy, f"the model {name!r} to the agent {self.agent.name!r}")
+        return None
 
-    def check_models(self, models: Iterable[str]) -> None:
-        """Raise ForbiddenByPolicy when these agents may not think with one of them."""
-        for model in models:
-            for policy in self.policies:
-                if any(named_so(pattern, model) for pattern in policy.forbidden_models):
-                    raise ForbiddenByPolicy(policy.name, f"the model {model!r} to the agent {self.agent.name!r}")
+    @cached_property
+    def _forbidden_models(self) -> Sequence[tuple[str, str]]:
+        return [(policy.name, pattern) for policy in self.policies for pattern in policy.forbidden_models]
 
     @property
     def forbids_words(self) -> bool:

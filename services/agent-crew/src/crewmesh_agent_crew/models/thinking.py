@@ -27,7 +27,7 @@ from crewmesh_agent_crew.catalogue.costs import cost, worst_cost
 from crewmesh_agent_crew.models.calls import ModelCall, ModelReply, TextSink
 from crewmesh_agent_crew.models.overheard import Overheard, tokens_at_most, tokens_of
 from crewmesh_agent_crew.providers.protocol import ProviderError
-from crewmesh_agent_crew.routing.candidates import Candidate, Course
+from crewmesh_agent_crew.routing.candidates import Candidate, Course, Forbids, nothing_is_forbidden
 from crewmesh_agent_crew.routing.router import Router
 from crewmesh_agent_crew.spending.charge import Charge
 from crewmesh_agent_crew.spending.metrics import REFUSED
@@ -75,6 +75,7 @@ class _Asked:
     key: str
     request_hash: str
     sink: TextSink | None
+    forbids: Forbids
 
     attempts: int = 0
 
@@ -126,9 +127,20 @@ class Thinking:
         # Those that were given up and write down what they cost: none is forgotten before it has.
         self._tasks: set[asyncio.Task[Answer]] = set()
 
-    async def ask(self, call: ModelCall, charge: Charge, key: str, *, sink: TextSink | None = None) -> Answer:
-        """Once per key within the organization. Raises a Problem; ``BudgetExhausted`` when no budget pays for it."""
-        asked = _Asked(call, charge, key, request_hash_of(call), sink)
+    async def ask(
+        self,
+        call: ModelCall,
+        charge: Charge,
+        key: str,
+        *,
+        sink: TextSink | None = None,
+        forbids: Forbids = nothing_is_forbidden,
+    ) -> Answer:
+        """Once per key within the organization. Raises a Problem; ``BudgetExhausted`` when no budget pays for it.
+
+        No model that ``forbids`` names is asked, neither when others fail nor when a budget wants a cheaper one.
+        """
+        asked = _Asked(call, charge, key, request_hash_of(call), sink, forbids)
         place = (charge.organization, key)
         while (earlier := self._asking.get(place)) is not None and earlier.task.cancelling():
             await asyncio.wait([earlier.task])  # it was given up; what it cost is being written down
@@ -211,7 +223,7 @@ class Thinking:
     async def _course(self, asked: _Asked) -> Course | Answer:
         """What was answered stays answered, also when its model is not there any more."""
         try:
-            return await self._router.course(asked.charge.organization, asked.call)
+            return await self._router.course(asked.charge.organization, asked.call, forbids=asked.forbids)
         except Problem:
             done = await self._ledger.answered(asked.charge.organization, asked.key)
             if done is None:
@@ -221,7 +233,7 @@ class Thinking:
     async def _switched(self, asked: _Asked, course: Course, model: str) -> Course:
         """To what a budget wants to be asked once it is nearly used; the same as before if that cannot be asked."""
         try:
-            return await self._router.course(asked.charge.organization, asked.by(model))
+            return await self._router.course(asked.charge.organization, asked.by(model), forbids=asked.forbids)
         except Problem as problem:
             log.warning("a budget's cheaper model cannot be asked", model=model, reason=problem.detail)
             return course

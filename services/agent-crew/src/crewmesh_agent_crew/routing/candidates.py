@@ -16,6 +16,9 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
+from typing import Protocol
+
+from crewmesh_kit.errors import Problem
 
 from crewmesh_agent_crew.catalogue.models import ModelEntry
 from crewmesh_agent_crew.providers.protocol import Account, FailureKind, ProviderError
@@ -25,6 +28,19 @@ from crewmesh_agent_crew.routing.problems import problem_of
 _FALLS_BACK: frozenset[FailureKind] = frozenset(
     {"limited", "overloaded", "unavailable", "timeout", "cut", "unreadable", "bad-key"}
 )
+
+
+class Forbids(Protocol):
+    """Whether a model may not be asked: the Problem that says who forbids it, or nothing."""
+
+    def __call__(self, *names: str) -> Problem | None:
+        """``names``: all that it goes by."""
+        ...
+
+
+def nothing_is_forbidden(*names: str) -> Problem | None:
+    _ = names
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from crewmesh_agent_crew.providers.protocol import Account, FailureKind, Provide
 from crewmesh_agent_crew.routing.answers import KeptAnswers
 from crewmesh_agent_crew.routing.attempts import Attempts
 from crewmesh_agent_crew.routing.breaker import LeftAloneError
-from crewmesh_agent_crew.routing.candidates import Candidate, Course, Patience
+from crewmesh_agent_crew.routing.candidates import Candidate, Course, Forbids, Patience, nothing_is_forbidden
 from crewmesh_agent_crew.routing.hearing import Hearing
 from crewmesh_agent_crew.routing.telemetry import count_kept_answer
 
@@ -60,17 +60,22 @@ class Router:
         self._patience = patience
         self._seconds = seconds
 
-    async def course(self, organization: str, call: ModelCall) -> Course:
-        candidates = await self.candidates(organization, call)
+    async def course(self, organization: str, call: ModelCall, *, forbids: Forbids = nothing_is_forbidden) -> Course:
+        candidates = await self.candidates(organization, call, forbids=forbids)
         return Course(candidates, deadline=self._deadline(call), patience=self._patience)
 
     async def check(self, organization: str, name: str) -> None:
         """UnknownModel when the organization has no model or alias of that name."""
         await self._models.chain(organization, name)
 
-    async def candidates(self, organization: str, call: ModelCall) -> tuple[Candidate, ...]:
-        """Those that can do what the call needs, in the order they are asked. A Problem says why there are none."""
-        chain = await self._models.chain(organization, call.model)
+    async def candidates(
+        self, organization: str, call: ModelCall, *, forbids: Forbids = nothing_is_forbidden
+    ) -> tuple[Candidate, ...]:
+        """Those that may and can do what the call needs, in the order they are asked.
+
+        A Problem says why there are none.
+        """
+        chain = _permitted(call.model, await self._models.chain(organization, call.model), forbids)
         accounts = await self._accounts.all(organization)
         reachable = [
             Candidate(entry, accounts[entry.provider], organization)
@@ -127,6 +132,16 @@ class Router:
         pause = min(self._patience.before(attempt), longest) if error.pause is None else error.pause
         too_long = pause > longest or asyncio.get_running_loop().time() + pause >= deadline
         return None if too_long else pause
+
+
+def _permitted(name: str, chain: tuple[ModelEntry, ...], forbids: Forbids) -> tuple[ModelEntry, ...]:
+    """Whoever may not ask the name may ask nothing that it stands for."""
+    refusals = {entry.name: forbids(name, entry.name, entry.model) for entry in chain}
+    permitted = tuple(entry for entry in chain if refusals[entry.name] is None)
+    if not permitted:
+        for refusal in filter(None, refusals.values()):
+            raise refusal
+    return permitted
 
 
 def _as_the_entry_says(entry: ModelEntry, call: ModelCall) -> ModelCall:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.dapr.sidecar import Sidecar
@@ -35,23 +33,17 @@ from crewmesh_agent_crew.tools.tool import AnyTool
 from crewmesh_agent_crew.tools.toolbox import Source
 from crewmesh_agent_crew.tools.work import Status, ToolUse, WorkContext, key_of
 
-ModelNames: TypeAlias = Callable[[str, str], Awaitable[Collection[str]]]
-
 _LONGEST_ARGUMENTS, _DEEPEST_ARGUMENTS = 200_000, 50
 _LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every toolbox of the service works with. ``most_characters``: of one result, for the model.
-
-    ``models``: which models a name stands for in an organization, by all names they have.
-    """
+    """What every toolbox of the service works with. ``most_characters``: of one result, for the model."""
 
     database: Database
     sidecar: Sidecar
     why_not: WhyNot
-    models: ModelNames
     most_characters: int
 
 
@@ -89,6 +81,10 @@ class GuardedToolbox:
     def agent(self) -> AgentDefinition:
         """The agent as the organization's policies let it be: its guardrails and limits are the strictest of both."""
         return self._rules.governed()
+
+    def forbidden_model(self, *names: str) -> Problem | None:
+        """What is told when the agent may not think with a model that goes by one of these names."""
+        return self._rules.forbidden_model(*names)
 
     @property
     def untrusted(self) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from weakref import WeakValueDictionary
 
 from crewmesh_contracts.base import JsonObject
@@ -16,14 +15,13 @@ from crewmesh_kit.db.storable import clean_text
 from crewmesh_kit.errors import Problem
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
-from crewmesh_agent_crew.catalogue.service import Catalogue
 from crewmesh_agent_crew.guardrails.guard import Guard
 from crewmesh_agent_crew.guardrails.policies.service import Policies
 from crewmesh_agent_crew.guardrails.rules import Rules, rules_for
 from crewmesh_agent_crew.guardrails.settings import Pii
 from crewmesh_agent_crew.guardrails.taint import Taint
-from crewmesh_agent_crew.models.errors import UnknownModel
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
+from crewmesh_agent_crew.routing.candidates import Forbids
 from crewmesh_agent_crew.settings import Settings
 from crewmesh_agent_crew.tools.errors import ToolsUnavailable
 from crewmesh_agent_crew.tools.grants import McpGrant
@@ -45,30 +43,29 @@ class Tools:
         self._taints: WeakValueDictionary[tuple[str, str], Taint] = WeakValueDictionary()
 
     async def open(self, agent: AgentDefinition, work: WorkContext) -> GuardedToolbox:
-        """Raises ForbiddenByPolicy when the agent may not think with its model."""
         async with self._means.database.tenant(work.organization) as connection:
             rules = rules_for(agent, work.tags, await self._policies.all_in(connection))
             known = await ToolUseRepository(connection).taint(work.organization, work.crew_run)
-        if rules.forbid_models:
-            rules.check_models(await self._means.models(work.organization, agent.model))
         taint = self._taints.setdefault((work.organization, work.crew_run), Taint())
         taint.add(untrusted=known.untrusted or work.untrusted, private=known.private)
         wary = work.wary or work.untrusted or reads_strangers(agent)
         guard = Guard(rules, taint, work.place, longest=self._means.most_characters, wary=wary)
         return GuardedToolbox(self._means, work, rules, guard, known, await self._granted(rules, work))
 
-    async def aside(self, organization: str, agents: Sequence[AgentDefinition], tags: Iterable[str], model: str) -> Pii:
-        """What becomes of personal data when a model is asked about their work beside their turns.
-
-        Raises ForbiddenByPolicy when one of them may not think with it.
+    async def aside(
+        self, organization: str, agents: Sequence[AgentDefinition], tags: Iterable[str]
+    ) -> tuple[Pii, Forbids]:
+        """What holds when a model is asked about their work beside their turns: what becomes of personal data, and
+        which models one of them may not think with.
         """
         async with self._means.database.tenant(organization) as connection:
             policies = await self._policies.all_in(connection)
         several = [rules_for(agent, tags, policies) for agent in agents]
-        for rules in several:
-            if rules.forbid_models:
-                rules.check_models(await self._means.models(organization, model))
-        return Rules.strictest_pii(several)
+
+        def forbidden(*names: str) -> Problem | None:
+            return next(filter(None, (rules.forbidden_model(*names) for rules in several)), None)
+
+        return Rules.strictest_pii(several), forbidden
 
     async def _granted(self, rules: Rules, work: WorkContext) -> dict[str, AnyTool]:
         servers = sorted({grant.server for grant in rules.agent.tools if isinstance(grant, McpGrant)})
@@ -115,22 +112,12 @@ class Tools:
             return await uses.find(work.organization, key) or kept
 
 
-async def _models_called(catalogue: Catalogue, organization: str, name: str) -> Collection[str]:
-    """The name, and all that may answer when it is asked: an alias is not forbidden less than what it leads to."""
-    try:
-        chain = await catalogue.chain(organization, name)
-    except UnknownModel:  # whoever asks it is told so
-        return (name,)
-    return dict.fromkeys((name, *(called for entry in chain for called in (entry.name, entry.model))))
-
-
 @asynccontextmanager
 async def open_tools(resources: Resources) -> AsyncGenerator[Tools]:
     means = Means(
         database=resources.get(Database),
         sidecar=resources.get(Sidecar),
         why_not=resources.get(JsonSchemas).why_not,
-        models=partial(_models_called, resources.get(Catalogue)),
         most_characters=resources.get(Settings).tools.most_characters,
     )
     yield Tools(means, resources.get(Policies))
