@@ -150,6 +150,12 @@ class CrewRunSettings(SettingsGroup):
     share: int = Field(
         default=64, ge=1, le=10_000, description="How many of them may be of one organization; its others wait."
     )
+    most_queued: int = Field(
+        default=10_000,
+        ge=0,
+        le=10_000_000,
+        description="Crew runs of one organization that may wait to be begun; more are answered with 429.",
+    )
     lease_seconds: float = Field(
         default=15.0, ge=0.5, le=300, description="How long after the death of its driver a run is taken by another."
     )
