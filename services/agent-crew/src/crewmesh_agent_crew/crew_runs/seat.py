@@ -122,7 +122,7 @@ class Seat:
 
     async def _paid(self, toolbox: GuardedToolbox, call: ModelCall, name: str) -> Answer:
         # What is masked or forbidden in the final word must not be heard before.
-        sink = self._parts.words.sink(self._held.organization, self._held.id, name) if toolbox.aloud else None
+        sink = toolbox.aloud(self._parts.words.sink(self._held.organization, self._held.id, name))
         try:
             key = f"{self._held.id}/{name}-{_digest(call)}"
             return await self._parts.thinking.ask(call, self._charge, key, sink=sink, forbids=toolbox.forbidden_model)

@@ -51,6 +51,11 @@ class Rules:
             tokens=min(_said([own.tokens, *(each.tokens for each in others)]), default=None),
         )
 
+    def and_(self, others: Rules) -> Rules:
+        """What holds when those hold as well."""
+        new = tuple(policy for policy in others.policies if policy not in self.policies)
+        return Rules(self.agent, (*self.policies, *new)) if new else self
+
     def governed(self) -> AgentDefinition:
         """The agent as it may be."""
         return self.agent.model_copy(update={"guardrails": self.guardrails, "limits": self.limits})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from crewmesh_contracts.base import JsonObject
@@ -17,10 +18,13 @@ from crewmesh_kit.db.database import Database, persistently
 from crewmesh_kit.db.storable import clean, clean_text
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.telemetry import span
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.guardrails.guard import Guard
 from crewmesh_agent_crew.guardrails.rules import Rules
+from crewmesh_agent_crew.guardrails.speech import Ear, Speech
 from crewmesh_agent_crew.guardrails.taint import Taint
 from crewmesh_agent_crew.guardrails.texts import cut
 from crewmesh_agent_crew.models.calls import ToolSpec
@@ -55,46 +59,65 @@ class _Outcome:
     question: str | None = None
 
 
+@dataclass(slots=True)
+class Ruling:
+    """``began``: what held when the turn began; from it follows what the model is shown, however often it is played.
+
+    ``holds``: that, and what policies have come to say since; from it follows what may be done. ``now`` asks for them.
+    """
+
+    began: Rules
+    holds: Rules
+    now: Callable[[AsyncConnection[DictRow]], Awaitable[Rules]]
+
+    async def renew(self, connection: AsyncConnection[DictRow]) -> None:
+        self.holds = self.began.and_(await self.now(connection))
+
+
 class GuardedToolbox:
     """``known``: what the run is known to have seen, should this process end now."""
 
     def __init__(
-        self, means: Means, work: WorkContext, rules: Rules, guard: Guard, known: Taint, tools: dict[str, AnyTool]
+        self, means: Means, work: WorkContext, ruling: Ruling, guard: Guard, known: Taint, tools: dict[str, AnyTool]
     ) -> None:
         self._means = means
         self._work = work
-        self._rules = rules
+        self._ruling = ruling
         self._guard = guard
         self._known = known
         self._tools = tools
+        self._offered = [tool for tool in tools.values() if _forbidding(ruling.began, tool) is None]
         self._caller = Caller(means.sidecar, work.identity)
-        self._approvals = Approvals(rules, work)
+        guard.taint.add(untrusted=any(tool.described_by_strangers for tool in self._offered))
         # One at a time: what the second may do depends on what the first has given.
         self._turn = asyncio.Lock()
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
         """What the model is shown, always in the order of the definition; what a policy forbids is not among it."""
-        return tuple(tool.spec for tool in self._tools.values() if self._forbidding(tool) is None)
+        return tuple(tool.spec for tool in self._offered)
 
     @property
     def agent(self) -> AgentDefinition:
         """The agent as the organization's policies let it be: its guardrails and limits are the strictest of both."""
-        return self._rules.governed()
+        return self._ruling.began.governed()
 
     def forbidden_model(self, *names: str) -> Problem | None:
         """What is told when the agent may not think with a model that goes by one of these names."""
-        return self._rules.forbidden_model(*names)
+        return self._ruling.holds.forbidden_model(*names)
 
     @property
     def untrusted(self) -> bool:
         """Whether the run has read words of strangers by now."""
         return self._guard.taint.untrusted
 
+    def aloud(self, ear: Ear) -> Speech | None:
+        """Where whoever watches hears the model while it speaks, as its final word will have it; none: nowhere."""
+        return self._guard.aloud(ear)
+
     @property
-    def aloud(self) -> bool:
-        """Whether whoever watches may hear the model while it speaks, before its final word is looked at."""
-        return self._guard.aloud
+    def _name(self) -> str:
+        return self._ruling.began.agent.name
 
     def shown(self, text: str, source: Source) -> str:
         return self._guard.shown(text, source)
@@ -117,8 +140,12 @@ class GuardedToolbox:
         return shown if kept.arguments == asked else f"{shown}\n{words.edited(name)}"
 
     async def _kept(self, key: str) -> Kept | None:
+        """What the use gave before. What policies say of it is asked when it has not been done."""
         async with self._means.database.tenant(self._work.organization) as connection:
-            return await ToolUseRepository(connection).find(self._work.organization, key)
+            kept = await ToolUseRepository(connection).find(self._work.organization, key)
+            if kept is None:
+                await self._ruling.renew(connection)
+        return kept
 
     async def _use(self, name: str, arguments: JsonObject, key: str) -> Kept:
         tool = self._tools.get(name)
@@ -131,7 +158,7 @@ class GuardedToolbox:
                 "gen_ai.tool.name": name,
                 "gen_ai.tool.type": "datastore" if kind == "knowledge" else "function",
                 "gen_ai.tool.call.id": key,
-                "gen_ai.agent.name": self._rules.agent.name,
+                "gen_ai.agent.name": self._name,
                 "crewmesh.tool.kind": kind,
             },
         ) as current:
@@ -144,12 +171,13 @@ class GuardedToolbox:
     async def _outcome(self, name: str, tool: AnyTool | None, arguments: JsonObject, key: str) -> _Outcome:
         if tool is None:
             return _Outcome("invalid", words.unknown(name, [spec.name for spec in self.specs]), arguments)
-        if (policy := self._forbidding(tool)) is not None:
+        if (policy := _forbidding(self._ruling.holds, tool)) is not None:
             return _Outcome("forbidden", words.forbidden(name, policy), arguments)
         if (mistake := await self._mistake(tool, arguments)) is not None:
             return _Outcome("invalid", mistake, arguments)
         try:
-            agreed = self._approvals.agreed(Wanted(tool, arguments, key), self._guard.taint)
+            approvals = Approvals(self._ruling.holds, self._work)
+            agreed = approvals.agreed(Wanted(tool, arguments, key), self._guard.taint)
         except RejectedError as rejection:
             return _Outcome("rejected", words.rejected(name), arguments, rejection.question)
         chosen = await self._chosen(agreed)
@@ -190,7 +218,7 @@ class GuardedToolbox:
 
         A twin of this turn, in a process that was thought dead, may have been first: then its word counts.
         """
-        work, agent = self._work, self._rules.agent.name
+        work, agent = self._work, self._name
         result = clean_text(cut(outcome.text, 2 * self._means.most_characters))
         kept = Kept(outcome.status, result, outcome.arguments)
         use = ToolUse(key, agent, name, outcome.arguments, outcome.status, self._shown(name, kept, key))
@@ -218,5 +246,6 @@ class GuardedToolbox:
             self._guard.taint.add(untrusted=tool.untrusted, private=tool.private)
         return self._guard.given(kept.result, key)
 
-    def _forbidding(self, tool: AnyTool) -> str | None:
-        return self._rules.forbidding(kind=tool.kind, outward=tool.may_reach_out, name=tool.grant.name)
+
+def _forbidding(rules: Rules, tool: AnyTool) -> str | None:
+    return rules.forbidding(kind=tool.kind, outward=tool.may_reach_out, name=tool.grant.name)

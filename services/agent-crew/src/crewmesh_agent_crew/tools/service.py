@@ -13,6 +13,8 @@ from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.storable import clean_text
 from crewmesh_kit.errors import Problem
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.guardrails.guard import Guard
@@ -25,7 +27,7 @@ from crewmesh_agent_crew.routing.candidates import Forbids
 from crewmesh_agent_crew.settings import Settings
 from crewmesh_agent_crew.tools.errors import ToolsUnavailable
 from crewmesh_agent_crew.tools.grants import McpGrant
-from crewmesh_agent_crew.tools.guarded import GuardedToolbox, Means
+from crewmesh_agent_crew.tools.guarded import GuardedToolbox, Means, Ruling
 from crewmesh_agent_crew.tools.kinds.base import Caller
 from crewmesh_agent_crew.tools.repository import Kept, ToolUseRepository
 from crewmesh_agent_crew.tools.tool import AnyTool, reads_strangers, tool_of
@@ -43,14 +45,22 @@ class Tools:
         self._taints: WeakValueDictionary[tuple[str, str], Taint] = WeakValueDictionary()
 
     async def open(self, agent: AgentDefinition, work: WorkContext) -> GuardedToolbox:
+        async def now(connection: AsyncConnection[DictRow]) -> Rules:
+            return rules_for(agent, work.tags, await self._policies.all_in(connection))
+
         async with self._means.database.tenant(work.organization) as connection:
-            rules = rules_for(agent, work.tags, await self._policies.all_in(connection))
+            present = await now(connection)
+            pinned = await self._policies.pinned_in(
+                connection, work.organization, work.crew_run, work.place, present.policies
+            )
             known = await ToolUseRepository(connection).taint(work.organization, work.crew_run)
+        rules = Rules(agent, tuple(pinned))
         taint = self._taints.setdefault((work.organization, work.crew_run), Taint())
         taint.add(untrusted=known.untrusted or work.untrusted, private=known.private)
         wary = work.wary or work.untrusted or reads_strangers(agent)
         guard = Guard(rules, taint, work.place, longest=self._means.most_characters, wary=wary)
-        return GuardedToolbox(self._means, work, rules, guard, known, await self._granted(rules, work))
+        granted = await self._granted(rules, work)
+        return GuardedToolbox(self._means, work, Ruling(rules, rules.and_(present), now), guard, known, granted)
 
     async def aside(
         self, organization: str, agents: Sequence[AgentDefinition], tags: Iterable[str]

@@ -10,8 +10,9 @@ from crewmesh_contracts.base import Contract, JsonObject
 
 from crewmesh_agent_crew.models.calls import ToolSpec
 
-# memory: an agent's own notes of earlier work; hearsay: those of work in which it read words of strangers.
-Source: TypeAlias = Literal["person", "agent", "document", "tool", "memory", "hearsay"]
+# memory: an agent's own notes of earlier work; hearsay: those of work in which it read words of strangers. input: what
+# others than whoever asks have written into what is asked.
+Source: TypeAlias = Literal["person", "agent", "document", "tool", "memory", "hearsay", "input"]
 
 
 class Question(Contract):

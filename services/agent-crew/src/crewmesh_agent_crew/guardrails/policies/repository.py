@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from crewmesh_kit.ids import new_id
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -56,6 +58,19 @@ class PolicyRepository:
     async def all(self) -> list[PolicyDefinition]:
         cursor = await self._connection.execute("SELECT definition FROM policies ORDER BY name")
         return [PolicyDefinition.model_validate(row["definition"]) for row in await cursor.fetchall()]
+
+    async def pinned(
+        self, organization: str, crew_run: str, place: str, policies: Sequence[PolicyDefinition]
+    ) -> list[PolicyDefinition]:
+        """Those that held when the turn at ``place`` began; these, when it begins now."""
+        kept = Jsonb([policy.model_dump(mode="json") for policy in policies])
+        cursor = await self._connection.execute(
+            "INSERT INTO turn_policies (org_id, place, crew_run, policies) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT (org_id, place) DO UPDATE SET place = excluded.place RETURNING policies",
+            [organization, place, crew_run, kept],
+        )
+        row = await cursor.fetchone()
+        return [] if row is None else [PolicyDefinition.model_validate(each) for each in row["policies"]]
 
     async def count(self) -> int:
         row = await (await self._connection.execute("SELECT count(*) AS n FROM policies")).fetchone()

@@ -1,8 +1,9 @@
-"""What can be done with policies. A change holds for every turn that begins after it."""
+"""What can be done with policies. A change holds for every turn that begins after it, and at once for what turns that
+are under way do: for their tools and models."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from crewmesh_contracts.base import JsonObject
@@ -34,6 +35,17 @@ class Policies:
     async def all_in(self, connection: AsyncConnection[DictRow]) -> list[PolicyDefinition]:
         """Those of the transaction's organization."""
         return await PolicyRepository(connection).all()
+
+    async def pinned_in(
+        self,
+        connection: AsyncConnection[DictRow],
+        organization: str,
+        crew_run: str,
+        place: str,
+        policies: Sequence[PolicyDefinition],
+    ) -> list[PolicyDefinition]:
+        """Those that held when the turn at ``place`` began; these, when it begins now."""
+        return await PolicyRepository(connection).pinned(organization, crew_run, place, policies)
 
     async def page(self, identity: Identity, wanted: PageRequest, tag: str | None) -> Page[Policy]:
         async with self._database.tenant(identity.organization) as connection:

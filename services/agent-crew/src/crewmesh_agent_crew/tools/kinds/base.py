@@ -57,7 +57,8 @@ class Granted(ABC, Generic[GrantT]):
     """A grant, ready to be used.
 
     ``is_private``: what such tools give is private data, where the grant does not say. ``untrusted``: it may be the
-    words of strangers. ``may_reach_out``: some uses reach out into the world.
+    words of strangers. ``may_reach_out``: some uses reach out into the world. ``described_by_strangers``: what the
+    model is told of the tool is so, too.
     """
 
     grant: GrantT
@@ -66,6 +67,7 @@ class Granted(ABC, Generic[GrantT]):
     is_private: ClassVar[bool] = True
     untrusted: ClassVar[bool] = True
     may_reach_out: ClassVar[bool] = True
+    described_by_strangers: ClassVar[bool] = False
 
     @property
     def private(self) -> bool:
