@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
@@ -29,6 +29,7 @@ class ScriptedStage:
     script: Script
     journal: dict[str, Said] = field(default_factory=dict[str, Said])
     inputs: Mapping[str, str] = field(default_factory=dict[str, str])
+    quoted: Collection[str] = ()
     lives: int = 1_000
     given: list[Turn] = field(default_factory=list[Turn])
     at_once: int = 0

@@ -82,7 +82,7 @@ CALLS = [
         "/internal/agent",
         {
             "agent": "writer", "task": "Write to Zoë", "expected": "A short, correct answer.",
-            "output_schema": {"type": "object"},
+            "output_schema": {"type": "object"}, "filled_in": [{"at": 9, "text": "Zoë", "by": "start"}],
         },
         AgentProgress(
             crew_run="crun_1", status="done", result=AgentResult(text="Dear Zoë", data={"a": 1}, usage=USAGE)

@@ -95,7 +95,11 @@ class Works:
             tools = bool(agent.tools)
             crew_id, agent_id = pinned.crew, pinned.id
         else:
-            doing = CrewWork(crew=pinned.definition, inputs=_inputs(pinned.definition, question, earlier, files))
+            doing = CrewWork(
+                crew=pinned.definition,
+                inputs=_inputs(pinned.definition, question, earlier, files),
+                quoted=(_DOCUMENTS,) if files else (),
+            )
             tools = any(isinstance(each, AgentDefinition) and each.tools for each in pinned.definition.agents)
             crew_id, agent_id = pinned.id, None
         return Work(

@@ -68,7 +68,12 @@ class Asking:
 
         async def prepare(connection: AsyncConnection[DictRow]) -> Work:
             crew = await self._resolver.pinned(connection, identity, request.crew)
-            doing = CrewWork(crew=crew.definition, inputs=checked_inputs(crew.definition, request.inputs))
+            strange = _of_strangers(request.payer)
+            doing = CrewWork(
+                crew=crew.definition,
+                inputs=checked_inputs(crew.definition, request.inputs),
+                quoted=tuple(sorted(request.inputs)) if strange else request.from_steps,
+            )
             return Work(
                 kind="crew",
                 name=request.crew,
@@ -80,7 +85,7 @@ class Asking:
                 same=same,
                 requested_by=identity.subject,
                 started_by=request.payer.started_by or identity.subject,
-                untrusted=_of_strangers(request.payer),
+                untrusted=strange or bool(doing.quoted),
             )
 
         standing = await self._progress(identity, key, same, prepare, request)
@@ -99,9 +104,11 @@ class Asking:
             if request.output_schema is not None:
                 await self._schemas.check(request.output_schema)
             agent = await self._resolver.agent(connection, identity, request.agent)
+            strange = _of_strangers(request.payer)
             doing = AgentWork(
                 agent=agent.definition,
                 task=request.task,
+                quotes=quotes_in(request, strange=strange),
                 expected=request.expected,
                 output_schema=request.output_schema,
             )
@@ -117,7 +124,7 @@ class Asking:
                 same=same,
                 requested_by=identity.subject,
                 started_by=request.payer.started_by or identity.subject,
-                untrusted=_of_strangers(request.payer),
+                untrusted=strange or bool(doing.quotes),
             )
 
         standing = await self._progress(identity, key, same, prepare, request)
@@ -189,6 +196,18 @@ def checked_inputs(crew: CrewDefinition, given: dict[str, str]) -> dict[str, str
             f"The inputs do not fit the crew {crew.name!r}: {'; '.join(wrong)}. It takes: {', '.join(known) or 'none'}."
         )
     return {name: given.get(name, "")[: input_.most_characters] for name, input_ in known.items()}
+
+
+def quotes_in(request: AgentRequest, *, strange: bool) -> tuple[tuple[int, int], ...]:
+    """What of the task others wrote. What a person has changed since it was filled in is that person's word."""
+    found: list[tuple[int, int]] = []
+    end = 0
+    for each in request.filled_in:
+        stop = each.at + len(each.text)
+        if end <= each.at < stop and request.task[each.at : stop] == each.text and (strange or each.by == "steps"):
+            found.append((each.at, stop))
+            end = stop
+    return tuple(found)
 
 
 def kickoff_result(standing: Standing, result: Result) -> KickoffResult:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from crewmesh_contracts.base import Contract, JsonObject, JsonValue
+from crewmesh_contracts.base import Contract, JsonObject, JsonValue, is_empty
 from crewmesh_contracts.invocations import CrewQuestion, Verdict
 from pydantic import Field, TypeAdapter
 
@@ -32,19 +32,25 @@ class Shown(Contract):
 
 
 class CrewWork(Contract):
-    """A whole crew, with its agents resolved, and a value for each of its inputs."""
+    """A whole crew, with its agents resolved, and a value for each of its inputs. ``quoted``: inputs that others wrote
+    than whoever asks."""
 
     of: Literal["crew"] = "crew"
     crew: CrewDefinition
     inputs: dict[str, str]
+    quoted: Annotated[tuple[str, ...], Field(exclude_if=is_empty)] = ()
 
 
 class AgentWork(Contract):
-    """One agent and its one task. ``shown``: what others said before it; ``history``: what it and a person did."""
+    """One agent and its one task. ``shown``: what others said before it; ``history``: what it and a person did.
+
+    ``quotes``: stretches of the task that others wrote than whoever asks.
+    """
 
     of: Literal["agent"] = "agent"
     agent: AgentDefinition
     task: str
+    quotes: Annotated[tuple[tuple[int, int], ...], Field(exclude_if=is_empty)] = ()
     expected: str = ""
     output_schema: JsonObject | None = None
     shown: tuple[Shown, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crew_runs import metrics
@@ -48,6 +48,11 @@ class Play:
     def inputs(self) -> Mapping[str, str]:
         doing = self._held.doing
         return doing.inputs if isinstance(doing, CrewWork) else {}
+
+    @property
+    def quoted(self) -> Collection[str]:
+        doing = self._held.doing
+        return doing.quoted if isinstance(doing, CrewWork) else ()
 
     def agent(self, name: str) -> AgentDefinition:
         return self._agents[name]
@@ -103,6 +108,7 @@ def _turn_of(doing: AgentWork) -> Turn:
         agent=doing.agent,
         task=_ALONE,
         instruction=doing.task,
+        quotes=doing.quotes,
         expected=doing.expected,
         shown=tuple(Said(agent=shown.agent, task=shown.task, text=shown.text) for shown in doing.shown),
         output_schema=doing.output_schema,

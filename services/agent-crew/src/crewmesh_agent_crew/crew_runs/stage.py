@@ -6,7 +6,7 @@ a crash it is played again from the start, and every turn that was over is answe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +46,7 @@ class Recollection(Contract):
 class Turn:
     """What one agent is asked to do. ``shown``: what others said, which it may need. ``to``: whom it speaks to.
 
+    ``quotes``: stretches of the instruction that others wrote than whoever asks, from where to where, in order.
     ``history``: what a person and the agent said to each other before.
     ``or_text``: an answer that does not follow the schema is good as text, without data.
     """
@@ -53,6 +54,7 @@ class Turn:
     agent: AgentDefinition
     task: str
     instruction: str
+    quotes: Sequence[tuple[int, int]] = ()
     expected: str = ""
     shown: Sequence[Said] = ()
     to: str | None = None
@@ -66,13 +68,18 @@ class Turn:
 
 
 class Stage(Protocol):
-    """``crew``: with its agents resolved. ``inputs``: a value for every declared input."""
+    """``crew``: with its agents resolved. ``inputs``: a value for every declared input. ``quoted``: those of them that
+    others wrote than whoever asks.
+    """
 
     @property
     def crew(self) -> CrewDefinition: ...
 
     @property
     def inputs(self) -> Mapping[str, str]: ...
+
+    @property
+    def quoted(self) -> Collection[str]: ...
 
     async def turn(self, turn: Turn) -> Said:
         """Once: the same turn of the same process is the same after every crash.

@@ -15,6 +15,7 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crew_runs.stage import Said, Stage, Turn
 from crewmesh_agent_crew.crews.models import Task, name_of
+from crewmesh_agent_crew.prompt_templates.placeholders import places
 
 ResultT = TypeVar("ResultT")
 
@@ -73,6 +74,7 @@ class Floor:
             agent=agent,
             task=self.task.name,
             instruction=self.instruction,
+            quotes=places(self.task.description, self.stage.inputs, self.stage.quoted),
             expected=self.task.expected_output,
             shown=self.shown,
             output_schema=self.task.output_schema,

@@ -30,11 +30,22 @@ def instruction_of(turn: Turn, toolbox: Toolbox, form: str) -> Instruction:
     heard += [f"You remember from before:\n{toolbox.shown(each.text, each.source)}" for each in turn.remembered]
     heard += [f"{said.agent} said on {said.task}:\n{toolbox.shown(said.text, 'agent')}" for said in turn.shown]
     return Instruction(
-        task=toolbox.shown(turn.instruction, "person"),
+        task=_asked(turn, toolbox),
         expected="\n\n".join(part for part in (toolbox.shown(turn.expected, "person"), form) if part),
         context="\n\n".join(heard) if heard else None,
         images=tuple(turn.images),
     )
+
+
+def _asked(turn: Turn, toolbox: Toolbox) -> str:
+    """The instruction, with what others have written into it shown as theirs."""
+    parts: list[str] = []
+    end = 0
+    for start, stop in turn.quotes:
+        parts.append(toolbox.shown(turn.instruction[end:start], "person"))
+        parts.append(f"\n{toolbox.shown(turn.instruction[start:stop], 'input')}\n")
+        end = stop
+    return "".join([*parts, toolbox.shown(turn.instruction[end:], "person")])
 
 
 def history_of(turn: Turn, toolbox: Toolbox) -> tuple[Message, ...]:

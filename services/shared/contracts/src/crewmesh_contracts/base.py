@@ -26,3 +26,8 @@ class Reply(BaseModel):
     """A frozen answer. Unknown fields are ignored, so that a newer service may add some under an older caller."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+def is_empty(value: object) -> bool:
+    """For ``exclude_if``: a message that makes no use of a newer member is to the letter what it was before."""
+    return not value

@@ -107,6 +107,16 @@ class Template:
     def paths(self) -> Iterator[Path]:
         return (read.path for read in self.reads())
 
+    def parts(self) -> Iterator[str | Template]:
+        """Of a text: what stands in it as it is, and each expression as a template of its own."""
+        match self.compiled:
+            case _Constant(value=str() as text):
+                yield text
+            case _Mixed(parts=parts):
+                yield from (part if isinstance(part, str) else Template(_Whole(part)) for part in parts)
+            case _:
+                yield self
+
     def value(self, scope: Scope) -> JsonValue:
         return self.compiled.render(scope, Budget())
 

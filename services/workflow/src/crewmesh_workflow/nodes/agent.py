@@ -10,19 +10,24 @@ from crewmesh_contracts.workflow.nodes.agent import AgentNode
 
 from crewmesh_workflow.expressions import Scope
 from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
+from crewmesh_workflow.nodes.hearsay import filled_in
 from crewmesh_workflow.nodes.stop import stop_thinking
 from crewmesh_workflow.nodes.thinking import WHILE_AT_WORK, until_done
 
 
 def _compile(node: AgentNode, read: Reader) -> Callable[[Scope], AgentRequest]:
-    task = read.template("task", node.task)
-    expected = read.template("expected", node.expected)
+    parts, expected = [*read.template("task", node.task).parts()], read.template("expected", node.expected)
+    computed = any(True for _ in expected.expressions())
+    if computed:  # it is said behind the task, where it is known what is filled in
+        parts += ["\n\n", *expected.parts()]
 
     def render(scope: Scope) -> AgentRequest:
+        task, stretches = filled_in(parts, scope)
         return AgentRequest(
             agent=node.agent,
-            task=task.text(scope),
-            expected=expected.text(scope),
+            task=task,
+            filled_in=stretches,
+            expected="" if computed else node.expected,
             output_schema=node.output_schema,
         )
 

@@ -10,14 +10,18 @@ from crewmesh_contracts.workflow.nodes.crew import CrewNode
 
 from crewmesh_workflow.expressions import Scope
 from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
-from crewmesh_workflow.nodes.members import read_texts
+from crewmesh_workflow.nodes.hearsay import is_from_steps
 from crewmesh_workflow.nodes.stop import stop_thinking
 from crewmesh_workflow.nodes.thinking import WHILE_AT_WORK, until_done
 
 
 def _compile(node: CrewNode, read: Reader) -> Callable[[Scope], KickoffRequest]:
-    inputs = read_texts(read, "inputs", node.inputs)
-    return lambda scope: KickoffRequest(crew=node.crew, inputs=inputs(scope))
+    inputs = {name: read.template(f"inputs.{name}", text) for name, text in node.inputs.items()}
+    return lambda scope: KickoffRequest(
+        crew=node.crew,
+        inputs={name: text.text(scope) for name, text in inputs.items()},
+        from_steps=tuple(name for name, text in inputs.items() if is_from_steps(text, scope)),
+    )
 
 
 async def _run(request: KickoffRequest, context: EffectContext) -> JsonObject:

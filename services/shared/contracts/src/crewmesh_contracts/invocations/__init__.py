@@ -9,6 +9,7 @@ from crewmesh_contracts.invocations.agents import (
     AgentProgress,
     AgentRequest,
     AgentResult,
+    FilledIn,
     StopRequest,
     StopResult,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "CodeRunResult",
     "CrewMessage",
     "CrewQuestion",
+    "FilledIn",
     "ForgetRequest",
     "ForgetResult",
     "HttpReply",

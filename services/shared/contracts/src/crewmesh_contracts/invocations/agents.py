@@ -6,18 +6,30 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
+from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply, is_empty
 from crewmesh_contracts.ids import Slug
 from crewmesh_contracts.invocations.base import Invocation
 from crewmesh_contracts.invocations.crews import CrewMessage, CrewQuestion, TokenUsage, Verdict
 from crewmesh_contracts.invocations.payer import NOBODY_IN_PARTICULAR, Payer
 
 
+class FilledIn(Contract):
+    """A stretch of a text that its author did not write, and where it begins.
+
+    ``by``: what the run was started with, or what other steps gave, who may have it from strangers.
+    """
+
+    at: Annotated[int, Field(ge=0)]
+    text: str
+    by: Literal["start", "steps"]
+
+
 class AgentRequest(Contract):
-    """``verdicts``, ``wait_seconds`` and ``begun`` are as with a crew."""
+    """``filled_in``: of the task, in order. ``verdicts``, ``wait_seconds`` and ``begun`` are as with a crew."""
 
     agent: Slug
     task: Annotated[str, Field(min_length=1, max_length=200_000)]
+    filled_in: Annotated[tuple[FilledIn, ...], Field(max_length=10_000, exclude_if=is_empty)] = ()
     expected: Annotated[str, Field(max_length=20_000)] = "A short, correct answer."
     output_schema: JsonObject | None = None
     payer: Payer = NOBODY_IN_PARTICULAR

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from crewmesh_contracts.base import Contract, JsonObject, Reply
+from crewmesh_contracts.base import Contract, JsonObject, Reply, is_empty
 from crewmesh_contracts.ids import Slug
 from crewmesh_contracts.invocations.base import Invocation
 from crewmesh_contracts.invocations.payer import NOBODY_IN_PARTICULAR, Payer
@@ -26,7 +26,9 @@ class Verdict(Contract):
 
 
 class KickoffRequest(Contract):
-    """``verdicts``: answers to questions of this crew that were told before.
+    """``from_steps``: the inputs in which there is what other steps gave, who may have it from strangers.
+
+    ``verdicts``: answers to questions of this crew that were told before.
 
     ``wait_seconds``: how long to wait for the end before telling how far it is. ``begun``: it was asked before in this
     attempt, so that a failure since then is told. Otherwise what failed of something that may pass is begun again.
@@ -34,6 +36,7 @@ class KickoffRequest(Contract):
 
     crew: Slug
     inputs: dict[str, Annotated[str, Field(max_length=20_000)]]
+    from_steps: Annotated[tuple[str, ...], Field(max_length=100, exclude_if=is_empty)] = ()
     payer: Payer = NOBODY_IN_PARTICULAR
     verdicts: Annotated[tuple[Verdict, ...], Field(max_length=500)] = ()
     wait_seconds: Annotated[float, Field(ge=0, le=60)] = 20.0
