@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from crewmesh_kit.errors import BadGateway, Conflict, NotFound
+from crewmesh_kit.errors import BadGateway, Conflict, NotFound, TooManyRequests
+
+_RETRY_AFTER_SECONDS = 5
 
 
 class CrewRunNotFound(NotFound):
@@ -48,6 +50,20 @@ class DecidedElsewhere(Conflict):
 
     def __init__(self, run: str) -> None:
         super().__init__(f"This work belongs to a step of {run}; decide the approval of that run in /v1/approvals.")
+
+
+class CrewQueueFull(TooManyRequests):
+    """As many crew runs of the organization wait to be begun as may wait. Try again when some of them have begun, or
+    cancel some. Whoever runs the installation may raise CREWMESH_CREW_RUNS__MOST_QUEUED."""
+
+    slug, title = "crew-queue-full", "Queue of crew runs full"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"{most} crew runs of this organization wait to be begun, which is the limit. Try again in a while, or "
+            "cancel some of those that GET /v1/crew-runs?status=queued lists.",
+            headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
+        )
 
 
 class LeaseLostError(Exception):

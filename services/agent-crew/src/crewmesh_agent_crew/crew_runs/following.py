@@ -1,7 +1,8 @@
 """Following a run: every message and what becomes of it, in order, with the words of answers while they are said.
 
 Messages are durable: a client that comes back with the last id it saw, to any replica, misses none and gets none twice.
-Words are for watching: those of an answer that was given since are left out, for its message says it all.
+Words are for watching: those of an answer that was given since are left out, for its message says it all; so are those
+of whoever gave an answer before another took it over.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from crewmesh_agent_crew.crew_runs.record import channel_of
 from crewmesh_agent_crew.crew_runs.schemas import CrewRunMessage
 from crewmesh_agent_crew.crew_runs.service import CrewRuns
 from crewmesh_agent_crew.crew_runs.views import CrewRunViews
+from crewmesh_agent_crew.live.word import Voices
 from crewmesh_agent_crew.live.words import Word, Words
 
 _BATCH = 200
@@ -38,11 +40,12 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class _Seen:
-    """How far a follower is: the last message, the last word, and which answers were given."""
+    """How far a follower is: the last message, the last word, which answers were given, and who gives the others."""
 
     seq: int = 0
     word: str | None = None
     given: set[str] = field(default_factory=set[str])
+    voices: Voices = field(default_factory=Voices)
 
     @classmethod
     def told(cls, last_event_id: str | None) -> _Seen:
@@ -95,7 +98,7 @@ class Following:
                     if await self._over(identity, crew_run, rows):
                         return
                 if spoken.done():
-                    pieces = [_word(word, seen) for word in spoken.result()]
+                    pieces = [_word(word, seen) for word in filter(seen.voices.admit, spoken.result())]
                     spoken = asyncio.ensure_future(anext(words))
                     if said := b"".join(pieces):
                         yield said

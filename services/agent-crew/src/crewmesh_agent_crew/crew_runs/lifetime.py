@@ -97,7 +97,12 @@ async def _open_driver(resources: Resources) -> AsyncGenerator[Driver]:
 
 @asynccontextmanager
 async def _open_crew_runs(resources: Resources) -> AsyncGenerator[CrewRuns]:
-    yield CrewRuns(resources.get(Database), resources.get(Signals), resources.get(Driver))
+    yield CrewRuns(
+        resources.get(Database),
+        resources.get(Signals),
+        resources.get(Driver),
+        most_queued=resources.get(Settings).crew_runs.most_queued,
+    )
 
 
 @asynccontextmanager

@@ -97,6 +97,16 @@ class CrewRunRepository:
         )
         return cursor.rowcount == 1
 
+    async def queued(self, organization: str, *, at_most: int) -> int:
+        """How many wait to be begun, counted so far."""
+        cursor = await self._connection.execute(
+            "SELECT count(*) AS n FROM"
+            " (SELECT FROM crew_runs WHERE org_id = %s AND status = 'queued' LIMIT %s) AS waiting",
+            [organization, at_most],
+        )
+        row = await cursor.fetchone()
+        return 0 if row is None else int(row["n"])
+
     async def standing(self, *, id_: str | None = None, key: str | None = None) -> Standing | None:
         cursor = await self._connection.execute(
             f"{_STANDING} WHERE (%(id)s::text IS NOT NULL AND id = %(id)s)"

@@ -22,7 +22,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.crew_runs.driver import DUE, Driver
-from crewmesh_agent_crew.crew_runs.errors import CrewRunNotFound
+from crewmesh_agent_crew.crew_runs.errors import CrewQueueFull, CrewRunNotFound
 from crewmesh_agent_crew.crew_runs.leases import STOPS
 from crewmesh_agent_crew.crew_runs.models import AgentWork, CrewWork, Standing, Work
 from crewmesh_agent_crew.crew_runs.record import channel_of, rest_of
@@ -33,10 +33,11 @@ _LOOK_SECONDS = 2.0
 
 
 class CrewRuns:
-    def __init__(self, database: Database, signals: Signals, driver: Driver) -> None:
+    def __init__(self, database: Database, signals: Signals, driver: Driver, *, most_queued: int) -> None:
         self._database = database
         self._signals = signals
         self._driver = driver
+        self._most_queued = most_queued
 
     async def start_in(self, connection: AsyncConnection[DictRow], identity: Identity, work: Work) -> str:
         """The id of the run; of the one there is when the key was used before. It begins to work after the commit."""
@@ -52,6 +53,8 @@ class CrewRuns:
                 raise CrewRunNotFound(work.key)
             check_same(known, work.same)
             return known.id
+        if await repository.queued(identity.organization, at_most=self._most_queued + 1) > self._most_queued:
+            raise CrewQueueFull(self._most_queued)
         after = {"name": work.name, "kind": work.kind, "version": work.version}
         await audit.record(connection, identity, "crew-run.started", id_, after={**after})
         connection.after_commit.append(lambda: self._driver.begin_soon(id_, identity.organization))
