@@ -66,9 +66,25 @@ async def test_namespaces_and_organizations_are_apart(crew: httpx2.AsyncClient, 
     assert await recall(crew, "how does the safe open", "crew:other") == []
     assert await recall(crew, "how does the safe open", "crew:other", CREW) == ["The safe opens with 4711."]
     assert (await stranger.post(FORGET.path, json={"namespace": CREW})).json() == {"forgotten": 0}
-    assert (await crew.post(FORGET.path, json={"namespace": CREW, "ids": ["unknown"]})).json() == {"forgotten": 0}
     assert (await crew.post(FORGET.path, json={"namespace": CREW})).json() == {"forgotten": 1}
     assert await recall(crew, "how does the safe open") == []
+
+
+async def test_what_is_below_is_forgotten_with_it_and_what_is_called_alike_is_not(crew: httpx2.AsyncClient) -> None:
+    names = (CREW, f"{CREW}:usr_1", f"{CREW}-2")
+    for namespace in names:
+        await remember(crew, f"The safe of {namespace} opens with 4711.", namespace=namespace)
+    assert (await crew.post(FORGET.path, json={"namespace": CREW})).json() == {"forgotten": 2}
+    assert await recall(crew, "how does the safe open", *names) == [f"The safe of {CREW}-2 opens with 4711."]
+
+
+async def test_those_of_some_runs_are_forgotten_alone(crew: httpx2.AsyncClient) -> None:
+    ids = ("crun_1/a", "crun_1/b", "crun_10/a", "crun_2/a%")
+    memories = [{"id": id_, "text": f"The safe opens with {id_}."} for id_ in ids]
+    assert (await crew.post(REMEMBER.path, json={"namespace": CREW, "memories": memories})).json() == {"held": 4}
+    asked = {"namespace": CREW, "beginnings": ["crun_1/", "crun_2/", "unknown%"]}
+    assert (await crew.post(FORGET.path, json=asked)).json() == {"forgotten": 3}
+    assert await recall(crew, "how does the safe open") == ["The safe opens with crun_10/a."]
 
 
 @pytest.mark.parametrize(

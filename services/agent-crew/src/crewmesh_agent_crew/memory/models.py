@@ -28,8 +28,22 @@ class Place:
 
 
 class Note(Contract):
-    """Of the last hours: what an agent was asked, and what it said. ``trusted``: no stranger's words went into it."""
+    """Of the last hours: what an agent was asked, and what it said. ``trusted``: no stranger's words went into it.
+
+    ``crew_run``: where that was; it is remembered no longer than that is there.
+    """
 
     task: str
     said: str
     trusted: bool
+    crew_run: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToForget:
+    """What a crew or an agent remembers: of this run, or all."""
+
+    id: int
+    organization: str
+    about: str
+    run: str

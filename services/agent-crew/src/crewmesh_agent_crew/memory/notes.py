@@ -28,4 +28,4 @@ class Notes:
 
 
 def _key(organization: str, about: str, agent: str) -> str:
-    return f"memory/{organization}/{about}/{agent}"
+    return f"notes/{organization}/{about}/{agent}"

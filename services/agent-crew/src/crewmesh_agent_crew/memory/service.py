@@ -5,6 +5,7 @@ was learnt meanwhile; else its questions to the model would differ, and be paid 
 
 Memory helps and is not needed. When the state store or the knowledge service is away the agent does without, which is
 logged and counted. What an agent remembers of work in which it read words of strangers is as little trusted as they.
+What is deleted is not remembered: neither a chat nor the work of a crew or an agent (see ``forgetting``).
 """
 
 from __future__ import annotations
@@ -70,14 +71,20 @@ class Memories:
         if about is None:
             return
         organization = place.identity.organization
+        if not ((memory.short or memory.long) and await self._counts(organization, place.crew_run)):
+            return
         task, text = turn.instruction[:_LONGEST_TASK], said.text[:_LONGEST_SAID]
         if memory.short:
-            note = Note(task=task, said=text, trusted=trusted)
+            note = Note(task=task, said=text, trusted=trusted, crew_run=place.crew_run)
             await _if_it_can("notes", self._notes.add(organization, place.own or about, turn.agent.name, note), None)
         if memory.long:
             kept = Remembered(id=_id_of(place), text=f"{task}\n{text}".strip(), trusted=trusted)
             request = RememberRequest(namespace=place.own or about, memories=(kept,))
             await _if_it_can("remember", self._sidecar.call(REMEMBER, request, identity=_acting(place)), None)
+
+    async def _counts(self, organization: str, *crew_runs: str) -> set[str]:
+        async with self._database.tenant(organization) as conn:
+            return await repository.those_that_count(conn, crew_runs)
 
     async def _recalled(self, place: Place, about: str, turn: Turn) -> Sequence[Recollection]:
         found: list[Recollection] = []
@@ -95,8 +102,10 @@ class Memories:
         return [_recollection(each.text, each.trusted) for each in answer.memories]
 
     async def _latest(self, place: Place, about: str, agent: AgentDefinition) -> list[Recollection]:
-        notes = await self._notes.of(place.identity.organization, place.own or about, agent.name)
-        return [_recollection(f"{note.task}\n{note.said}", note.trusted) for note in notes]
+        organization = place.identity.organization
+        notes = await self._notes.of(organization, place.own or about, agent.name)
+        count = await self._counts(organization, *(note.crew_run for note in notes)) if notes else set[str]()
+        return [_recollection(f"{note.task}\n{note.said}", note.trusted) for note in notes if note.crew_run in count]
 
 
 def _recollection(text: str, trusted: bool) -> Recollection:

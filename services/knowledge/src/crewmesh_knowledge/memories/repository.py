@@ -33,7 +33,11 @@ WITH mine AS MATERIALIZED (
 SELECT namespace, id, text, trusted, at, round((1 - distance)::numeric, 4)::float8 AS score
 FROM mine WHERE 1 - distance >= %(least)s ORDER BY distance, namespace, id LIMIT %(limit)s
 """
-_FORGET = "DELETE FROM memories WHERE org_id = %(org)s AND namespace = %(namespace)s AND (%(all)s OR id = ANY(%(ids)s))"
+_FORGET = """
+DELETE FROM memories WHERE org_id = %(org)s
+  AND (namespace = %(namespace)s OR starts_with(namespace, %(namespace)s || ':'))
+  AND (%(all)s OR EXISTS (SELECT FROM unnest(%(beginnings)s::text[]) AS beginning WHERE starts_with(id, beginning)))
+"""
 
 
 async def keep(
@@ -75,7 +79,7 @@ async def nearest(
         return await cursor.fetchall()
 
 
-async def forget(conn: AsyncConnection[DictRow], organization: str, namespace: str, ids: Sequence[str]) -> int:
-    """Those with the ids; all, when there are none."""
-    asked = {"org": organization, "namespace": namespace, "ids": [*ids], "all": not ids}
+async def forget(conn: AsyncConnection[DictRow], organization: str, namespace: str, beginnings: Sequence[str]) -> int:
+    """In the namespace and below it, those whose ids begin so; all, when no beginning is named."""
+    asked = {"org": organization, "namespace": namespace, "beginnings": [*beginnings], "all": not beginnings}
     return (await conn.execute(_FORGET, asked)).rowcount

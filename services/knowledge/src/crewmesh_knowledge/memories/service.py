@@ -44,7 +44,7 @@ class Memories:
 
     async def forget(self, identity: Identity, request: ForgetRequest) -> int:
         async with self._database.tenant(identity.organization) as conn:
-            return await repository.forget(conn, identity.organization, request.namespace, request.ids)
+            return await repository.forget(conn, identity.organization, request.namespace, request.beginnings)
 
 
 def _storable(memory: Remembered) -> Remembered:

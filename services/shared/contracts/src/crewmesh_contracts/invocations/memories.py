@@ -60,10 +60,11 @@ class RecallResult(Reply):
 
 
 class ForgetRequest(Contract):
-    """Without ``ids``: all of the namespace."""
+    """Of the namespace, and of those below it: ``crew:c:p`` is below ``crew:c``. Without ``beginnings`` all, else those
+    whose ids begin so."""
 
     namespace: Namespace
-    ids: Annotated[tuple[MemoryId, ...], Field(max_length=1_000)] = ()
+    beginnings: Annotated[tuple[MemoryId, ...], Field(max_length=1_000)] = ()
 
 
 class ForgetResult(Reply):
