@@ -15,6 +15,7 @@ from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import auth_headers
 
 from .harness import Running
+from .test_sharing import person, share
 
 PATH = "/v1/budgets"
 MONTHLY: JsonObject = {
@@ -117,6 +118,28 @@ async def test_where_each_has_its_own_it_must_be_said_whose_is_topped_up(service
     assert (await service.post(f"{path}/top-ups", {**body, "scope_id": run}, who=admin(service))).status_code == 201
     (use,) = (await service.get(f"{path}/balances", who=admin(service))).json()["items"]
     assert (use["scope_id"], use["left"], use["topped_up"], use["resets_at"]) == (run, "2", "1", None)
+
+
+async def test_what_is_for_a_hidden_crew_is_hidden(service: Running) -> None:
+    of_one = (await make(service, {"name": "One", "scope": {"kind": "crew", "id": "answer-desk"}, "limit": "1"})).json()
+    of_each = (await make(service, {"name": "Each", "scope": {"kind": "crew"}, "limit": "1"})).json()
+    for crew in ("answer-desk", "open"):
+        body: JsonObject = {"amount": "1", "reason": "More", "scope_id": crew}
+        path = f"{PATH}/{of_each['id']}/top-ups"
+        assert (await service.post(path, body, who=admin(service))).status_code == 201
+    assert (await share(service)).status_code == 200
+
+    async def told(path: str, role: str) -> list[JsonObject]:
+        who = person(service, "1", "budgets:read", role=role)
+        return (await service.get(f"{PATH}{path}", who=who)).json()["items"]
+
+    for role, crews in (("admin", ["answer-desk", "open"]), ("editor", ["open"])):
+        assert len(await told("", role)) == len(crews)
+        for path in ("balances", "top-ups"):
+            shares = await told(f"/{of_each['id']}/{path}", role)
+            assert sorted(str(each["scope_id"]) for each in shares) == crews
+    editor = person(service, "1", "budgets:read", "budgets:write")
+    assert (await service.get(f"{PATH}/{of_one['id']}", who=editor)).status_code == 404
 
 
 async def test_another_organization_s_budget_is_an_unknown_one(service: Running) -> None:

@@ -27,11 +27,15 @@ def run_of(service: Running, workflow: str) -> Identity:
 
 
 async def share(
-    service: Running, *grants: tuple[str, str], restricted: bool = True, who: Identity | None = None
+    service: Running,
+    *grants: tuple[str, str],
+    restricted: bool = True,
+    who: Identity | None = None,
+    path: str = ACCESS,
 ) -> httpx2.Response:
     headers = auth_headers(who or service.who("access:manage"), audience="agent-crew")
     body = {"restricted": restricted, "grants": [{"grantee": grantee, "level": level} for grantee, level in grants]}
-    return await service.client.put(ACCESS, json=body, headers={**headers, "if-match": "*"})
+    return await service.client.put(path, json=body, headers={**headers, "if-match": "*"})
 
 
 async def test_a_hidden_crew_is_in_no_list_and_on_no_route(service: Running) -> None:

@@ -12,11 +12,14 @@ from crewmesh_agent_crew.models.calls import Tokens
 from crewmesh_agent_crew.spending.charge import Charge
 from crewmesh_agent_crew.spending.models import Attempt, End, Ending
 from crewmesh_agent_crew.spending.service import Ledger
+from crewmesh_agent_crew.usage.folding import Folding
 from crewmesh_contracts.base import JsonObject
+from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from crewmesh_testkit.identities import auth_headers
 
 from .harness import Running
+from .test_sharing import person, share
 
 CENT = 10_000_000
 
@@ -32,9 +35,10 @@ async def spent(
     teams: tuple[str, ...] = (),
     workflow: str | None = None,
     agent: str | None = None,
+    crew: str | None = None,
 ) -> None:
     ledger = service.resources.get(Ledger)
-    charge = Charge(service.organization, workflow=workflow, agent=agent, teams=frozenset(teams))
+    charge = Charge(service.organization, workflow=workflow, agent=agent, crew=crew, teams=frozenset(teams))
     attempt = Attempt(charge, new_id("k"), "h", provider="acme", model=model, price_version="1", worst=cents * CENT)
     await ledger.begin(attempt, may_switch=True)
     tokens = Tokens(input=100, output=10, cached=50)
@@ -45,8 +49,8 @@ async def spent(
         )
 
 
-async def usage(service: Running, query: str = "") -> JsonObject:
-    answer = await service.get(f"/v1/usage{query}", who=service.who("usage:read"))
+async def usage(service: Running, query: str = "", *, who: Identity | None = None) -> JsonObject:
+    answer = await service.get(f"/v1/usage{query}", who=who or service.who("usage:read"))
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -171,6 +175,40 @@ async def test_single_calls_by_pages(service: Running) -> None:
     assert (await service.get("/v1/usage/calls?cursor=WyJhIiwiYiJd", who=reader)).status_code == 400
     stranger = service.who("usage:read", organization=new_id("org"))
     assert (await service.get("/v1/usage/calls", who=stranger)).json()["items"] == []
+
+
+@pytest.mark.parametrize("days_ago", [0, 2], ids=["call by call", "summed up"])
+async def test_names_of_what_is_hidden_are_not_told(service: Running, days_ago: float) -> None:
+    """Of a restricted crew and those who work in it, and of a restricted agent wherever it works."""
+    await spent(service, days_ago=days_ago, crew="answer-desk", agent="researcher")
+    await spent(service, cents=2, days_ago=days_ago, agent="researcher")  # asked without the crew it is written in
+    await spent(service, cents=4, days_ago=days_ago, crew="open", agent="researcher")
+    await spent(service, cents=8, days_ago=days_ago, crew="open", agent="secret")
+    secret: JsonObject = {"name": "secret", "role": "Spy", "goal": "Stay unknown."}
+    assert (await service.post("/v1/agents", secret)).status_code == 201
+    for path in ("/v1/crews/answer-desk/access", "/v1/agents/secret/access"):
+        assert (await share(service, path=path)).status_code == 200
+    await service.resources.get(Folding).fold()
+
+    reader = person(service, "1", "usage:read")
+    assert rows(await usage(service, "?by=crew&by=agent", who=reader), "crew", "agent") == [
+        ("open", None, 1, "0.08"),
+        ("open", "researcher", 1, "0.04"),
+        (None, None, 2, "0.03"),
+    ]
+    for query in ("crew=answer-desk", "agent=secret"):
+        total = (await usage(service, f"?{query}", who=reader))["total"]
+        assert isinstance(total, dict)
+        assert total["calls"] == 0, query
+    calls = (await service.get("/v1/usage/calls", who=reader)).json()["items"]
+    assert sorted((call["cost"], call["crew"], call["agent"]) for call in calls) == [
+        ("0.01", None, None),
+        ("0.02", None, None),
+        ("0.04", "open", "researcher"),
+        ("0.08", "open", None),
+    ]
+    admin = person(service, "2", "usage:read", role="admin")
+    assert len(rows(await usage(service, "?by=crew&by=agent", who=admin), "crew", "agent")) == 4
 
 
 async def test_files_for_spreadsheets(service: Running) -> None:

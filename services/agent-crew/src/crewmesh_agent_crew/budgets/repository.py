@@ -16,7 +16,13 @@ from crewmesh_agent_crew.budgets.models import Period, Scope, end_of
 from crewmesh_agent_crew.budgets.schemas import Budget, NewBudget, NewTopUp, TopUp, Use
 from crewmesh_agent_crew.budgets.scopes import ScopeKind
 from crewmesh_agent_crew.spending.dollars import dollars_of, nano_of
+from crewmesh_agent_crew.spending.hidden import Hidden
 
+# Names that are not told to who asks: neither the budgets that are for them, nor what they used of others.
+_TOLD: LiteralString = """
+(b.scope_kind <> 'crew' OR {0} <> ALL(%(crews)s)) AND (b.scope_kind <> 'agent' OR {0} <> ALL(%(agents)s))
+"""
+_BUDGET_TOLD: LiteralString = _TOLD.format("coalesce(b.scope_id, '')")
 _BUDGET: LiteralString = """
 SELECT b.*, s.spent, s.reserved, s.extra, budget_period_start(b.period) AS period_start,
        CASE WHEN b.scope_kind = 'organization' THEN b.org_id ELSE b.scope_id END AS of_id
@@ -24,9 +30,9 @@ FROM budgets b LEFT JOIN budget_balances s
     ON s.budget = b.id AND s.period_start = budget_period_start(b.period)
     AND s.scope_id = CASE WHEN b.scope_kind = 'organization' THEN b.org_id ELSE b.scope_id END
 """
-_FIND: LiteralString = f"{_BUDGET} WHERE b.org_id = %(org)s AND b.id = %(id)s"
+_FIND: LiteralString = f"{_BUDGET} WHERE b.org_id = %(org)s AND b.id = %(id)s AND {_BUDGET_TOLD}"
 _PAGE: LiteralString = f"""{_BUDGET}
-WHERE b.org_id = %(org)s AND (%(after)s::text IS NULL OR b.id > %(after)s)
+WHERE b.org_id = %(org)s AND (%(after)s::text IS NULL OR b.id > %(after)s) AND {_BUDGET_TOLD}
   AND (%(kind)s::text IS NULL OR b.scope_kind = %(kind)s) AND (%(of)s::text IS NULL OR b.scope_id = %(of)s)
 ORDER BY b.id LIMIT %(limit)s
 """
@@ -51,10 +57,10 @@ FROM budgets b
 WHERE b.id = s.budget AND b.org_id = %s AND b.id = %s AND s.period_start = budget_period_start(b.period)
 """
 _DELETE = "DELETE FROM budgets WHERE org_id = %s AND id = %s"
-_BALANCES = """
+_BALANCES: LiteralString = f"""
 SELECT s.*, b.period, b.limit_nano FROM budget_balances s JOIN budgets b ON b.id = s.budget
 WHERE b.org_id = %(org)s AND b.id = %(id)s AND s.period_start = budget_period_start(b.period)
-  AND (%(spent)s::bigint IS NULL OR (s.spent, s.id) < (%(spent)s, %(after)s))
+  AND (%(spent)s::bigint IS NULL OR (s.spent, s.id) < (%(spent)s, %(after)s)) AND {_TOLD.format("s.scope_id")}
 ORDER BY s.spent DESC, s.id DESC LIMIT %(limit)s
 """
 _RAISE = """
@@ -69,14 +75,15 @@ INSERT INTO budget_top_ups (id, org_id, budget, scope_id, period_start, amount_n
 SELECT %(top_up)s, org_id, id, %(scope_id)s, budget_period_start(period), %(amount)s, %(reason)s, %(by)s
 FROM budgets WHERE org_id = %(org)s AND id = %(id)s
 """
-_TOP_UPS = """
+_TOP_UPS: LiteralString = f"""
 SELECT t.*, b.period FROM budget_top_ups t JOIN budgets b ON b.id = t.budget
 WHERE t.org_id = %(org)s AND t.budget = %(id)s AND (%(before)s::text IS NULL OR t.id < %(before)s)
+  AND {_TOLD.format("t.scope_id")}
 ORDER BY t.id DESC LIMIT %(limit)s
 """
-_TOP_UP = """
+_TOP_UP: LiteralString = f"""
 SELECT t.*, b.period FROM budget_top_ups t JOIN budgets b ON b.id = t.budget
-WHERE t.org_id = %s AND t.budget = %s AND t.id = %s
+WHERE t.org_id = %(org)s AND t.budget = %(id)s AND t.id = %(top_up)s AND {_TOLD.format("t.scope_id")}
 """
 
 
@@ -87,9 +94,11 @@ class Filters:
 
 
 class BudgetRepository:
-    def __init__(self, connection: AsyncConnection[DictRow], organization: str) -> None:
+    def __init__(self, connection: AsyncConnection[DictRow], organization: str, hidden: Hidden | None = None) -> None:
         self._connection = connection
         self._organization = organization
+        hidden = hidden or Hidden()
+        self._hidden = {"crews": list(hidden.crews), "agents": list(hidden.agents)}
 
     async def alone(self) -> int:
         """Until the transaction ends nobody else adds a budget; how many there are."""
@@ -119,12 +128,12 @@ class BudgetRepository:
     async def find(self, id_: str, *, to_change: bool = False) -> Budget | None:
         if to_change:
             await self._connection.execute(_LOCK, [self._organization, id_])
-        rows = await self._rows(_FIND, {"org": self._organization, "id": id_})
+        rows = await self._rows(_FIND, {"org": self._organization, "id": id_, **self._hidden})
         return _budget(rows[0]) if rows else None
 
     async def page(self, filters: Filters, after: str | None, limit: int) -> list[Budget]:
         named = {"org": self._organization, "after": after, "limit": limit, "kind": filters.kind, "of": filters.of}
-        return [_budget(row) for row in await self._rows(_PAGE, named)]
+        return [_budget(row) for row in await self._rows(_PAGE, {**named, **self._hidden})]
 
     async def replace(self, id_: str, by: NewBudget) -> None:
         """All but scope and period; what was told of it may have to be told again."""
@@ -139,7 +148,7 @@ class BudgetRepository:
         """Of the present period, those that spent most first; each with what to continue after."""
         spent, last = after or (None, None)
         named = {"org": self._organization, "id": id_, "spent": spent, "after": last, "limit": limit}
-        rows = await self._rows(_BALANCES, named)
+        rows = await self._rows(_BALANCES, {**named, **self._hidden})
         return [((row["spent"], row["id"]), _use(row, row["scope_id"])) for row in rows]
 
     async def top_up(self, budget: Budget, scope_id: str, new: NewTopUp, by: str) -> tuple[str, Decimal]:
@@ -160,11 +169,12 @@ class BudgetRepository:
         return id_, dollars_of(rows[0]["extra"])
 
     async def top_ups(self, budget: str, before: str | None, limit: int) -> list[TopUp]:
-        named = {"org": self._organization, "id": budget, "before": before, "limit": limit}
+        named = {"org": self._organization, "id": budget, "before": before, "limit": limit, **self._hidden}
         return [_top_up(row) for row in await self._rows(_TOP_UPS, named)]
 
     async def find_top_up(self, budget: str, top_up: str) -> TopUp | None:
-        rows = await self._rows(_TOP_UP, [self._organization, budget, top_up])
+        named = {"org": self._organization, "id": budget, "top_up": top_up, **self._hidden}
+        rows = await self._rows(_TOP_UP, named)
         return _top_up(rows[0]) if rows else None
 
     async def _rows(self, query: LiteralString, parameters: Sequence[object] | Mapping[str, object]) -> list[DictRow]:

@@ -15,23 +15,28 @@ from crewmesh_kit.errors import ValidationFailed
 from crewmesh_kit.http.etags import require_match
 from crewmesh_kit.http.pagination import Page, PageRequest
 from crewmesh_kit.identity import Identity
+from crewmesh_kit.sharing.service import Sharing
 from crewmesh_kit.signals import Signals
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.budgets.errors import BudgetIsForOthers, TooManyBudgets, UnknownBudget
 from crewmesh_agent_crew.budgets.models import MOST_BUDGETS
 from crewmesh_agent_crew.budgets.repository import BudgetRepository, Filters
 from crewmesh_agent_crew.budgets.schemas import Budget, NewBudget, NewTopUp, TopUp, Use
 from crewmesh_agent_crew.spending.dollars import MOST_DOLLARS
+from crewmesh_agent_crew.spending.hidden import hidden_from
 
 # Whoever waits for money listens here: there may be more of it now.
 CHANNEL = "budgets"
 
 
 class Budgets:
-    def __init__(self, database: Database, idempotency: Idempotency, signals: Signals) -> None:
+    def __init__(self, database: Database, idempotency: Idempotency, signals: Signals, sharing: Sharing) -> None:
         self._database = database
         self._idempotency = idempotency
         self._signals = signals
+        self._sharing = sharing
 
     async def create(self, identity: Identity, key: str | None, new: NewBudget) -> Budget:
         async with self._database.tenant(identity.organization) as conn:
@@ -50,17 +55,17 @@ class Budgets:
 
     async def page(self, identity: Identity, filters: Filters, wanted: PageRequest) -> Page[Budget]:
         async with self._database.tenant(identity.organization) as conn:
-            budgets = BudgetRepository(conn, identity.organization)
+            budgets = await self._told(conn, identity)
             found = await budgets.page(filters, wanted.after_text(), wanted.limit + 1)
         return wanted.page(found, lambda budget: (budget.id,))
 
     async def get(self, identity: Identity, id_: str) -> Budget:
         async with self._database.tenant(identity.organization) as conn:
-            return await _required(BudgetRepository(conn, identity.organization), id_)
+            return await _required(await self._told(conn, identity), id_)
 
     async def replace(self, identity: Identity, id_: str, wanted: NewBudget, if_match: str | None) -> Budget:
         async with self._database.tenant(identity.organization) as conn:
-            budgets = BudgetRepository(conn, identity.organization)
+            budgets = await self._told(conn, identity)
             before = await _required(budgets, id_, to_change=True)
             require_match(if_match, before.version)
             if (wanted.scope, wanted.period) != (before.scope, before.period):
@@ -73,7 +78,7 @@ class Budgets:
 
     async def delete(self, identity: Identity, id_: str) -> None:
         async with self._database.tenant(identity.organization) as conn:
-            budgets = BudgetRepository(conn, identity.organization)
+            budgets = await self._told(conn, identity)
             before = await _required(budgets, id_, to_change=True)
             await budgets.delete(id_)
             await audit.record(conn, identity, "budget.deleted", id_, before=_told(before))
@@ -82,7 +87,7 @@ class Budgets:
     async def balances(self, identity: Identity, id_: str, wanted: PageRequest) -> Page[Use]:
         after = cast("tuple[int, int] | None", wanted.after(int, int))
         async with self._database.tenant(identity.organization) as conn:
-            budgets = BudgetRepository(conn, identity.organization)
+            budgets = await self._told(conn, identity)
             await _required(budgets, id_)
             found = await budgets.balances(id_, after, wanted.limit + 1)
         page = wanted.page(found, lambda each: each[0])
@@ -90,7 +95,7 @@ class Budgets:
 
     async def top_up(self, identity: Identity, id_: str, key: str | None, new: NewTopUp) -> TopUp:
         async with self._database.tenant(identity.organization) as conn:
-            budgets = BudgetRepository(conn, identity.organization)
+            budgets = await self._told(conn, identity)
 
             async def add() -> TopUp:
                 budget = await _required(budgets, id_, to_change=True)
@@ -111,14 +116,19 @@ class Budgets:
     async def top_ups(self, identity: Identity, id_: str, wanted: PageRequest) -> Page[TopUp]:
         """The latest first."""
         async with self._database.tenant(identity.organization) as conn:
-            budgets = BudgetRepository(conn, identity.organization)
+            budgets = await self._told(conn, identity)
             await _required(budgets, id_)
             found = await budgets.top_ups(id_, wanted.after_text(), wanted.limit + 1)
         return wanted.page(found, lambda top_up: (top_up.id,))
 
     async def get_top_up(self, identity: Identity, id_: str, top_up: str) -> TopUp:
         async with self._database.tenant(identity.organization) as conn:
-            return await self._top_up(BudgetRepository(conn, identity.organization), id_, top_up)
+            return await self._top_up(await self._told(conn, identity), id_, top_up)
+
+    async def _told(self, conn: AsyncConnection[DictRow], identity: Identity) -> BudgetRepository:
+        """Budgets as far as they are told to ``identity``."""
+        hidden = await hidden_from(conn, self._sharing, identity)
+        return BudgetRepository(conn, identity.organization, hidden)
 
     async def _top_up(self, budgets: BudgetRepository, id_: str, top_up: str) -> TopUp:
         found = await budgets.find_top_up(id_, top_up)
@@ -157,4 +167,4 @@ def _told(budget: Budget) -> JsonObject:
 
 @asynccontextmanager
 async def open_budgets(resources: Resources) -> AsyncGenerator[Budgets]:
-    yield Budgets(resources.get(Database), resources.get(Idempotency), resources.get(Signals))
+    yield Budgets(resources.get(Database), resources.get(Idempotency), resources.get(Signals), resources.get(Sharing))

@@ -10,6 +10,7 @@ from crewmesh_agent_crew.models.thinking import open_thinking
 from crewmesh_agent_crew.spending.bookkeeping import keep_the_books, open_bookkeeping
 from crewmesh_agent_crew.spending.service import give_up_lost_calls, keep_calls_alive, open_ledger
 from crewmesh_agent_crew.usage import endpoints as usage
+from crewmesh_agent_crew.usage.folding import keep_folding, open_folding
 from crewmesh_agent_crew.usage.service import open_usage
 
 
@@ -20,7 +21,9 @@ def install(service: Service) -> None:
     service.lifetime(open_bookkeeping)
     service.lifetime(open_budgets)
     service.lifetime(open_usage)
+    service.lifetime(open_folding)
     service.background("model calls under way", keep_calls_alive)
     service.background("lost model calls", give_up_lost_calls)
     service.background("bookkeeping", keep_the_books)
+    service.background("usage by the hour", keep_folding)
     service.routes(budgets.router, usage.router)

@@ -25,8 +25,8 @@ _OR_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"sche
 @router.get("", summary="Sum up what models were asked, and what it cost", response_model=Usage, responses=_OR_CSV)
 async def sum_up_usage(question: QuestionQuery, csv: WantsCsv, identity: Reader, usage: TheUsage) -> Usage | Response:
     """The total, a series with `bucket`, a breakdown with `by`, or both together. Workflows, runs, people and keys are
-    told by their ids."""
-    found = await usage.sums(identity.organization, question)
+    told by their ids; crews and agents that are restricted, and not shared with whoever asks, by no name."""
+    found = await usage.sums(identity, question)
     if csv:
         return Response(sums_as_csv(found), media_type=MEDIA_TYPE, headers=_file("usage"))
     return found
@@ -40,9 +40,9 @@ async def list_usage_calls(
 ) -> Page[UsageCall] | Response:
     """As a file it is all of them, however many, and `limit` and `cursor` mean nothing."""
     if csv:
-        pages = usage.all(identity.organization, span, where)
+        pages = usage.all(identity, span, where)
         return StreamingResponse(calls_as_csv(pages), media_type=MEDIA_TYPE, headers=_file("usage-calls"))
-    return await usage.page(identity.organization, span, where, page)
+    return await usage.page(identity, span, where, page)
 
 
 def _file(name: str) -> dict[str, str]:

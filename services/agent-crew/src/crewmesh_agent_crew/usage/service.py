@@ -11,9 +11,12 @@ from crewmesh_kit.app import Resources
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import InvalidRequest
 from crewmesh_kit.http.pagination import Page, PageRequest
+from crewmesh_kit.identity import Identity
+from crewmesh_kit.sharing.service import Sharing
 from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.spending.dollars import dollars_of
+from crewmesh_agent_crew.spending.hidden import hidden_from
 from crewmesh_agent_crew.usage.models import By, Question, Span
 from crewmesh_agent_crew.usage.repository import STEPS, UsageRepository
 from crewmesh_agent_crew.usage.schemas import Latency, Sums, Usage, UsageCall, UsageRow
@@ -22,12 +25,13 @@ _PAGE = 1_000
 
 
 class UsageService:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sharing: Sharing) -> None:
         self._database = database
+        self._sharing = sharing
 
-    async def sums(self, organization: str, question: Question) -> Usage:
-        async with self._database.tenant(organization) as conn:
-            whole, *groups = await UsageRepository(conn, organization).sums(question)
+    async def sums(self, identity: Identity, question: Question) -> Usage:
+        async with self._told(identity) as usage:
+            whole, *groups = await usage.sums(question)
         return Usage(
             start=question.span.start,
             end=question.span.end,
@@ -44,23 +48,30 @@ class UsageService:
         )
 
     async def page(
-        self, organization: str, span: Span, where: Mapping[By, str], wanted: PageRequest
+        self, identity: Identity, span: Span, where: Mapping[By, str], wanted: PageRequest
     ) -> Page[UsageCall]:
         behind = _behind(wanted)
-        async with self._database.tenant(organization) as conn:
-            rows = await UsageRepository(conn, organization).calls(span, where, behind, wanted.limit + 1)
+        async with self._told(identity) as usage:
+            rows = await usage.calls(span, where, behind, wanted.limit + 1)
         return wanted.page([_call(row) for row in rows], lambda call: (call.at.isoformat(), call.id))
 
-    async def all(self, organization: str, span: Span, where: Mapping[By, str]) -> AsyncIterator[list[UsageCall]]:
+    async def all(self, identity: Identity, span: Span, where: Mapping[By, str]) -> AsyncIterator[list[UsageCall]]:
         """Page by page, each in a short transaction of its own: a slow reader holds nothing."""
         behind: tuple[datetime, str] | None = None
         while True:
-            async with self._database.tenant(organization) as conn:
-                rows = await UsageRepository(conn, organization).calls(span, where, behind, _PAGE)
+            async with self._told(identity) as usage:
+                rows = await usage.calls(span, where, behind, _PAGE)
             if not rows:
                 return
             yield [_call(row) for row in rows]
             behind = (rows[-1]["at"], rows[-1]["id"])
+
+    @asynccontextmanager
+    async def _told(self, identity: Identity) -> AsyncGenerator[UsageRepository]:
+        """As far as it is told to ``identity``."""
+        async with self._database.tenant(identity.organization) as conn:
+            hidden = await hidden_from(conn, self._sharing, identity)
+            yield UsageRepository(conn, identity.organization, hidden)
 
 
 def _behind(wanted: PageRequest) -> tuple[datetime, str] | None:
@@ -121,4 +132,4 @@ def _call(row: DictRow) -> UsageCall:
 
 @asynccontextmanager
 async def open_usage(resources: Resources) -> AsyncGenerator[UsageService]:
-    yield UsageService(resources.get(Database))
+    yield UsageService(resources.get(Database), resources.get(Sharing))
