@@ -114,7 +114,7 @@ def organization_created(organization: str) -> CloudEvent:
     )
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  what is waited for happens in threads and other servers
             await asyncio.sleep(0.01)

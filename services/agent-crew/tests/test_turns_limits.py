@@ -141,12 +141,12 @@ class TestLimits:
 
     async def test_the_time_of_coworkers_is_not_the_agents_own(self, turns: TurnRunner) -> None:
         async def slow(_: JsonObject) -> str:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.6)
             return "done"
 
         helper = LocalTool(ToolSpec(name="ask", description="d", parameters=ANY_OBJECT), slow)
         replies = iter([uses("ask", {}), uses("ask", {}), ModelReply(text="ok")])
-        said = await turns.run(asked(Limits(seconds=0.3), helpers=[helper]), Model(lambda _: next(replies)).with_())
+        said = await turns.run(asked(Limits(seconds=3), helpers=[helper]), Model(lambda _: next(replies)).with_())
         assert said.text == "ok"
 
 
