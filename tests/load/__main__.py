@@ -23,6 +23,7 @@ from tests.load.processes import measure_idle_memory, measure_warm_start
 from tests.load.runs import measure_runs
 from tests.load.streams import measure_streams
 from tests.load.turns import measure_turns
+from tests.load.usage import measure_usage
 
 # Above every offset that tests take: between two starts nobody else may come by and take the ports.
 _OFFSET = 23_250
@@ -61,9 +62,11 @@ async def _measure(mesh: MeshProcess) -> list[Figure]:
     turns = await measure_turns(mesh)
     _say("50 chats at the same time, 50 words a second each, and the same read from the model directly")
     chats = await measure_chats(mesh)
+    _say("usage of a month, summed up by the hour and read call by call, in turns")
+    usage = await measure_usage(mesh)
     _say("runs: ours, bare Dapr workflows and DBOS, in turns")
     runs = await measure_runs(mesh)
-    return [fsync, *calls, *streams, *turns, *chats, *runs, memory, start]
+    return [fsync, *calls, *streams, *turns, *chats, *usage, *runs, memory, start]
 
 
 @contextmanager

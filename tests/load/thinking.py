@@ -7,7 +7,6 @@ as JSON in its last line.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -34,14 +33,13 @@ from crewmesh_kit.ids import new_id
 from crewmesh_kit.settings import DatabaseSettings, LogSettings
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.services import running
-from crewmesh_tools.mesh.layout import POSTGRES_PORT, Layout, default_dapr_file
-from crewmesh_tools.servers.postgres import PostgresServer, bootstrap, service_url
+from crewmesh_tools.mesh.layout import Layout, default_dapr_file
 from pydantic import BaseModel, SecretStr
 
+from tests.load.databases import database_of, secrets_of
 from tests.load.model_server import running_model_server
 
 ROUNDS, _WARM_UP = 300, 50
-_DATABASE = "bench_thinking"
 _MODEL = "fake"
 _QUESTION = "How is the weather at sea?"
 _AGENT = AgentDefinition(
@@ -150,19 +148,11 @@ async def _side(database_url: str, redis_url: str, model_url: str) -> AsyncGener
         yield Side(thinking, turns, session, model_url, Charge(new_id("org")), count())
 
 
-def _database(layout: Layout, known: dict[str, str]) -> str:
-    """Beside the mesh's own, on the same server."""
-    admin_url = PostgresServer(layout.state / "postgres", layout.port(POSTGRES_PORT)).admin_url
-    password = known["database-password-agent-crew"]
-    bootstrap(admin_url, {"agent-crew": password}, database=_DATABASE)
-    return service_url(admin_url, "agent-crew", password, database=_DATABASE)
-
-
 def main() -> None:
     home, offset = sys.argv[1:]
     layout = Layout(default_dapr_file(), Path(home), int(offset))
-    known = cast("dict[str, str]", json.loads(layout.secrets_file.read_text()))
-    print(uvloop.run(measure(_database(layout, known), known["redis-url"])).model_dump_json(), flush=True)
+    url = database_of(layout, "agent-crew", "bench_thinking")
+    print(uvloop.run(measure(url, secrets_of(layout)["redis-url"])).model_dump_json(), flush=True)
 
 
 if __name__ == "__main__":
