@@ -7,13 +7,13 @@ half a minute is the limit.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from crewmesh_kit.app import Resources
-from crewmesh_kit.db.database import Connection, Database
+from crewmesh_kit.db.database import Database
+from crewmesh_kit.remembering import Remembered
 from crewmesh_kit.signals import Signals
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -26,9 +26,7 @@ from crewmesh_agent_crew.providers.accounts import Accounts
 from crewmesh_agent_crew.providers.protocol import Account, ProviderKind
 from crewmesh_agent_crew.settings import ModelSettings, Settings
 
-_CHANNEL = "models:"
 _SECONDS = 30.0
-_MOST_REMEMBERED = 5_000
 
 _Reachable = tuple[tuple[str, ProviderKind, bool], ...]
 
@@ -39,7 +37,6 @@ class Own:
 
     models: Mapping[str, KeptModel]
     aliases: Mapping[str, KeptAlias]
-    until: float
     reachable: _Reachable = ()
     book: Book | None = None
 
@@ -56,14 +53,9 @@ class Catalogue:
     ) -> None:
         self._database = database
         self._accounts = accounts
-        self._signals = signals
         self._deployment = deployment_models(settings)
         self._deployment_aliases = deployment_aliases(settings)
-        self._now = now
-        self._known: OrderedDict[str, Own] = OrderedDict()
-        # Counts what was forgotten, so that what was being read meanwhile is not remembered.
-        self._generation = 0
-        signals.watch(_CHANNEL, self._forget)
+        self._own = Remembered[Own](signals, "models:", seconds=_SECONDS, now=now)
 
     async def chain(self, organization: str, name: str) -> tuple[ModelEntry, ...]:
         """The models that the name stands for there, in the order they are asked. UnknownModel when it has none."""
@@ -71,32 +63,20 @@ class Catalogue:
 
     async def book(self, organization: str) -> Book:
         accounts = await self._accounts.all(organization)
-        own = self._known.get(organization)
-        if own is None or own.until <= self._now():
-            own = await self._read(organization)
-        return self._book_of(own, accounts)
+        return self._book_of(await self._own.of(organization, lambda: self._read(organization)), accounts)
 
     async def book_in(self, connection: AsyncConnection[DictRow], accounts: Mapping[str, Account]) -> tuple[Own, Book]:
         """As it is in this transaction, remembered nowhere."""
-        own = await _own(connection, self._now())
+        own = await _own(connection)
         return own, self._book_of(own, accounts)
 
     def forget_with(self, connection: AsyncConnection[DictRow], organization: str) -> None:
         """After this transaction's commit every replica reads the organization's models anew."""
-        if not isinstance(connection, Connection):
-            raise TypeError("forget_with() needs a connection that Database.tenant() or Database.system() gave out")
-        connection.after_commit.append(lambda: self._signals.tell(f"{_CHANNEL}{organization}"))
+        self._own.forget_with(connection, organization)
 
     async def _read(self, organization: str) -> Own:
-        generation = self._generation
         async with self._database.tenant(organization) as connection:
-            own = await _own(connection, self._now() + _SECONDS)
-        if generation == self._generation:
-            self._known[organization] = own
-            self._known.move_to_end(organization)
-            if len(self._known) > _MOST_REMEMBERED:
-                self._known.popitem(last=False)
-        return own
+            return await _own(connection)
 
     def _book_of(self, own: Own, accounts: Mapping[str, Account]) -> Book:
         reachable: _Reachable = tuple((each.name, each.kind, each.organization is None) for each in accounts.values())
@@ -111,19 +91,12 @@ class Catalogue:
             )
         return own.book
 
-    def _forget(self, organization: str | None) -> None:
-        self._generation += 1
-        if organization is None:
-            self._known.clear()
-        else:
-            self._known.pop(organization, None)
 
-
-async def _own(connection: AsyncConnection[DictRow], until: float) -> Own:
+async def _own(connection: AsyncConnection[DictRow]) -> Own:
     repository = CatalogueRepository(connection)
     models = {kept.name: kept for kept in await repository.models()}
     aliases = {kept.name: kept for kept in await repository.aliases()}
-    return Own(models, aliases, until)
+    return Own(models, aliases)
 
 
 @asynccontextmanager

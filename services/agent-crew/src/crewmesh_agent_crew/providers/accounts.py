@@ -5,16 +5,15 @@ They are asked for at every call, so that they are remembered for some seconds, 
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 from crewmesh_kit.app import Resources
 from crewmesh_kit.dapr.sidecar import Sidecar
-from crewmesh_kit.db.database import Connection, Database
+from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.remembering import Remembered
 from crewmesh_kit.sealing import MasterKeys
 from crewmesh_kit.signals import Signals
 from psycopg import AsyncConnection
@@ -27,9 +26,7 @@ from crewmesh_agent_crew.settings import ModelSettings, Settings
 
 DEPLOYMENT = "default"
 MASTER_KEY = "provider-master-key"
-_CHANNEL = "provider-accounts:"
-_REMEMBERED_SECONDS = 10.0
-_MOST_REMEMBERED = 1_000
+_SECONDS = 10.0
 
 log = get_logger(__name__)
 
@@ -47,32 +44,21 @@ class Accounts:
     ) -> None:
         self._database = database
         self._keys = keys
-        self._signals = signals
         self._sidecar = sidecar
         self._deployment = deployment
         self._secrets = secrets
-        self._known: OrderedDict[str, tuple[float, Mapping[str, Account]]] = OrderedDict()
-        self._generation = 0
-        signals.watch(_CHANNEL, self._forget)
+        self._known = Remembered[Mapping[str, Account]](signals, "provider-accounts:", seconds=_SECONDS)
 
     async def all(self, organization: str) -> Mapping[str, Account]:
         """Every account that this organization has, by name."""
-        until, accounts = self._known.get(organization, (0.0, None))
-        if accounts is None or until < time.monotonic():
-            began, generation = time.monotonic(), self._generation
-            accounts = await self._read(organization)
-            if generation == self._generation:  # otherwise something changed while it was read
-                self._remember(organization, began, accounts)
-        return accounts
+        return await self._known.of(organization, lambda: self._read(organization))
 
     async def get(self, organization: str, name: str) -> Account | None:
         return (await self.all(organization)).get(name)
 
-    def forget_after(self, connection: AsyncConnection[DictRow], organization: str) -> None:
+    def forget_with(self, connection: AsyncConnection[DictRow], organization: str) -> None:
         """Once this transaction is committed nobody remembers the organization's accounts as they were."""
-        if not isinstance(connection, Connection):
-            raise TypeError("forget_after() needs a connection that Database.tenant() gave out")
-        connection.after_commit.append(lambda: self._signals.tell(f"{_CHANNEL}{organization}"))
+        self._known.forget_with(connection, organization)
 
     async def _read(self, organization: str) -> Mapping[str, Account]:
         async with self._database.tenant(organization) as connection:
@@ -98,18 +84,6 @@ class Accounts:
         except Problem as problem:
             log.error("a secret for accounts at providers cannot be read", name=name, reason=problem.detail)
             return ""
-
-    def _remember(self, organization: str, since: float, accounts: Mapping[str, Account]) -> None:
-        self._known[organization] = (since + _REMEMBERED_SECONDS, accounts)
-        while len(self._known) > _MOST_REMEMBERED:
-            self._known.popitem(last=False)
-
-    def _forget(self, organization: str | None) -> None:
-        self._generation += 1
-        if organization is None:
-            self._known.clear()
-        else:
-            self._known.pop(organization, None)
 
 
 def _account(organization: str, kept: KeptAccount, key: str, *, trusted: bool) -> Account:

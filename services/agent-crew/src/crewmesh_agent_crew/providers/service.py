@@ -86,7 +86,7 @@ class Providers:
                 if kept is None:
                     raise ProviderExists(wanted.name)
                 await audit.record(connection, identity, "provider.created", kept.id, after=_told(kept))
-                self._accounts.forget_after(connection, identity.organization)
+                self._accounts.forget_with(connection, identity.organization)
                 return _provider(kept)
 
             return await self._idempotency.once_in(
@@ -106,7 +106,7 @@ class Providers:
             await audit.record(
                 connection, identity, "provider.updated", kept.id, before=_told(before), after=_told(kept)
             )
-            self._accounts.forget_after(connection, identity.organization)
+            self._accounts.forget_with(connection, identity.organization)
         return _provider(kept)
 
     async def delete(self, identity: Identity, name: str, if_match: str | None) -> None:
@@ -117,7 +117,7 @@ class Providers:
             check_match(if_match, before.version)
             await AccountRepository(connection).delete(name)
             await audit.record(connection, identity, "provider.deleted", before.id, before=_told(before))
-            self._accounts.forget_after(connection, identity.organization)
+            self._accounts.forget_with(connection, identity.organization)
 
     def _checked(self, wanted: ProviderSettings, name: str) -> KeptAccount:
         """The account without its key; UnusableProvider for what cannot work."""

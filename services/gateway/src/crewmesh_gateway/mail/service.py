@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from crewmesh_kit.db.database import Connection
+from crewmesh_kit.db.database import after_commit
 from crewmesh_kit.ids import new_id
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -25,11 +25,9 @@ class Mailer:
 
     async def send(self, conn: AsyncConnection[DictRow], mail: Mail) -> None:
         """``conn`` may be an organization's transaction or the system's."""
-        if not isinstance(conn, Connection):
-            raise TypeError("send() needs a connection that Database.tenant() or Database.system() gave out")
         mail_id = new_id("mail")
         await self._repository.add(conn, mail_id, mail.to, self._master.seal(_PURPOSE, mail.content(), about=mail_id))
-        conn.after_commit.append(self.filled.set)
+        after_commit(conn, self.filled.set)
 
     def opened(self, row: MailRow) -> WaitingMail:
         """A mail that was written down, to be delivered now."""

@@ -18,7 +18,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from crewmesh_kit.db.database import Connection
+from crewmesh_kit.db.database import after_commit
 from crewmesh_kit.signals import Signals
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -94,9 +94,7 @@ class Principals:
 
         A tag is the id of an organization, a user, a service account, a session or a key.
         """
-        if not isinstance(conn, Connection):
-            raise TypeError("forget_with() needs a connection that Database.tenant() or Database.system() gave out")
-        conn.after_commit.append(lambda: self._tell(tags))
+        after_commit(conn, lambda: self._tell(tags))
 
     def _tell(self, tags: tuple[str, ...]) -> None:
         for tag in tags:

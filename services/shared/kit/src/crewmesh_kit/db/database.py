@@ -198,6 +198,13 @@ async def _roll_back(connection: Connection) -> None:
         log.warning("a lost connection could not roll back; the server does so itself", error=str(error).strip())
 
 
+def after_commit(connection: AsyncConnection[DictRow], tell: Callable[[], None]) -> None:
+    """Call ``tell`` when the connection's transaction is committed, and only then."""
+    if not isinstance(connection, Connection):
+        raise TypeError("only a connection that Database.tenant() or Database.system() gave out tells of its commit")
+    connection.after_commit.append(tell)
+
+
 async def persistently(work: Callable[[], Awaitable[T]], *, seconds: float = 60) -> T:
     """Do ``work`` again while the database is away: something happened outside and must now be written.
 

@@ -8,7 +8,6 @@ commit. Should the news be lost on the way, half a minute is the limit.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -17,11 +16,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_kit import audit
-from crewmesh_kit.db.database import Connection, Database
+from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.http.etags import require_match
 from crewmesh_kit.identity import Identity
+from crewmesh_kit.remembering import Remembered
 from crewmesh_kit.resources import Resources
 from crewmesh_kit.sharing import repository, rules
 from crewmesh_kit.sharing.errors import LevelMissing
@@ -29,9 +29,7 @@ from crewmesh_kit.sharing.models import AccessRequest, Kind, Need, ResourceAcces
 from crewmesh_kit.sharing.rules import Reach
 from crewmesh_kit.signals import Signals
 
-_CHANNEL = "access:"
 _SECONDS = 30.0
-_MOST_REMEMBERED = 10_000
 
 ByKind = Mapping[str, Mapping[str, Shared]]
 
@@ -47,12 +45,7 @@ class Sharing:
     ) -> None:
         self._database = database
         self._idempotency = idempotency
-        self._signals = signals
-        self._now = now
-        self._known: OrderedDict[str, tuple[float, ByKind]] = OrderedDict()
-        # Counts what was forgotten, so that what was being read meanwhile is not remembered.
-        self._generation = 0
-        signals.watch(_CHANNEL, self._forget)
+        self._shared = Remembered[ByKind](signals, "access:", seconds=_SECONDS, now=now)
 
     async def reach(self, conn: AsyncConnection[DictRow], identity: Identity, need: Need) -> Reach:
         """What of the kind ``identity`` reaches; for lists."""
@@ -116,29 +109,10 @@ class Sharing:
 
     def forget_with(self, conn: AsyncConnection[DictRow], organization: str) -> None:
         """After this transaction's commit every replica reads the organization's sharing anew."""
-        if not isinstance(conn, Connection):
-            raise TypeError("forget_with() needs a connection that Database.tenant() or Database.system() gave out")
-        conn.after_commit.append(lambda: self._signals.tell(f"{_CHANNEL}{organization}"))
+        self._shared.forget_with(conn, organization)
 
     async def _of(self, conn: AsyncConnection[DictRow], organization: str) -> ByKind:
-        known = self._known.get(organization)
-        if known is not None and known[0] > self._now():
-            return known[1]
-        generation = self._generation
-        found = await repository.of_organization(conn, organization)
-        if generation == self._generation:
-            self._known[organization] = (self._now() + _SECONDS, found)
-            self._known.move_to_end(organization)
-            if len(self._known) > _MOST_REMEMBERED:
-                self._known.popitem(last=False)
-        return found
-
-    def _forget(self, organization: str | None) -> None:
-        self._generation += 1
-        if organization is None:
-            self._known.clear()
-        else:
-            self._known.pop(organization, None)
+        return await self._shared.of(organization, lambda: repository.of_organization(conn, organization))
 
 
 def _told(access: ResourceAccess) -> JsonValue:
