@@ -1,4 +1,4 @@
-// The programs that look at the manifests, pinned: tests/contract/go_programs.py builds them once per machine.
+// The programs that look at the manifests, pinned: tests/contract/go_programs.py has them built once per user.
 module crewmesh/checks
 
 go 1.26
