@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from crewmesh_kit.app import Resources, Service
@@ -29,7 +30,7 @@ from crewmesh_integration.mcp.servers import McpServers
 from crewmesh_integration.settings import IntegrationSettings
 from crewmesh_integration.signing.webhooks import WebhookSigner
 
-VERSION = "0.1.0"
+VERSION = version("crewmesh-integration")
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 SIGNING_SECRET = "webhook-signing-secret"  # the name of the secret, not the secret
 

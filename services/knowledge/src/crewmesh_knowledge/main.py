@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from crewmesh_contracts.events import OrganizationCreated
@@ -33,7 +34,9 @@ MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
 def create_app(settings: KnowledgeSettings | None = None, sidecar: Sidecar | None = None) -> FastAPI:
     settings = settings or KnowledgeSettings()
-    service = Service("knowledge", settings, title="Crewmesh knowledge", version="0.1.0", sidecar=sidecar)
+    service = Service(
+        "knowledge", settings, title="Crewmesh knowledge", version=version("crewmesh-knowledge"), sidecar=sidecar
+    )
     service.database(migrations=MIGRATIONS)
 
     service.lifetime(partial(open_embedder, settings=settings.embedding))

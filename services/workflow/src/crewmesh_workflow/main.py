@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from crewmesh_contracts.events import EVENTS_TOPIC, OrganizationCreated, OrganizationStatusChanged
@@ -55,7 +56,9 @@ def create_app(
     settings: WorkflowSettings | None = None, sidecar: Sidecar | None = None, drivers: Drivers = DAPR_DRIVERS
 ) -> FastAPI:
     settings = settings or WorkflowSettings()
-    service = Service("workflow", settings, title="Crewmesh workflow", version="0.1.0", sidecar=sidecar)
+    service = Service(
+        "workflow", settings, title="Crewmesh workflow", version=version("crewmesh-workflow"), sidecar=sidecar
+    )
     service.database(migrations=MIGRATIONS)
     _engine(service, settings, drivers)
     _features(service, settings)

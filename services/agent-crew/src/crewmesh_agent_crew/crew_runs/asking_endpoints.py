@@ -13,8 +13,7 @@ from crewmesh_contracts.invocations import (
     KickoffRequest,
 )
 from crewmesh_kit.app import provided
-from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.errors import InvalidRequest
+from crewmesh_kit.db.idempotency import NeededIdempotencyKey
 from crewmesh_kit.identity import Identity, requires
 from fastapi import APIRouter
 
@@ -30,9 +29,9 @@ async def kickoff(
     request: KickoffRequest,
     identity: Annotated[Identity, requires(KICKOFF.permission)],
     asking: Asked,
-    key: IdempotencyKey,
+    key: NeededIdempotencyKey,
 ) -> KickoffProgress:
-    return await asking.kickoff(identity, _required(key, "a crew"), request)
+    return await asking.kickoff(identity, key, request)
 
 
 @router.post(ASK_AGENT.path)
@@ -40,12 +39,6 @@ async def ask_agent(
     request: AgentRequest,
     identity: Annotated[Identity, requires(ASK_AGENT.permission)],
     asking: Asked,
-    key: IdempotencyKey,
+    key: NeededIdempotencyKey,
 ) -> AgentProgress:
-    return await asking.ask_agent(identity, _required(key, "an agent"), request)
-
-
-def _required(key: str | None, what: str) -> str:
-    if key is None:
-        raise InvalidRequest(f"Send the header Idempotency-Key: {what} costs tokens, and a retry must not pay again.")
-    return key
+    return await asking.ask_agent(identity, key, request)

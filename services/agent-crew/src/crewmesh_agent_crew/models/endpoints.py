@@ -6,8 +6,7 @@ from typing import Annotated
 
 from crewmesh_contracts.invocations import ASK_MODEL, ModelAnswer, ModelRequest
 from crewmesh_kit.app import provided
-from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.errors import InvalidRequest
+from crewmesh_kit.db.idempotency import NeededIdempotencyKey
 from crewmesh_kit.identity import Identity, requires
 from fastapi import APIRouter
 
@@ -21,8 +20,6 @@ async def ask_model(
     request: ModelRequest,
     identity: Annotated[Identity, requires(ASK_MODEL.permission)],
     models: Annotated[ModelService, provided(ModelService)],
-    key: IdempotencyKey,
+    key: NeededIdempotencyKey,
 ) -> ModelAnswer:
-    if key is None:
-        raise InvalidRequest("Send the header Idempotency-Key: a model costs tokens, and a retry must not pay again.")
     return await models.ask(identity, key, request)

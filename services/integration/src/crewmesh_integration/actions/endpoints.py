@@ -6,8 +6,7 @@ from typing import Annotated
 
 from crewmesh_contracts.invocations import RUN_ACTION, ActionRequest, ActionResult
 from crewmesh_kit.app import provided
-from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.errors import InvalidRequest
+from crewmesh_kit.db.idempotency import NeededIdempotencyKey
 from crewmesh_kit.identity import Identity, requires
 from fastapi import APIRouter
 
@@ -20,9 +19,7 @@ router = APIRouter()
 async def run_action(
     request: ActionRequest,
     identity: Annotated[Identity, requires(RUN_ACTION.permission)],
-    key: IdempotencyKey,
+    key: NeededIdempotencyKey,
     actions: Annotated[Actions, provided(Actions)],
 ) -> ActionResult:
-    if key is None:
-        raise InvalidRequest("Send the header Idempotency-Key: it makes sure that the action is done once.")
     return await actions.run(identity, key, request)

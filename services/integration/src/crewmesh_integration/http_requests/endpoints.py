@@ -6,8 +6,7 @@ from typing import Annotated
 
 from crewmesh_contracts.invocations import SEND_HTTP, HttpReply, HttpSend
 from crewmesh_kit.app import provided
-from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.errors import InvalidRequest
+from crewmesh_kit.db.idempotency import NeededIdempotencyKey
 from crewmesh_kit.identity import Identity, requires
 from fastapi import APIRouter
 
@@ -20,9 +19,7 @@ router = APIRouter()
 async def send_http_request(
     request: HttpSend,
     identity: Annotated[Identity, requires(SEND_HTTP.permission)],
-    key: IdempotencyKey,
+    key: NeededIdempotencyKey,
     http_requests: Annotated[HttpRequests, provided(HttpRequests)],
 ) -> HttpReply:
-    if key is None:
-        raise InvalidRequest("Send the header Idempotency-Key: it makes sure that the request is sent once.")
     return await http_requests.send(identity, key, request)

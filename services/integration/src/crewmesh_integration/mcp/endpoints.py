@@ -6,8 +6,7 @@ from typing import Annotated
 
 from crewmesh_contracts.invocations import CALL_MCP_TOOL, LIST_MCP_TOOLS, McpCall, McpListing, McpResult, McpTools
 from crewmesh_kit.app import provided
-from crewmesh_kit.db.idempotency import IdempotencyKey
-from crewmesh_kit.errors import InvalidRequest
+from crewmesh_kit.db.idempotency import NeededIdempotencyKey
 from crewmesh_kit.identity import Identity, requires
 from fastapi import APIRouter
 
@@ -29,9 +28,7 @@ async def list_mcp_tools(
 async def call_mcp_tool(
     request: McpCall,
     identity: Annotated[Identity, requires(CALL_MCP_TOOL.permission)],
-    key: IdempotencyKey,
+    key: NeededIdempotencyKey,
     servers: Servers,
 ) -> McpResult:
-    if key is None:
-        raise InvalidRequest("Send the header Idempotency-Key: it makes sure that the tool is used once.")
     return await servers.call(identity, key, request)

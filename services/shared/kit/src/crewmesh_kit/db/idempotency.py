@@ -62,6 +62,18 @@ async def _idempotency_key(
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
 
 
+async def _needed(key: IdempotencyKey) -> str:
+    if key is None:
+        raise InvalidRequest(
+            "Send the header Idempotency-Key: without it a retry would do this, and pay for it, twice."
+        )
+    return key
+
+
+# The same where nothing is done without one.
+NeededIdempotencyKey = Annotated[str, Depends(_needed)]
+
+
 # Writes in the transaction that keeps a result.
 WithIt = Callable[[AsyncConnection[DictRow]], Awaitable[None]]
 
