@@ -16,8 +16,10 @@ from crewmesh_agent_crew.catalogue.costs import (
     output_limit,
     worst_cost,
 )
+from crewmesh_agent_crew.catalogue.deployment import deployment_models
 from crewmesh_agent_crew.catalogue.models import FREE, LongRates, ModelEntry, Prices
 from crewmesh_agent_crew.models.calls import Message, ModelCall, Tokens
+from crewmesh_agent_crew.settings import EMBEDDED_MODEL, ModelSettings
 from crewmesh_tools.model_prices import TARGET, text
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,6 +141,27 @@ def test_the_longest_answer_is_what_is_asked_for_and_what_can_be_given() -> None
     call = ModelCall(messages=(Message(role="user", content="?"),))
     limits = [output_limit(model, call.model_copy(update={"max_tokens": most})) for most in (None, 50, 5_000)]
     assert limits == [300, 50, 1_000]
+
+
+def unsaid(**more: int) -> ModelEntry:
+    return ModelEntry.model_validate(priced().model_dump(exclude={"usual_max_tokens"}) | more)
+
+
+@pytest.mark.parametrize(
+    ("entry", "usual"),
+    [
+        (unsaid(), 4_096),
+        (unsaid(context_tokens=8_192), 2_048),
+        (unsaid(max_output_tokens=1_000), 1_000),
+        (unsaid(context_tokens=2), 1),
+        (deployment_models(ModelSettings(name="qwen"))["qwen"], 4_096),
+        (deployment_models(ModelSettings(name="qwen", context_tokens=8_192))["qwen"], 2_048),
+        (deployment_models(ModelSettings(name="qwen", max_tokens=700))["qwen"], 700),
+        (deployment_models(ModelSettings())[EMBEDDED_MODEL], 256),
+    ],
+)
+def test_the_longest_answer_where_nobody_says(entry: ModelEntry, usual: int) -> None:
+    assert output_limit(entry, ModelCall(messages=(Message(role="user", content="?"),))) == usual
 
 
 class TestBuiltIn:

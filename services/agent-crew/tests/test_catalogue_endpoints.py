@@ -100,7 +100,7 @@ class TestReading:
             "price_version": "free",
             "context_tokens": None,
             "max_output_tokens": None,
-            "usual_max_tokens": 120,
+            "usual_max_tokens": 4096,
             "image_tokens": 6000,
             "temperature": 0.2,
             "capabilities": ["images", "json_schema", "streaming", "tools"],

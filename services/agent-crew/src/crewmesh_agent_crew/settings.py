@@ -47,8 +47,12 @@ class ModelSettings(SettingsGroup):
         description="What the models at that URL can, as a JSON list. Unset: as the built-in model of that name, or"
         " everything; the embedded model sees no images.",
     )
-    max_tokens: int = Field(
-        default=120, ge=1, le=100_000, description="Most tokens in one answer, where a call does not say."
+    max_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Most tokens in one answer, where a call does not say. Unset: 4096 or a quarter of what the model"
+        " can read, whichever is less; 256 of the embedded model, which is slow.",
     )
     token_limit_parameter: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_tokens", description="How the server calls the token limit; newer OpenAI models want the latter."

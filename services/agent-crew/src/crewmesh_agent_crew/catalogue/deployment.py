@@ -10,6 +10,8 @@ from crewmesh_agent_crew.providers.accounts import DEPLOYMENT
 from crewmesh_agent_crew.settings import EMBEDDED_MODEL, ModelSettings
 
 DEFAULT = "default"
+# Some five seconds of its writing.
+_TOKENS_OF_THE_EMBEDDED = 256
 # It sees nothing. Its server writes down tools for it, and forces it to use one where it uses any.
 _OF_THE_EMBEDDED: frozenset[Capability] = frozenset({"json_schema", "streaming", "tools"})
 
@@ -26,6 +28,7 @@ def deployment_aliases(settings: ModelSettings) -> dict[str, tuple[str, ...]]:
 def _entry(name: str, settings: ModelSettings) -> ModelEntry:
     known = by_id().get(name)
     prices, price_version = _priced(name, settings, known)
+    limit = settings.max_tokens or (_TOKENS_OF_THE_EMBEDDED if name == EMBEDDED_MODEL else None)
     return ModelEntry(
         name=name,
         provider=DEPLOYMENT,
@@ -36,9 +39,9 @@ def _entry(name: str, settings: ModelSettings) -> ModelEntry:
         source="deployment",
         context_tokens=settings.context_tokens or (known.context_tokens if known else None),
         max_output_tokens=known.max_output_tokens if known else None,
-        usual_max_tokens=settings.max_tokens,
         temperature=settings.temperature,
         capabilities=_capabilities(name, settings, known),
+        **({} if limit is None else {"usual_max_tokens": limit}),
     )
 
 

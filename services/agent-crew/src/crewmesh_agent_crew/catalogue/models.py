@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from crewmesh_contracts.base import Contract
 from pydantic import Field, PlainSerializer, StringConstraints
@@ -50,6 +50,17 @@ class Prices(Rates):
 FREE = Prices(input=Decimal(0), output=Decimal(0))
 
 
+# Some three thousand words: most answers are shorter, and what is reserved for them stays small money.
+_USUAL_MAX_TOKENS = 4_096
+
+
+def _usual_max_tokens(known: dict[str, Any]) -> int:
+    """Three quarters of what the model can read are for the question: many servers refuse what does not fit in all."""
+    context, most = known.get("context_tokens"), known.get("max_output_tokens")
+    limits = [_USUAL_MAX_TOKENS, *([] if context is None else [context // 4]), *([] if most is None else [most])]
+    return max(min(limits), 1)
+
+
 class ModelEntry(Contract):
     """One model of the catalogue. ``provider`` is the name of the account it is asked at; none when there is none.
 
@@ -67,7 +78,7 @@ class ModelEntry(Contract):
     source: Literal["built-in", "deployment", "organization"]
     context_tokens: int | None = None
     max_output_tokens: int | None = None
-    usual_max_tokens: int = 4_096
+    usual_max_tokens: int = Field(default_factory=_usual_max_tokens)
     image_tokens: int = 6_000
     temperature: float | None = None
     capabilities: frozenset[Capability] = EVERYTHING
