@@ -7,6 +7,7 @@ import json
 from typing import cast
 
 import pytest
+from crewmesh_agent_crew.live.words import Words
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import SEND_HTTP, HttpReply, HttpSend
 from crewmesh_kit.dapr.sidecar import Sidecar
@@ -126,7 +127,8 @@ class TestDecisions:
         service.model.uses_tool("post", POST)
         service.model.answers("Sent, or not.")
         run = await begun(service, "/v1/crews/senders/runs?wait=50", inputs={})
-        assert (run["status"], sent) == ("waiting", []), await read(service, f"{run['id']}/messages")
+        asked = [(request.tool_names, request.last.role) for request in service.model.requests]
+        assert (run["status"], asked, sent) == ("waiting", [(["post"], "user")], []), run
         self.sent = sent
         return run
 
@@ -275,7 +277,21 @@ class TestFollowing:
         assert told[-1] == "completed"
         assert [text for text in told if text in ("some notes", "the answer")] == ["some notes", "the answer"]
         words = "".join(str(data["text"]) for _, kind, data in events if kind == "words" and data["kind"] == "words")
-        assert "the answer" in words
+        assert "the " in words, "what is heard after its answer is known is left out"
+
+    async def test_whoever_was_taken_over_is_heard_no_more(self, service: Running) -> None:
+        """As after a process froze for longer than its lease, and thaws while another gives the answer."""
+        service.model.delay = 2
+        run = await begun(service, "/v1/crews/answer-desk/runs")
+        words = service.resources.get(Words)
+        frozen, other = (words.sink(service.organization, str(run["id"]), "other/one/1/m1") for _ in range(2))
+        frozen.add("It is")
+        for text in ("It ", "was ", "seven."):
+            other.add(text)
+            frozen.add(" not so.")
+        heard = [str(data.get("text", "")) for _, kind, data in await followed(service, run) if kind == "words"]
+        assert "It was seven." in "".join(heard)
+        assert "not so" not in "".join(heard)
 
     async def test_whoever_comes_back_misses_nothing_and_hears_nothing_twice(self, service: Running) -> None:
         service.model.answers("notes", "answer")

@@ -6,6 +6,7 @@ While Redis is away words are dropped, beyond a little that is kept for a short 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from crewmesh_kit.ids import uuid7_hex
@@ -69,6 +70,7 @@ class Writer:
         self._waiting: dict[str, list[_Piece]] = {}
         self._characters = 0
         self._filled = asyncio.Event()
+        self._ended = asyncio.Event()
 
     def sink(self, organization: str, work: str, answer: str) -> Sink:
         return Sink(self, stream_of(organization, work), answer)
@@ -89,19 +91,25 @@ class Writer:
         self._characters += 1
         self._waiting.setdefault(stream, []).append(_Piece(answer, voice, kind, at))
         self._filled.set()
+        if kind == "done":
+            self._ended.set()
 
     async def keep_writing(self) -> None:
-        """The first word leaves at once, those behind it together."""
+        """The first word leaves at once, those behind it together, the last at once again: the answer is on its way."""
         while True:
             await self._filled.wait()
             self._filled.clear()
+            self._ended.clear()
             waiting, self._waiting, self._characters = self._waiting, {}, 0
             try:
                 await self._write(waiting)
             except (RedisError, OSError) as error:
                 log.warning("answers cannot be watched right now", error=str(error))
                 await asyncio.sleep(_PAUSE_SECONDS)
-            await asyncio.sleep(min(_GATHER_SECONDS + len(waiting) * _AND_FOR_EACH_SECONDS, _LONGEST_GATHER_SECONDS))
+            gather = min(_GATHER_SECONDS + len(waiting) * _AND_FOR_EACH_SECONDS, _LONGEST_GATHER_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(gather):
+                    await self._ended.wait()
 
     async def _write(self, waiting: dict[str, list[_Piece]]) -> None:
         pipeline = self._client.pipeline(transaction=False)
