@@ -1,1 +1,1 @@
-"""Asking one agent of a crew, without the rest of the crew."""
+"""Agents as records: who each is, what it thinks with, what it may do."""

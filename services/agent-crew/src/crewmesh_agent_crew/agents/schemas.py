@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
-from crewmesh_agent_crew.agents.models import AgentDefinition
-from crewmesh_agent_crew.records.schemas import Record, Summary
-
-Agent: TypeAlias = Record[AgentDefinition]
+from crewmesh_agent_crew.records.schemas import Summary
 
 
 class AgentSummary(Summary):

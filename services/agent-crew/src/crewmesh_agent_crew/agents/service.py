@@ -41,10 +41,8 @@ class AgentService(Records[AgentDefinition]):
         self._resolver = resolver
         self._examiner = examiner
 
-    async def examined(self, organization: str, definition: AgentDefinition) -> Findings:
-        alone = await super().examined(organization, definition)
-        found = await self._examiner.agent(organization, definition)
-        return Findings([*alone.mistakes, *found.mistakes], found.hints)
+    async def asked_about(self, organization: str, definition: AgentDefinition) -> Findings:
+        return await self._examiner.agent(organization, definition)
 
     async def mistakes(
         self, connection: AsyncConnection[DictRow], identity: Identity, definition: AgentDefinition

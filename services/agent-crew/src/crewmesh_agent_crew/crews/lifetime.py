@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from crewmesh_contracts.events import OrganizationCreated
 from crewmesh_kit.app import Service
-from crewmesh_kit.sharing.endpoints import access_router
 
-from crewmesh_agent_crew.access import AGENT, CREW
 from crewmesh_agent_crew.agents import endpoints as agents
 from crewmesh_agent_crew.agents.service import open_agents
 from crewmesh_agent_crew.crews import endpoints as crews
@@ -27,7 +25,6 @@ def install(service: Service) -> None:
     service.lifetime(open_agents)
     service.lifetime(open_prompt_templates)
     service.subscribe(topic=OrganizationCreated.topic, handler=give_starter_crews)
-    for records in (crews, agents, prompt_templates):
-        service.routes(records.router, records.history, records.files)
+    for kind in (crews, agents, prompt_templates):
+        service.routes(kind.router, *kind.records)
     service.routes(roles.router)
-    service.routes(access_router(CREW, crews.crew_id), access_router(AGENT, agents.agent_id))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from crewmesh_contracts.base import Reply
 
 from crewmesh_agent_crew.crews.models import CrewDefinition, Process, name_of
-from crewmesh_agent_crew.records.schemas import Record, Summary
-
-Crew: TypeAlias = Record[CrewDefinition]
+from crewmesh_agent_crew.records.schemas import Summary
 
 
 class CrewSummary(Summary):

@@ -49,10 +49,8 @@ class CrewService(Records[CrewDefinition]):
         self._resolver = resolver
         self._examiner = examiner
 
-    async def examined(self, organization: str, definition: CrewDefinition) -> Findings:
-        alone = await super().examined(organization, definition)
-        found = await self._examiner.crew(organization, definition)
-        return Findings([*alone.mistakes, *found.mistakes], found.hints)
+    async def asked_about(self, organization: str, definition: CrewDefinition) -> Findings:
+        return await self._examiner.crew(organization, definition)
 
     async def mistakes(
         self, connection: AsyncConnection[DictRow], identity: Identity, definition: CrewDefinition

@@ -1,4 +1,4 @@
-"""Feedback and memory as parts of the service."""
+"""Feedback as a part of the service; insights, which it is made into, are opened with the memory that tells them."""
 
 from __future__ import annotations
 

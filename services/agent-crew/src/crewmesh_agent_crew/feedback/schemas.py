@@ -8,10 +8,7 @@ from typing import Annotated
 from crewmesh_contracts.base import Contract, Reply
 from pydantic import ConfigDict, Field, StringConstraints
 
-LONGEST = 2_000
-Words = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", strip_whitespace=True, max_length=LONGEST)]
-
-
+Words = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", strip_whitespace=True, max_length=2_000)]
 About = Annotated[str, StringConstraints(pattern=r"^(crew|agent):[a-z0-9][a-z0-9_-]{0,79}$")]
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from crewmesh_contracts.base import Contract, Reply
 from pydantic import Field
 
-from crewmesh_agent_crew.prompt_templates.models import PromptTemplateDefinition, Value, VariableName
-from crewmesh_agent_crew.records.schemas import Record, Summary
-
-PromptTemplate: TypeAlias = Record[PromptTemplateDefinition]
+from crewmesh_agent_crew.prompt_templates.models import Value, VariableName
+from crewmesh_agent_crew.records.schemas import Summary
 
 
 class PromptTemplateSummary(Summary):

@@ -42,7 +42,7 @@ class PromptTemplates(Records[PromptTemplateDefinition]):
             version = await self.repository(connection, identity).version(stored.id, number)
         if version is None:
             raise UnknownRecordVersion(self.shelf.path, ref, number)
-        template = PromptTemplateDefinition.model_validate(version.definition)
+        template = self.read(version.definition)
         misfits = template.misfits(request.variables)
         if misfits:
             raise InvalidDefinition([Mistake(f"variables.{name}", message) for name, message in misfits])

@@ -12,35 +12,25 @@ from crewmesh_kit.documents.reading import MEDIA_TYPES, notation_of_media_type
 from crewmesh_kit.errors import PayloadTooLarge
 from crewmesh_kit.identity import Identity
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.params import Depends
 
 from crewmesh_agent_crew.records.documents import read_definitions, write_definition
-from crewmesh_agent_crew.records.endpoints import Ref
 from crewmesh_agent_crew.records.importing import Imported, Importing
 from crewmesh_agent_crew.records.models import DefinitionT
+from crewmesh_agent_crew.records.routes import Asks, Ref
 from crewmesh_agent_crew.records.service import Records
 from crewmesh_agent_crew.records.shelf import Shelf
 
 LARGEST_BYTES = 1024 * 1024
 
 
-def file_router(
-    shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], *, see: Depends, make: Depends
-) -> APIRouter:
-    """``see`` and ``make``: what a route asks of who comes, as ``requires`` and ``reaching`` say it."""
+def file_router(shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], asks: Asks) -> APIRouter:
     router = APIRouter(prefix=f"/v1/{shelf.path}", tags=[shelf.path])
     files: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}}
 
-    @router.get(
-        "/{ref}/export",
-        response_class=Response,
-        responses=files,
-        summary=f"Export {shelf.noun}",
-        name=f"export_{shelf.table}",
-    )
+    @router.get("/{ref}/export", response_class=Response, responses=files, name=f"export_{shelf.one}")
     async def export(
         ref: Ref,
-        identity: Annotated[Identity, see],
+        identity: Annotated[Identity, asks.see],
         records: Annotated[Records[DefinitionT], provided(service)],
         notation: Annotated[Literal["json", "yaml"], Query(alias="format")] = "json",
     ) -> Response:
@@ -51,15 +41,10 @@ def file_router(
         text = write_definition(record.definition, notation)
         return Response(text, media_type=MEDIA_TYPES[notation], headers=headers)
 
-    @router.post(
-        "/import",
-        openapi_extra=_takes(shelf),
-        summary=f"Import {shelf.path.replace('-', ' ')}",
-        name=f"import_{shelf.table}",
-    )
+    @router.post("/import", openapi_extra=_takes(shelf), name=f"import_{shelf.table}")
     async def import_(
         request: Request,
-        identity: Annotated[Identity, make],
+        identity: Annotated[Identity, asks.make],
         records: Annotated[Records[DefinitionT], provided(service)],
         dry_run: Annotated[bool, Query(description="true: only tell what would become of the documents.")] = False,
         key: IdempotencyKey = None,

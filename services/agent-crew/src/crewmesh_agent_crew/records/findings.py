@@ -1,4 +1,4 @@
-"""What is found by looking at a definition alone."""
+"""What is found in a definition: by others, or by looking at it alone."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ class Findings:
         return self.hints
 
 
-def in_itself(shelf: Shelf[DefinitionT], definition: DefinitionT) -> Findings:
-    return Findings([*_reserved(shelf.reserved, definition), *_unstorable(definition.model_dump(mode="json"), "")])
+def in_itself(shelf: Shelf[DefinitionT], definition: DefinitionT) -> Iterator[Mistake]:
+    yield from _reserved(shelf.reserved, definition)
+    yield from _unstorable(definition.model_dump(mode="json"), "")
 
 
 def _reserved(reserved: Sequence[str], definition: Definition) -> Iterator[Mistake]:

@@ -1,4 +1,4 @@
-"""The routes that are the same for every kind of record: its history, and its archive.
+"""The routes that show the history of records of every kind, go back in it, and lead into the archive and out of it.
 
 The annotations of these handlers are made while the routes are, so they are not postponed here.
 """
@@ -11,45 +11,37 @@ from crewmesh_kit.http.etags import IfMatch
 from crewmesh_kit.http.pagination import Page, PageQuery
 from crewmesh_kit.identity import Identity
 from fastapi import APIRouter, Response
-from fastapi.params import Depends
 
-from crewmesh_agent_crew.records.endpoints import Ref, VersionNumber, tagged
 from crewmesh_agent_crew.records.models import DefinitionT
+from crewmesh_agent_crew.records.routes import Asks, Ref, VersionNumber, tagged
 from crewmesh_agent_crew.records.schemas import Diff, Record, RollbackRequest, Version, VersionSummary
 from crewmesh_agent_crew.records.service import Records
 from crewmesh_agent_crew.records.shelf import Shelf
 
 
-def history_router(
-    shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], *, see: Depends, change: Depends
-) -> APIRouter:
-    """``see`` and ``change``: what a route asks of who comes, as ``requires`` and ``reaching`` say it."""
+def history_router(shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], asks: Asks) -> APIRouter:
     router = APIRouter(prefix=f"/v1/{shelf.path}/{{ref}}", tags=[shelf.path])
-    _archiving(router, shelf, service, change)
-    _versions(router, shelf, service, see)
-    _going_back(router, shelf, service, change)
+    _archiving(router, shelf, service, asks)
+    _versions(router, shelf, service, asks)
+    _going_back(router, shelf, service, asks)
     return router
 
 
-def _archiving(
-    router: APIRouter, shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], change: Depends
-) -> None:
-    @router.delete("", status_code=204, summary=f"Archive {shelf.noun}", name=f"archive_{shelf.table}")
+def _archiving(router: APIRouter, shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], asks: Asks) -> None:
+    @router.delete("", status_code=204, name=f"archive_{shelf.one}")
     async def archive(
         ref: Ref,
-        identity: Annotated[Identity, change],
+        identity: Annotated[Identity, asks.change],
         records: Annotated[Records[DefinitionT], provided(service)],
         if_match: IfMatch = None,
     ) -> None:
         """Take it out of lists and give its name back. It stays to be read under its id, and can be restored."""
         await records.archive(identity, ref, if_match=if_match)
 
-    @router.post(
-        "/restore", response_model=shelf.record, summary=f"Restore {shelf.noun}", name=f"restore_{shelf.table}"
-    )
+    @router.post("/restore", response_model=shelf.record, name=f"restore_{shelf.one}")
     async def restore(
         ref: Ref,
-        identity: Annotated[Identity, change],
+        identity: Annotated[Identity, asks.change],
         records: Annotated[Records[DefinitionT], provided(service)],
         response: Response,
     ) -> Record[DefinitionT]:
@@ -59,55 +51,47 @@ def _archiving(
     _ = archive, restore
 
 
-def _versions(router: APIRouter, shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], see: Depends) -> None:
-    @router.get("/versions", summary=f"List versions of {shelf.noun}", name=f"list_versions_of_{shelf.table}")
+def _versions(router: APIRouter, shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], asks: Asks) -> None:
+    @router.get("/versions", name=f"list_versions_of_{shelf.one}")
     async def list_versions(
         ref: Ref,
-        identity: Annotated[Identity, see],
+        identity: Annotated[Identity, asks.see],
         records: Annotated[Records[DefinitionT], provided(service)],
         page: PageQuery,
     ) -> Page[VersionSummary]:
         """List the versions, the newest first."""
         return page.page(await records.versions(identity, ref, page), lambda version: (version.version,))
 
-    @router.get("/versions/{version}", summary=f"Get version of {shelf.noun}", name=f"get_version_of_{shelf.table}")
+    @router.get("/versions/{version}", name=f"get_version_of_{shelf.one}")
     async def get_version(
         ref: Ref,
         version: VersionNumber,
-        identity: Annotated[Identity, see],
+        identity: Annotated[Identity, asks.see],
         records: Annotated[Records[DefinitionT], provided(service)],
     ) -> Version:
         """Get a version with its definition."""
         return await records.version(identity, ref, version)
 
-    @router.get(
-        "/versions/{before}/diff/{after}",
-        summary=f"Compare versions of {shelf.noun}",
-        name=f"diff_versions_of_{shelf.table}",
-    )
-    async def diff_versions(
+    @router.get("/versions/{before}/diff/{after}", name=f"compare_versions_of_{shelf.one}")
+    async def compare_versions(
         ref: Ref,
         before: VersionNumber,
         after: VersionNumber,
-        identity: Annotated[Identity, see],
+        identity: Annotated[Identity, asks.see],
         records: Annotated[Records[DefinitionT], provided(service)],
     ) -> Diff:
         """Tell what differs between two versions, field by field."""
         return await records.diff(identity, ref, before, after)
 
-    _ = list_versions, get_version, diff_versions
+    _ = list_versions, get_version, compare_versions
 
 
-def _going_back(
-    router: APIRouter, shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], change: Depends
-) -> None:
-    @router.post(
-        "/rollback", response_model=shelf.record, summary=f"Roll back {shelf.noun}", name=f"roll_back_{shelf.table}"
-    )
+def _going_back(router: APIRouter, shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], asks: Asks) -> None:
+    @router.post("/rollback", response_model=shelf.record, name=f"roll_back_{shelf.one}")
     async def roll_back(
         ref: Ref,
         request: RollbackRequest,
-        identity: Annotated[Identity, change],
+        identity: Annotated[Identity, asks.change],
         records: Annotated[Records[DefinitionT], provided(service)],
         response: Response,
         if_match: IfMatch = None,

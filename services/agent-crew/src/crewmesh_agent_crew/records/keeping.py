@@ -1,6 +1,6 @@
 """Records within somebody's transaction: found for who asks, put there, put anew, and told to the audit log.
 
-What a kind of record knows beyond that, it says in the first three methods.
+What a kind of record knows beyond that, it says in three methods: ``asked_about``, ``mistakes``, ``used_by``.
 """
 
 from __future__ import annotations
@@ -44,8 +44,13 @@ class Keeping(Generic[DefinitionT]):
 
     async def examined(self, organization: str, definition: DefinitionT) -> Findings:
         """What can be said of a definition before the transaction, because it takes time."""
-        _ = organization
-        return in_itself(self.shelf, definition)
+        found = await self.asked_about(organization, definition)
+        return Findings([*in_itself(self.shelf, definition), *found.mistakes], found.hints)
+
+    async def asked_about(self, organization: str, definition: DefinitionT) -> Findings:
+        """What others say of it."""
+        _ = organization, definition
+        return Findings()
 
     async def mistakes(self, connection: Connection, identity: Identity, definition: DefinitionT) -> Sequence[Mistake]:
         """What is wrong with what it refers to; that stays as it is until the transaction ends."""

@@ -23,8 +23,8 @@ from crewmesh_agent_crew.records.shelf import Shelf
 
 _COLUMNS = sql.SQL("id, name, version, definition, message, changed_by, created_at, changed_at, archived_at")
 _ADD = """
-INSERT INTO {table} (org_id, id, name, definition, message, changed_by)
-VALUES (%(org)s, %(id)s, %(name)s, %(definition)s, %(message)s, %(by)s)
+INSERT INTO {table} (org_id, id, name, definition, changed_by)
+VALUES (%(org)s, %(id)s, %(name)s, %(definition)s, %(by)s)
 ON CONFLICT (org_id, name) DO NOTHING RETURNING {columns}
 """
 _FIND = """
@@ -132,9 +132,9 @@ class RecordRepository(Generic[DefinitionT]):
         self._organization = organization
         self._shelf = shelf
 
-    async def add(self, definition: DefinitionT, *, by: str, message: str = "") -> Stored | None:
+    async def add(self, definition: DefinitionT, *, by: str) -> Stored | None:
         """The new record; none when the name is taken."""
-        content = {"name": definition.name, "definition": _json(definition), "by": by, "message": message}
+        content = {"name": definition.name, "definition": _json(definition), "by": by}
         return await self._one(_ADD, id=new_id(self._shelf.prefix), **content)
 
     async def find(self, ref: str, *, lock: bool = False) -> Stored | None:
@@ -142,6 +142,7 @@ class RecordRepository(Generic[DefinitionT]):
         return await self._one(_FIND + ("FOR UPDATE" if lock else ""), ref=ref)
 
     async def id_of(self, ref: str) -> str:
+        """For who manages access, and need not see it."""
         stored = await self.find(ref)
         if stored is None:
             raise self._shelf.unknown(ref)
@@ -167,7 +168,7 @@ class RecordRepository(Generic[DefinitionT]):
         }
         return await self._all(_PAGE, after=after or "", limit=limit, **wanted, **reach.parameters)
 
-    async def replace(self, id_: str, definition: DefinitionT, *, by: str, message: str = "") -> Stored:
+    async def replace(self, id_: str, definition: DefinitionT, *, by: str, message: str) -> Stored:
         """A new version; the present one becomes history. The record is held by a lock."""
         return await self._there(_REPLACE, id=id_, definition=_json(definition), by=by, message=message)
 

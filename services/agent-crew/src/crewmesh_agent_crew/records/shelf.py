@@ -33,3 +33,8 @@ class Shelf(Generic[DefinitionT]):
     see: Need | None = None
     change: Need | None = None
     reserved: tuple[str, ...] = ()
+
+    @property
+    def one(self) -> str:
+        """What one of them is called in the names of operations."""
+        return self.noun.replace(" ", "_")
