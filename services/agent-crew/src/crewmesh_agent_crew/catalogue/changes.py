@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject
@@ -13,6 +14,8 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.errors import ValidationFailed
 from crewmesh_kit.http.etags import check_match, require_match
 from crewmesh_kit.identity import Identity
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.catalogue.book import Book
 from crewmesh_agent_crew.catalogue.definitions import ModelDefinition, OwnModel, known_of
@@ -23,6 +26,17 @@ from crewmesh_agent_crew.catalogue.service import Catalogue, Own
 from crewmesh_agent_crew.catalogue.views import alias_view, model_view
 from crewmesh_agent_crew.providers.accounts import Accounts
 from crewmesh_agent_crew.providers.protocol import Account, ProviderKind
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a change looks at, while nobody else changes models or aliases of the organization."""
+
+    connection: AsyncConnection[DictRow]
+    repository: CatalogueRepository
+    accounts: Mapping[str, Account]
+    own: Own
+    book: Book
 
 
 class CatalogueChanges:
@@ -57,84 +71,74 @@ class CatalogueChanges:
         self, identity: Identity, name: str, definition: ModelDefinition, if_match: str | None
     ) -> tuple[Model, bool]:
         """And whether the organization had said nothing of it before."""
-        accounts = await self._accounts.all(identity.organization)
-        async with self._database.tenant(identity.organization) as connection:
-            repository = CatalogueRepository(connection)
-            await repository.lock(identity.organization)
-            own, book = await self._catalogue.book_in(connection, accounts)
-            before = own.models.get(name)
+        async with self._changing(identity) as change:
+            before, book = change.own.models.get(name), change.book
             _check_version(if_match, before)
             if name in book.aliases or _is_a_path(name):
                 raise ModelNameTaken(name, "an alias" if name in book.aliases else "a list")
-            kind = _checked(name, definition, book, accounts)
-            price_version = await _price_version(repository, identity, name, definition, before)
+            kind = _checked(name, definition, book, change.accounts)
+            price_version = await _price_version(change.repository, identity, name, definition, before)
             wanted = OwnModel(definition=definition, kind=kind, price_version=price_version)
             if before is not None and before.own == wanted:
-                return self._model(own, book, name), False
-            kept = await repository.put_model(identity.organization, name, wanted)
+                return self._model(change.own, book, name), False
+            kept = await change.repository.put_model(identity.organization, name, wanted)
             action = "model.created" if before is None else "model.updated"
-            await audit.record(connection, identity, action, kept.id, before=_told(before), after=_told(kept))
-            self._catalogue.forget_with(connection, identity.organization)
-            own, book = await self._catalogue.book_in(connection, accounts)
-            return self._model(own, book, name), before is None
+            await audit.record(change.connection, identity, action, kept.id, before=_told(before), after=_told(kept))
+            return self._model(*await self._catalogue.book_in(change.connection, change.accounts), name), before is None
 
     async def delete_model(self, identity: Identity, name: str, if_match: str | None) -> None:
         """What was there without the organization's doing is there again."""
-        accounts = await self._accounts.all(identity.organization)
-        async with self._database.tenant(identity.organization) as connection:
-            repository = CatalogueRepository(connection)
-            await repository.lock(identity.organization)
-            own, book = await self._catalogue.book_in(connection, accounts)
-            before = own.models.get(name)
+        async with self._changing(identity) as change:
+            before = change.own.models.get(name)
             if before is None:
-                raise NotYourModel(name) if name in book.models else ModelNotFound(name)
+                raise NotYourModel(name) if name in change.book.models else ModelNotFound(name)
             check_match(if_match, before.version)
-            users = [alias.name for alias in own.aliases.values() if name in alias.models]
-            if users and book.shipped(name) is None:
+            users = [alias.name for alias in change.own.aliases.values() if name in alias.models]
+            if users and change.book.shipped(name) is None:
                 raise ModelInUse(name, users)
-            await repository.delete_model(name)
-            await audit.record(connection, identity, "model.deleted", before.id, before=_told(before))
-            self._catalogue.forget_with(connection, identity.organization)
+            await change.repository.delete_model(name)
+            await audit.record(change.connection, identity, "model.deleted", before.id, before=_told(before))
 
     async def put_alias(
         self, identity: Identity, name: str, definition: AliasDefinition, if_match: str | None
     ) -> tuple[Alias, bool]:
-        accounts = await self._accounts.all(identity.organization)
-        async with self._database.tenant(identity.organization) as connection:
-            repository = CatalogueRepository(connection)
-            await repository.lock(identity.organization)
-            own, book = await self._catalogue.book_in(connection, accounts)
-            before = own.aliases.get(name)
+        async with self._changing(identity) as change:
+            before = change.own.aliases.get(name)
             _check_version(if_match, before)
-            if name in book.models:
+            if name in change.book.models:
                 raise ModelNameTaken(name, "a model")
-            _check_chain(name, definition, book)
+            _check_chain(name, definition, change.book)
             if before is not None and before.models == definition.models:
-                return self._alias(own, book, name), False
-            kept = await repository.put_alias(identity.organization, name, definition.models)
+                return self._alias(change.own, change.book, name), False
+            kept = await change.repository.put_alias(identity.organization, name, definition.models)
             action = "model-alias.created" if before is None else "model-alias.updated"
-            told: JsonObject | None = None if before is None else _told_alias(before)
-            await audit.record(connection, identity, action, kept.id, before=told, after=_told_alias(kept))
-            self._catalogue.forget_with(connection, identity.organization)
-            own, book = await self._catalogue.book_in(connection, accounts)
-            return self._alias(own, book, name), before is None
+            await audit.record(
+                change.connection, identity, action, kept.id, before=_told_alias(before), after=_told_alias(kept)
+            )
+            return self._alias(*await self._catalogue.book_in(change.connection, change.accounts), name), before is None
 
     async def delete_alias(self, identity: Identity, name: str, if_match: str | None) -> None:
-        accounts = await self._accounts.all(identity.organization)
-        async with self._database.tenant(identity.organization) as connection:
-            repository = CatalogueRepository(connection)
-            await repository.lock(identity.organization)
-            own, book = await self._catalogue.book_in(connection, accounts)
-            before = own.aliases.get(name)
+        async with self._changing(identity) as change:
+            before = change.own.aliases.get(name)
             if before is None:
                 raise AliasNotFound(name)
             check_match(if_match, before.version)
-            users = [alias.name for alias in own.aliases.values() if name in alias.models and alias.name != name]
-            if users and not book.is_shipped_alias(name):
+            users = [alias.name for alias in change.own.aliases.values() if name in alias.models and alias.name != name]
+            if users and not change.book.is_shipped_alias(name):
                 raise ModelInUse(name, users)
-            await repository.delete_alias(name)
-            await audit.record(connection, identity, "model-alias.deleted", before.id, before=_told_alias(before))
+            await change.repository.delete_alias(name)
+            await audit.record(
+                change.connection, identity, "model-alias.deleted", before.id, before=_told_alias(before)
+            )
+
+    @asynccontextmanager
+    async def _changing(self, identity: Identity) -> AsyncGenerator[_Change]:
+        accounts = await self._accounts.all(identity.organization)
+        async with self._database.tenant(identity.organization) as connection:
+            repository = CatalogueRepository(connection)
+            await repository.lock(identity.organization)
             self._catalogue.forget_with(connection, identity.organization)
+            yield _Change(connection, repository, accounts, *await self._catalogue.book_in(connection, accounts))
 
     async def _present(self, identity: Identity) -> tuple[Own, Book]:
         accounts = await self._accounts.all(identity.organization)
@@ -217,8 +221,8 @@ def _told(kept: KeptModel | None) -> JsonObject | None:
     return cast(JsonObject, {"name": kept.name, **definition})
 
 
-def _told_alias(kept: KeptAlias) -> JsonObject:
-    return {"name": kept.name, "models": [*kept.models]}
+def _told_alias(kept: KeptAlias | None) -> JsonObject | None:
+    return None if kept is None else {"name": kept.name, "models": [*kept.models]}
 
 
 @asynccontextmanager

@@ -41,14 +41,6 @@ class CatalogueRepository:
         cursor = await self._connection.execute("SELECT id, name, version, definition FROM models ORDER BY name")
         return [_model(row) for row in await cursor.fetchall()]
 
-    async def model(self, name: str) -> KeptModel | None:
-        """Locked: who changes it waits for whoever does already."""
-        cursor = await self._connection.execute(
-            "SELECT id, name, version, definition FROM models WHERE name = %s FOR UPDATE", [name]
-        )
-        row = await cursor.fetchone()
-        return None if row is None else _model(row)
-
     async def put_model(self, organization: str, name: str, own: OwnModel) -> KeptModel:
         cursor = await self._connection.execute(
             "INSERT INTO models (org_id, name, id, definition, price_version) VALUES (%s, %s, %s, %s, %s)"
@@ -88,13 +80,6 @@ class CatalogueRepository:
     async def aliases(self) -> list[KeptAlias]:
         cursor = await self._connection.execute("SELECT id, name, version, models FROM model_aliases ORDER BY name")
         return [_alias(row) for row in await cursor.fetchall()]
-
-    async def alias(self, name: str) -> KeptAlias | None:
-        cursor = await self._connection.execute(
-            "SELECT id, name, version, models FROM model_aliases WHERE name = %s FOR UPDATE", [name]
-        )
-        row = await cursor.fetchone()
-        return None if row is None else _alias(row)
 
     async def put_alias(self, organization: str, name: str, models: Sequence[str]) -> KeptAlias:
         cursor = await self._connection.execute(
