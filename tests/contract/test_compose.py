@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 from crewmesh_tools.dapr_runtime import ensure_dapr
 from crewmesh_tools.deploy.compose import prepare
+from crewmesh_tools.deploy.files import read_flat
 
 from tests.rules.repository import ROOT, SERVICES, Mapping, at, documents, mappings, strings
 
@@ -115,6 +116,27 @@ def test_a_sidecar_finds_its_files_from_the_folder_it_works_in(app: str) -> None
     for path in [*flags(f"{app}-dapr")["--config"], *flags(f"{app}-dapr").get("--resources-path", [])]:
         assert (ROOT / path).exists()
         assert f"{sidecar['working_dir']}/{path.split('/')[0]}" in "".join(targets.values())
+
+
+@pytest.mark.parametrize("app", SERVICES)
+def test_who_has_the_blob_store_may_write_to_its_folder(app: str) -> None:
+    scopes = strings(documents(ROOT / "components" / "local" / "blobs.yaml")[0]["scopes"])
+    assert ("/mesh/.crewmesh/blobs" in {target for _, target in mounts(f"{app}-dapr")}) is (app in scopes)
+
+
+def test_the_object_store_is_asked_for_as_in_kubernetes(tmp_path: Path) -> None:
+    here = documents(ROOT / "components" / "compose" / "blobs.yaml")[0]
+    there = documents(ROOT / "components" / "k8s" / "blobs.yaml")[0]
+    assert {**there, "metadata": {"name": "blobs"}} == here
+    known = read_flat(prepare(tmp_path, SERVICES) / "secrets.json")
+    for entry in mappings(at(here, "spec.metadata")):
+        assert "value" in entry or str(at(entry, "secretKeyRef.key")) in known
+    assert known["blobs-endpoint"] == "http://objects:7070"
+    command = strings(CONTAINERS["objects"]["command"])
+    assert command[command.index("--port") + 1] == ":7070"
+    (place,) = [target for _, target in mounts("objects")]
+    assert command[-1] == place
+    assert (tmp_path / ".crewmesh/compose/objects" / known["blobs-bucket"]).is_dir(), "a folder is a bucket"
 
 
 def test_the_programs_of_dapr_are_of_the_pinned_version() -> None:

@@ -14,14 +14,17 @@ import pytest
 from crewmesh_tools.checkers import ensure_checkers
 from crewmesh_tools.deploy.compose import prepare
 
-from tests.rules.repository import ROOT, SERVICES, Mapping, at
+from tests.rules.repository import ROOT, SERVICES, Mapping, at, documents, mappings, strings
 
 FILE = ROOT / "docker-compose.yml"
+COLLECTOR = ROOT / "observability" / "otel-collector"
 EXAMPLE = ROOT / ".env.example"
-PROFILES = ("observability", "dev")
+LOGS = ROOT / "docker-compose.logs.yml"
+PROFILES = ("observability", "objects", "dev")
 WATCHING = {
     "alertmanager",
     "grafana",
+    "loki",
     "node-exporter",
     "otel-collector",
     "postgres-exporter",
@@ -30,7 +33,7 @@ WATCHING = {
     "valkey-exporter",
 }
 # Variables of compose's own.
-OF_COMPOSE = {"COMPOSE_PROFILES"}
+OF_COMPOSE = {"COMPOSE_PROFILES", "COMPOSE_FILE"}
 
 
 @pytest.fixture(scope="module", name="repository")
@@ -65,10 +68,10 @@ def containers(project: Mapping) -> dict[str, Mapping]:
 )
 def test_profiles_add_to_the_mesh_and_take_nothing_away(repository: Path, profiles: tuple[str, ...]) -> None:
     core = set(containers(project(repository)))
-    added = {"observability": WATCHING, "dev": {"mailpit"}}
+    added = {"observability": WATCHING, "objects": {"objects"}, "dev": {"mailpit"}}
     expected = core.union(*(added[profile] for profile in profiles))
     assert set(containers(project(repository, *profiles))) == expected
-    assert not core & (WATCHING | {"mailpit"})
+    assert not core & {*WATCHING, "objects", "mailpit"}
     assert {*SERVICES, "kong", "postgres", "valkey"} <= core
 
 
@@ -104,6 +107,31 @@ def variables(repository: Path, container: str, **told: str) -> dict[str, object
     """What the container is given: compose leaves out what is passed through and not set."""
     given = cast("dict[str, object]", containers(project(repository, **told))[container]["environment"])
     return {name: value for name, value in given.items() if value is not None}
+
+
+def test_whoever_is_not_watching_hands_its_lines_over_when_they_shall_be_searchable() -> None:
+    (told,) = documents(LOGS)
+    handing = {name for name, each in containers(told).items() if at(each, "logging.driver") == "fluentd"}
+    pods = {f"{app}-pod" for app in (*SERVICES, "kong")}
+    assert handing == set(containers(documents(FILE)[0])) - WATCHING - pods - {"objects", "mailpit"}
+    (receiver,) = mappings([at(documents(COLLECTOR / "docker.yml")[0], "receivers.fluentforward")])
+    port = str(receiver["endpoint"]).rpartition(":")[2]
+    assert at(told, "services.otel-collector.ports") == [f"127.0.0.1:{port}:{port}"]
+    for name in handing:
+        options = cast("Mapping", at(told, f"services.{name}.logging.options"))
+        assert options["fluentd-address"] == f"127.0.0.1:{port}"
+        assert options["fluentd-async"] == "true", "it would not start without a collector"
+        statements = str(at(documents(COLLECTOR / "docker.yml")[0], "processors.transform/whose.log_statements"))
+        assert f'attributes["{options["labels"]}"]' in statements
+
+
+def test_a_collector_reads_files_that_are_mounted() -> None:
+    collector = containers(documents(FILE)[0])["otel-collector"]
+    (volume,) = strings(collector["volumes"])
+    source, target, _ = volume.split(":")
+    for argument in strings(collector["command"]):
+        file = argument.removeprefix(f"--config={target}/")
+        assert (ROOT / source / file).is_file()
 
 
 def test_the_example_explains_exactly_what_the_file_reads() -> None:

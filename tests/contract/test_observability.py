@@ -14,7 +14,7 @@ from crewmesh_tools.mesh import layout
 from prometheus_client import REGISTRY
 
 from tests.contract.known_metrics import OF_DAPR, OF_OTHERS
-from tests.rules.repository import ROOT, SERVICES, Mapping, at, documents, mappings, strings
+from tests.rules.repository import ROOT, SERVICES, Mapping, Yaml, at, documents, mappings, strings
 
 PROMETHEUS = ROOT / "observability" / "prometheus"
 DASHBOARDS = sorted((ROOT / "observability" / "grafana" / "dashboards").glob("*.json"))
@@ -47,12 +47,35 @@ def recorded() -> set[str]:
     return {str(rule["record"]) for rule in rules() if "record" in rule}
 
 
-def queries() -> list[str]:
+def asked(of: str) -> list[Mapping]:
+    """What dashboards ask a kind of source."""
     panels = [
         panel for path in DASHBOARDS for panel in mappings(cast("Mapping", json.loads(path.read_text()))["panels"])
     ]
-    asked = [str(target["expr"]) for panel in panels for target in mappings(panel.get("targets"))]
-    return asked + [str(rule["expr"]) for rule in rules()]
+    targets = [target for panel in panels for target in mappings(panel.get("targets"))]
+    return [target for target in targets if at(target, "datasource.type") == of]
+
+
+def queries() -> list[str]:
+    return [str(each["expr"]) for each in (*asked("prometheus"), *rules())]
+
+
+def sources() -> dict[str, Mapping]:
+    """What Grafana finds provisioned, by its uid."""
+    files = sorted((ROOT / "observability/grafana/provisioning/datasources").glob("*.yml"))
+    found = [entry for path in files for entry in mappings(documents(path)[0]["datasources"])]
+    assert len({str(entry["uid"]) for entry in found}) == len(found)
+    return {str(entry["uid"]): entry for entry in found}
+
+
+def named(value: Yaml) -> set[str]:
+    """Every source that something leads to, however deep that is said."""
+    if isinstance(value, list):
+        return {name for each in value for name in named(each)}
+    if not isinstance(value, dict):
+        return set()
+    here = {str(each) for key, each in value.items() if key == "datasourceUid"}
+    return here | {name for each in value.values() for name in named(each)}
 
 
 def metrics_of_services() -> set[str]:
@@ -98,10 +121,10 @@ def test_the_compose_stack_is_watched_at_its_ports() -> None:
 
 def test_every_metric_that_is_asked_for_exists() -> None:
     known = metrics_of_services() | recorded() | OF_DAPR | OF_OTHERS | COMMON
-    asked = {name for query in queries() for name in names_in(query)}
-    assert asked - known == set()
-    assert recorded() <= asked, "a rule that nobody asks for"
-    assert asked >= OF_DAPR | OF_OTHERS, "a name that nobody asks for any more"
+    names = {name for query in queries() for name in names_in(query)}
+    assert names - known == set()
+    assert recorded() <= names, "a rule that nobody asks for"
+    assert names >= OF_DAPR | OF_OTHERS, "a name that nobody asks for any more"
 
 
 def test_a_name_that_does_not_exist_is_seen() -> None:
@@ -122,14 +145,36 @@ def test_an_alert_leads_to_a_page_that_says_what_to_do(alert: Mapping) -> None:
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
-def test_a_dashboard_asks_the_provisioned_source(path: Path) -> None:
+def test_a_dashboard_asks_the_provisioned_sources(path: Path) -> None:
     board = cast("Mapping", json.loads(path.read_text()))
-    source = documents(ROOT / "observability/grafana/provisioning/datasources/prometheus.yml")[0]
-    uids = {str(entry["uid"]) for entry in mappings(source["datasources"])}
     assert board["uid"] == path.stem
+    filled_in = {str(each["name"]) for each in mappings(at(board, "templating.list"))}
     for panel in mappings(board["panels"]):
         for target in mappings(panel.get("targets")):
-            assert at(target, "datasource.uid") in uids
+            source = sources()[str(at(target, "datasource.uid"))]
+            assert source["type"] == at(target, "datasource.type")
+            assert set(re.findall(r"\$(\w+)", json.dumps(target))) <= filled_in
+
+
+def test_sources_lead_to_sources_that_exist_and_each_is_the_other_way_round() -> None:
+    ways = {uid: named(source) for uid, source in sources().items()}
+    assert {name for names in ways.values() for name in names} <= set(ways)
+    assert "loki" in ways["tempo"]
+    assert "tempo" in ways["loki"]
+
+
+def test_links_go_by_what_the_collector_puts_beside_a_line() -> None:
+    (lines,) = mappings(
+        at(documents(ROOT / "observability/otel-collector/logs.yml")[0], "processors.transform/lines.log_statements")
+    )[:1]
+    (kept,) = [each for each in strings(lines["statements"]) if each.startswith("keep_keys")]
+    beside = {*re.findall(r'"(\w+)"', kept), "trace_id"}
+    fields = mappings(at(sources()["loki"], "jsonData.derivedFields"))
+    assert {str(each["matcherRegex"]) for each in fields} == {"trace_id", "run", "crew_run"} <= beside
+    assert 'trace_id="$${__trace.traceId}"' in str(at(sources()["tempo"], "jsonData.tracesToLogsV2.query"))
+    for target in asked("loki"):
+        bare = re.sub(r'"[^"]*"', "", str(target["expr"]))
+        assert set(re.findall(r"\w+", bare)) <= {*beside, "service_name", "level", "or"}
 
 
 def test_the_dashboards_are_those_that_the_tools_write() -> None:

@@ -1,21 +1,23 @@
-"""Collector, Tempo and Alertmanager are told what they understand, and find one another at the ports they have."""
+"""Tempo, Loki and Alertmanager are told what they understand, and all find one another at the ports they have."""
 
 from __future__ import annotations
 
 import re
 import subprocess
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import pytest
 import yaml
 from crewmesh_tools.checkers import ensure_checkers
 from pydantic import BaseModel, ConfigDict, Field
 
+from tests.contract.collectors import FOLDER
 from tests.contract.test_alerts import alerts
-from tests.rules.repository import ROOT, at, documents, mappings, strings
+from tests.rules.repository import ROOT, Mapping, at, documents, mappings, strings
 
 OBSERVABILITY = ROOT / "observability"
 ALERTMANAGER = OBSERVABILITY / "alertmanager" / "alertmanager.yml"
+CONTAINERS = cast("dict[str, Mapping]", documents(ROOT / "docker-compose.yml")[0]["services"])
 
 
 class Strict(BaseModel):
@@ -27,121 +29,11 @@ class Address(Strict):
 
 
 class Protocols(Strict):
-    grpc: Address
-    http: Address | None = None
+    http: Address
 
 
 class Otlp(Strict):
     protocols: Protocols
-
-
-class MemoryLimiter(Strict):
-    check_interval: str
-    limit_percentage: int
-    spike_limit_percentage: int
-
-
-class Statements(Strict):
-    context: Literal["span"]
-    statements: list[str]
-
-
-class Transform(Strict):
-    error_mode: Literal["propagate"]
-    trace_statements: list[Statements]
-
-
-class StatusCode(Strict):
-    status_codes: list[Literal["ERROR", "OK", "UNSET"]]
-
-
-class Latency(Strict):
-    threshold_ms: int
-
-
-class Probabilistic(Strict):
-    sampling_percentage: float
-
-
-class Policy(Strict):
-    name: str
-    type: Literal["status_code", "latency", "probabilistic"]
-    status_code: StatusCode | None = None
-    latency: Latency | None = None
-    probabilistic: Probabilistic | None = None
-
-
-class TailSampling(Strict):
-    decision_wait: str
-    num_traces: int
-    policies: list[Policy]
-
-
-class Batch(Strict):
-    send_batch_size: int
-    timeout: str
-
-
-class Processors(Strict):
-    memory_limiter: MemoryLimiter
-    no_secrets: Transform = Field(alias="transform/no-secrets")
-    tail_sampling: TailSampling
-    batch: Batch
-
-
-class Insecure(Strict):
-    insecure: Literal[True]
-
-
-class Exporter(Address):
-    tls: Insecure
-
-
-class Pipeline(Strict):
-    receivers: list[str]
-    processors: list[str]
-    exporters: list[str]
-
-
-class Host(Strict):
-    host: str
-    port: int
-
-
-class OfPrometheus(Strict):
-    prometheus: Host
-
-
-class Pull(Strict):
-    exporter: OfPrometheus
-
-
-class Reader(Strict):
-    pull: Pull
-
-
-class Metrics(Strict):
-    readers: list[Reader]
-
-
-class Telemetry(Strict):
-    metrics: Metrics
-
-
-class Service(Strict):
-    extensions: list[str]
-    telemetry: Telemetry
-    pipelines: dict[Literal["traces"], Pipeline]
-
-
-class Collector(Strict):
-    """As far as the collector is used here; it refuses what it does not know in the same way."""
-
-    extensions: dict[Literal["health_check"], Address]
-    receivers: dict[Literal["otlp"], Otlp]
-    processors: Processors
-    exporters: dict[Literal["otlp/tempo"], Exporter]
-    service: Service
 
 
 class Server(Strict):
@@ -190,9 +82,63 @@ class Tempo(Strict):
     usage_report: Usage
 
 
-@pytest.fixture(scope="module", name="collector")
-def _collector() -> Collector:
-    return Collector.model_validate(yaml.safe_load((OBSERVABILITY / "otel-collector" / "config.yml").read_text()))
+class Ring(Strict):
+    instance_addr: Literal["127.0.0.1"]
+    kvstore: dict[Literal["store"], Literal["inmemory"]]
+
+
+class Common(Strict):
+    path_prefix: Literal["/loki"]
+    replication_factor: Literal[1]
+    ring: Ring
+    storage: dict[
+        Literal["filesystem"],
+        dict[Literal["chunks_directory", "rules_directory"], Annotated[str, Field(pattern="^/loki/")]],
+    ]
+
+
+class Index(Strict):
+    prefix: str
+    period: Literal["24h"]
+
+
+class Period(Strict):
+    since: Annotated[str, Field(alias="from", pattern=r"^\d{4}-\d\d-\d\d$")]
+    store: Literal["tsdb"]
+    object_store: Literal["filesystem"]
+    schema_: Literal["v13"] = Field(alias="schema")
+    index: Index
+
+
+class Labels(Strict):
+    action: Literal["index_label"]
+    attributes: list[str]
+
+
+class OfResources(Strict):
+    ignore_defaults: Literal[True]
+    attributes_config: list[Labels]
+
+
+class Limits(Strict):
+    retention_period: str
+    otlp_config: dict[Literal["resource_attributes"], OfResources]
+
+
+class LokiCompactor(Strict):
+    working_directory: Annotated[str, Field(pattern="^/loki/")]
+    retention_enabled: Literal[True]
+    delete_request_store: Literal["filesystem"]
+
+
+class Loki(Strict):
+    auth_enabled: Literal[False]
+    server: Server
+    common: Common
+    schema_config: dict[Literal["configs"], list[Period]]
+    limits_config: Limits
+    compactor: LokiCompactor
+    analytics: Usage
 
 
 @pytest.fixture(scope="module", name="tempo")
@@ -200,61 +146,58 @@ def _tempo() -> Tempo:
     return Tempo.model_validate(yaml.safe_load((OBSERVABILITY / "tempo" / "tempo.yml").read_text()))
 
 
-def test_everything_that_is_defined_is_used_and_secrets_go_first(collector: Collector) -> None:
-    pipeline = collector.service.pipelines["traces"]
-    assert pipeline.receivers == list(collector.receivers)
-    assert pipeline.exporters == list(collector.exporters)
-    assert pipeline.processors == ["memory_limiter", "transform/no-secrets", "tail_sampling", "batch"]
-    assert collector.service.extensions == list(collector.extensions)
+@pytest.fixture(scope="module", name="loki")
+def _loki() -> Loki:
+    return Loki.model_validate(yaml.safe_load((OBSERVABILITY / "loki" / "loki.yml").read_text()))
 
 
-def test_failed_and_slow_traces_are_kept_whole(collector: Collector) -> None:
-    policies = collector.processors.tail_sampling.policies
-    assert [policy.type for policy in policies] == ["status_code", "latency", "probabilistic"]
-    for policy in policies:
-        given = {name for name in ("status_code", "latency", "probabilistic") if getattr(policy, name) is not None}
-        assert given == {policy.type}
+def port(address: str) -> int:
+    return int(address.removesuffix("/otlp").rpartition(":")[2])
 
 
-def cleaned(collector: Collector, attribute: str, value: str) -> str:
-    """What its statements make of a value; the collector writes $$ for $, and Go $1 for what Python calls \\1."""
-    (of_spans,) = collector.processors.no_secrets.trace_statements
-    for statement in of_spans.statements:
-        found = re.fullmatch(r'replace_pattern\((\S+), "(.*)", "(.*)"\)', statement)
-        if found is not None and found[1] in (attribute, f'attributes["{attribute}"]'):
-            value = re.sub(found[2].replace("\\\\", "\\"), found[3].replace("$$1", r"\1"), value)
-    return value
+def collectors(way: str) -> str:
+    """A value of one of the collector's files; names may hold dots, so parts are set apart by spaces."""
+    file, *names = way.split()
+    found: object = documents(FOLDER / file)[0]
+    for name in names:
+        assert isinstance(found, dict)
+        found = cast("Mapping", found)[name]
+    return str(found)
 
 
-@pytest.mark.parametrize("attribute", ["http.url", "url.full", "http.target", "name"])
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("/v1/hooks/hook_1/s3cret", "/v1/hooks/…"),
-        ("/v1/approval-links/s3cret?decision=yes", "/v1/approval-links/…"),
-        ("/v1/runs?cursor=s3cret", "/v1/runs"),
-        ("/v1/runs/run_1", "/v1/runs/run_1"),
-    ],
-)
-def test_no_secret_of_an_address_is_stored(collector: Collector, attribute: str, before: str, after: str) -> None:
-    assert cleaned(collector, attribute, before) == after
+def test_spans_find_their_way(tempo: Tempo) -> None:
+    assert collectors("traces.yml receivers otlp protocols http endpoint") == "0.0.0.0:4318"
+    assert collectors("traces.yml receivers otlp protocols grpc endpoint") == "0.0.0.0:4317"
+    assert "http://otel-collector:4318/" in str(
+        at(CONTAINERS["kong"], "environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    )
+    sent_to = collectors("traces.yml exporters otlphttp/tempo endpoint")
+    assert port(sent_to) == port(tempo.distributor.receivers.otlp.protocols.http.endpoint)
+    assert source("tempo")["url"] == f"http://tempo:{tempo.server.http_listen_port}"
+    assert "tempo:/var/tempo" in strings(CONTAINERS["tempo"]["volumes"])
 
 
-def test_the_parts_find_one_another(collector: Collector, tempo: Tempo) -> None:
-    containers = documents(ROOT / "docker-compose.yml")[0]["services"]
-    ports = {"grpc": collector.receivers["otlp"].protocols.grpc, "http": collector.receivers["otlp"].protocols.http}
-    assert {name: str(address and address.endpoint) for name, address in ports.items()} == {
-        "grpc": "0.0.0.0:4317",
-        "http": "0.0.0.0:4318",
-    }
-    assert "http://otel-collector:4318/" in str(at(containers, "kong.environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-    (sent_to,) = (exporter.endpoint for exporter in collector.exporters.values())
-    assert sent_to.split(":")[1] == tempo.distributor.receivers.otlp.protocols.grpc.endpoint.split(":")[1]
-    source = documents(OBSERVABILITY / "grafana/provisioning/datasources/tempo.yml")[0]
-    assert [entry["url"] for entry in mappings(source["datasources"])] == [
-        f"http://tempo:{tempo.server.http_listen_port}"
-    ]
-    assert "tempo:/var/tempo" in strings(at(containers, "tempo.volumes"))
+def test_lines_find_their_way(loki: Loki) -> None:
+    assert collectors("logs.yml exporters otlphttp/loki endpoint") == f"http://loki:{loki.server.http_listen_port}/otlp"
+    assert source("loki")["url"] == f"http://loki:{loki.server.http_listen_port}"
+    assert "loki:/loki" in strings(CONTAINERS["loki"]["volumes"])
+
+
+def test_the_labels_are_those_that_the_collector_makes(loki: Loki) -> None:
+    (labels,) = loki.limits_config.otlp_config["resource_attributes"].attributes_config
+    assert collectors("logs.yml processors groupbyattrs/labels keys") == str(labels.attributes)
+
+
+def test_who_watches_sees_whether_a_request_takes_longer_than_a_trace_is_waited_for() -> None:
+    """Kong waits for answers for 75 seconds; what ends later than its trace is judged would be missing in it."""
+    patience = max(int(each) for each in re.findall(r"read_timeout: (\d+)", (ROOT / "kong/kong.yaml").read_text()))
+    waits = collectors("traces.yml processors tail_sampling decision_wait")
+    assert int(waits.removesuffix("s")) > patience / 1000
+
+
+def source(name: str) -> Mapping:
+    (found,) = mappings(documents(OBSERVABILITY / f"grafana/provisioning/datasources/{name}.yml")[0]["datasources"])
+    return found
 
 
 def test_alertmanager_understands_its_configuration() -> None:

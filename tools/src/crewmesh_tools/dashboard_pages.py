@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
+    """``shows``: a graph of Prometheus' metrics; or, as wide as the page, lines of Loki or a list of Tempo's traces."""
+
     title: str
     queries: Mapping[str, str]
     unit: str = "short"
+    shows: Literal["graph", "logs", "traces"] = "graph"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +25,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Page:
+    """``asks``: what somebody who opens it fills in, by the name that queries have for it."""
+
     uid: str
     title: str
     rows: Sequence[Row]
+    asks: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 _REACHABLE = Panel("Reachable", {'up{job=~"services|sidecars|control-plane"}': "{{job}} {{app}}"})
@@ -36,6 +43,9 @@ _DUE = Panel("Due and not yet taken", {"crewmesh_workflow_due_runs": "{{app}}"})
 _SPENT = Panel("Spent within an hour", {"mesh:cost_dollars:increase1h": "US dollars"}, "currencyUSD")
 _POOL = Panel(
     "Model calls", {"sum(crewmesh_model_calls_running)": "running", "sum(crewmesh_model_calls_waiting)": "waiting"}
+)
+_WRONG = Panel(
+    "Lines that somebody should see", {'{service_name=~".+", level=~"error|critical|fatal"}': ""}, shows="logs"
 )
 _DEAD = Panel("New dead letters in 15 minutes", {"app:dead_letters:increase15m": "{{app}} {{topic}}"})
 
@@ -94,7 +104,23 @@ RUNS = Page(
                 Panel("Requests that left the mesh", {"mesh:deliveries:rate5m": "{{outcome}}"}, "ops"),
             ],
         ),
+        Row("What went wrong", [_WRONG]),
     ],
+)
+
+RUN = Page(
+    "run",
+    "One run",
+    [
+        Row(
+            "Of a workflow, or of a crew",
+            [
+                Panel("Traces", {'{ span.run = "$run" || span.crew_run = "$run" }': ""}, shows="traces"),
+                Panel("Logs", {'{service_name=~".+"} | run="$run" or crew_run="$run"': ""}, shows="logs"),
+            ],
+        ),
+    ],
+    asks={"run": "Run"},
 )
 
 AGENTS = Page(
@@ -262,14 +288,37 @@ STORES = Page(
                     "Transactions", {"sum by (datname) (rate(pg_stat_database_xact_commit[5m]))": "{{datname}}"}, "ops"
                 ),
                 Panel("Size", {"pg_database_size_bytes": "{{datname}}"}, "bytes"),
+                Panel(
+                    "Blocks that were not in memory",
+                    {"sum by (datname) (rate(pg_stat_database_blks_read[5m]))": "{{datname}}"},
+                    "ops",
+                ),
+                Panel(
+                    "Longest open transaction",
+                    {'max by (state) (pg_stat_activity_max_tx_duration{state!="idle"})': "{{state}}"},
+                    "s",
+                ),
+                Panel(
+                    "Rolled back; deadlocks",
+                    {
+                        "sum by (datname) (rate(pg_stat_database_xact_rollback[5m]))": "rolled back {{datname}}",
+                        "sum by (datname) (increase(pg_stat_database_deadlocks[5m]))": "deadlocks {{datname}}",
+                    },
+                ),
             ],
         ),
         Row(
             "Valkey",
             [
-                Panel("Memory", {"redis_memory_used_bytes": "used"}, "bytes"),
+                Panel(
+                    "Memory", {"redis_memory_used_bytes": "used", "redis_memory_max_bytes": "where it refuses"}, "bytes"
+                ),
                 Panel("Clients", {"redis_connected_clients": "connected"}),
                 Panel("Commands", {"rate(redis_commands_processed_total[5m])": "commands"}, "ops"),
+                Panel(
+                    "Thrown out for want of memory (must be none)", {"increase(redis_evicted_keys_total[5m])": "keys"}
+                ),
+                Panel("Log on disk: 1 is well", {"redis_aof_last_write_status": "last write"}),
             ],
         ),
         Row(
@@ -319,4 +368,4 @@ CAPACITY = Page(
     ],
 )
 
-PAGES = (OVERVIEW, RUNS, AGENTS, EVENTS, MESH, EDGE, STORES, CAPACITY)
+PAGES = (OVERVIEW, RUNS, RUN, AGENTS, EVENTS, MESH, EDGE, STORES, CAPACITY)

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 
 from crewmesh_tools.deploy.files import read_flat
+from crewmesh_tools.deploy.monitor import ensure_monitor
 from crewmesh_tools.mesh.secrets import WORKFLOW_STORE
 from crewmesh_tools.servers.postgres import DATABASE, bootstrap, role_of
 
@@ -44,10 +45,12 @@ def run(environ: Mapping[str, str], arguments: list[str]) -> list[str]:
     admin_url = environ.get("DATABASE_URL")
     if not admin_url:
         raise BootstrapError("DATABASE_URL must be the URL of an administrator of the PostgreSQL server.")
-    passwords = role_passwords(read_flat(Path(arguments[0])))
+    secrets = read_flat(Path(arguments[0]))
+    passwords = role_passwords(secrets)
     _wait_for(admin_url)
     try:
         bootstrap(admin_url, passwords)
+        ensure_monitor(admin_url, secrets)
     except psycopg.Error as error:
         raise BootstrapError(
             f"the server cannot be prepared: {str(error).strip()}. The extension vector (pgvector) must be available, "

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from crewmesh_tools.deploy import monitor
 from crewmesh_tools.deploy.files import read_flat
 from crewmesh_tools.mesh.daprfile import read_dapr_file
 from crewmesh_tools.mesh.errors import MeshError
@@ -23,11 +24,11 @@ from crewmesh_tools.mesh.secrets import Secrets, Servers, load_or_make, write_pr
 NAMESPACE = "crewmesh"
 FOLDER = Path(".crewmesh") / "kubernetes"
 BLOBS = ("bucket", "region", "endpoint", "access-key", "secret-key")
-# Of Kong, which must not become a party that can sign identities: kept apart from those of the services.
-EDGE_SECRETS = ("dapr-api-token-kong", "edge-token", "edge-valkey-password")
+# Of Kong and of who watches, who must not become parties that can sign identities: kept apart from those of services.
+EDGE_SECRETS = ("dapr-api-token-kong", "edge-token", "edge-valkey-password", "monitor-password")
 _TOKENS = ("dapr-api-token-", "app-api-token-")
 # Each is a part of a URL already; nobody reads it by itself.
-_NOT_READ = "database-password-"
+_NOT_READ = ("database-password-", "monitor-password")
 
 
 def main() -> int:
@@ -57,7 +58,11 @@ def flat_secrets(folder: Path, apps: Sequence[str], environ: Mapping[str, str]) 
     write_private(edge_file, edge.values)
     chosen = {f"blobs-{part}": environ[_variable(part)] for part in BLOBS}
     model_key = {"model-api-key": environ.get("CREWMESH_MODEL__API_KEY") or kept["model-api-key"]}
-    return {**kept.values, **edge.values, **chosen, **model_key, "database-admin-url": environ["DATABASE_URL"]}
+    databases = {
+        "database-admin-url": environ["DATABASE_URL"],
+        monitor.SECRET: monitor.monitor_url(environ["DATABASE_URL"], edge["monitor-password"]),
+    }
+    return {**kept.values, **edge.values, **chosen, **model_key, **databases}
 
 
 def manifests(values: Mapping[str, str]) -> list[dict[str, object]]:
