@@ -33,7 +33,7 @@ Say = Callable[[str], object]
 def ensure_dapr(module: Path, *, say: Say = print) -> Path:
     """The folder with the four programs."""
     version = pinned_version(module)
-    return installed_dapr(version) or cached_dapr(module) or build_dapr(module, version, say=say)
+    return installed_dapr(version) or cached_dapr(module) or build_dapr(module, say=say)
 
 
 def pinned_version(module: Path) -> str:
@@ -67,35 +67,50 @@ def cached_dapr(module: Path) -> Path | None:
     return folder if all(os.access(folder / program, os.X_OK) for program in PROGRAMS) else None
 
 
-def cache_folder(module: Path) -> Path:
+def cache_folder(module: Path, *sources: str) -> Path:
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    content = (module / "go.mod").read_bytes()
+    content = b"".join((module / name).read_bytes() for name in ("go.mod", *sources))
     return root / "crewmesh" / "dapr" / hashlib.sha256(content).hexdigest()[:16]
 
 
-def build_dapr(module: Path, version: str, *, say: Say) -> Path:
+def build_dapr(module: Path, *, say: Say) -> Path:
+    telling = f"Building Dapr {pinned_version(module)} from its pinned sources, once: about five minutes on two cores."
+    return _build(module, "tool", cache_folder(module), telling, say)
+
+
+def ensure_daprd_for_replicas(module: Path, *, say: Say = print) -> Path:
+    """The sidecar that finds several replicas of an app on one machine; always built, from the same pins."""
+    program = cache_folder(module, "replicas/main.go") / "replicas"
+    if not os.access(program, os.X_OK):
+        telling = "Building a daprd that finds replicas, once: about a minute where Dapr was built before."
+        _build(module, "./replicas", program.parent, telling, say)
+    return program
+
+
+def _build(module: Path, packages: str, final: Path, telling: str, say: Say) -> Path:
     """Into a folder beside the final one, which then gets its name: an interrupted build leaves nothing half done."""
+    version = pinned_version(module)
     go = shutil.which("go")
     if go is None:
         raise DaprMissingError(
             f"Dapr {version} is not installed and cannot be built without Go. Install Go (https://go.dev/dl), or Dapr "
             f"{version} itself (https://docs.dapr.io/getting-started/install-dapr-cli), and try again."
         )
-    final = cache_folder(module)
     final.parent.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(final.parent).free < _LEAST_FREE_BYTES:
         raise DaprMissingError(f"Building Dapr needs 4 GB of free disk under {final.parent}. Free some and try again.")
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=".building-") as building:
-        say(f"Building Dapr {version} from its pinned sources, once: about five minutes on two cores.")
-        _go_install(go, module, version, Path(building) / "bin", say)
+        say(telling)
+        _go_install(go, module, packages, Path(building) / "bin", say)
         shutil.rmtree(final, ignore_errors=True)
         (Path(building) / "bin").replace(final)
     return final
 
 
-def _go_install(go: str, module: Path, version: str, target: Path, say: Say) -> None:
+def _go_install(go: str, module: Path, packages: str, target: Path, say: Say) -> None:
+    version = pinned_version(module)
     stamped = f"-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={version}"
-    command = [go, "install", "-v", "-tags", "stablecomponents", "-ldflags", stamped, "tool"]
+    command = [go, "install", "-v", "-tags", "stablecomponents", "-ldflags", stamped, packages]
     # The build must not depend on settings a developer's shell carries for other work.
     environment = {**os.environ, "GOBIN": str(target), "GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
     with subprocess.Popen(

@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = main.add_subparsers(dest="verb", required=True)
     up = verbs.add_parser("up", parents=[shared], help="start the mesh, or say that it runs")
     up.add_argument("--foreground", action="store_true", help="stay attached: show the logs, stop the mesh at Ctrl-C")
+    up.add_argument("--replicas", type=int, choices=(1, 2), default=1, help="of each service, with its sidecar")
     verbs.add_parser("stop", parents=[shared], help="stop the mesh and keep its data")
     status = verbs.add_parser("status", parents=[shared], help="show every process")
     status.add_argument("--json", action="store_true", help="for programs")
@@ -37,7 +38,7 @@ def main() -> int:
     console = Console()
     dapr_file = Path(options.file).resolve()
     home = Path(options.home).resolve() if options.home else dapr_file.parent
-    layout = Layout(dapr_file, home, options.port_offset)
+    layout = Layout(dapr_file, home, options.port_offset, getattr(options, "replicas", 1))
     try:
         return _run(options, layout, console)
     except MeshError as error:

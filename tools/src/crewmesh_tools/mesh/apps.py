@@ -50,7 +50,7 @@ def write_names(layout: Layout, apps: Sequence[App]) -> None:
 def sidecar_spec(layout: Layout, app: App, secrets: Secrets, daprd: Path, needs: Sequence[str]) -> ProcessSpec:
     ports = tuple(map(layout.port, app.ports[1:]))
     return ProcessSpec(
-        name=sidecar_name(app.app_id),
+        name=sidecar_name(app.name),
         command=(
             *(str(daprd), "--app-id", app.app_id, "--app-port", str(layout.port(app.app_port))),
             *_sidecar_ports(ports),
@@ -126,7 +126,7 @@ def app_spec(
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", "")])
     return ProcessSpec(
-        name=app.app_id,
+        name=app.name,
         command=app.command,
         # A variable of the shell wins over dapr.yaml: it is how a developer tries something once.
         env={**shared, **app.env, **inherited, "PATH": path, "PYTHONUNBUFFERED": "1", **given_by_dapr_run},

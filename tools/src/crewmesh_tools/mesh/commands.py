@@ -15,7 +15,7 @@ from typing import cast
 
 from rich.console import Console
 
-from crewmesh_tools.dapr_runtime import DaprMissingError, ensure_dapr
+from crewmesh_tools.dapr_runtime import DaprMissingError, ensure_dapr, ensure_daprd_for_replicas
 from crewmesh_tools.mesh.errors import MeshError
 from crewmesh_tools.mesh.layout import Layout
 from crewmesh_tools.mesh.leftovers import clean_up, stop_supervisor
@@ -56,7 +56,10 @@ def up(layout: Layout, console: Console, *, foreground: bool) -> int:
 
 def _dapr(layout: Layout, console: Console) -> Path:
     try:
-        return ensure_dapr(layout.repository / "dapr-config" / "runtime", say=console.print)
+        binaries = ensure_dapr(layout.runtime, say=console.print)
+        if layout.replicas > 1:
+            ensure_daprd_for_replicas(layout.runtime, say=console.print)
+        return binaries
     except DaprMissingError as error:
         raise MeshError(str(error)) from error
 
@@ -65,7 +68,7 @@ def _launch(layout: Layout, binaries: Path, *, attached: bool) -> subprocess.Pop
     layout.logs.mkdir(mode=0o700, exist_ok=True)
     layout.state_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "crewmesh_tools.mesh.supervisor", str(layout.dapr_file), str(layout.home)]
-    command += [str(layout.offset), str(binaries)]
+    command += [str(layout.offset), str(layout.replicas), str(binaries)]
     with layout.supervisor_log().open("wb") as log:
         return subprocess.Popen(
             command,

@@ -7,6 +7,7 @@ Paths under ``common`` are relative to the file, those of an app to its ``appDir
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -31,7 +32,7 @@ class Shared(_Section):
 
 
 class App(Shared):
-    """One app and its sidecar."""
+    """One app and its sidecar; beyond dapr.yaml there may be further replicas of it, see replicas.py."""
 
     app_id: str = Field(validation_alias="appID")
     app_dir_path: Path
@@ -41,6 +42,11 @@ class App(Shared):
     dapr_internal_grpc_port: int = Field(validation_alias="daprInternalGRPCPort")
     metrics_port: int
     command: tuple[str, ...] = Field(min_length=1)
+    replica: Literal[1, 2] = 1
+
+    @property
+    def name(self) -> str:
+        return self.app_id if self.replica == 1 else f"{self.app_id}-{self.replica}"
 
     @property
     def ports(self) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ class Layout:
     dapr_file: Path
     home: Path
     offset: int = 0
+    replicas: int = 1
 
     def port(self, base: int) -> int:
         return base + self.offset
@@ -35,6 +36,11 @@ class Layout:
     @property
     def repository(self) -> Path:
         return self.dapr_file.parent
+
+    @property
+    def runtime(self) -> Path:
+        """The module that pins Dapr."""
+        return self.repository / "dapr-config" / "runtime"
 
     @property
     def state(self) -> Path:
@@ -84,6 +90,11 @@ class Layout:
     @property
     def names_file(self) -> Path:
         return self.state / "names.yaml"
+
+    @property
+    def endpoints(self) -> Path:
+        """Where each app's replicas listen, when there are several: a file per app."""
+        return self.state / "endpoints"
 
     @property
     def sentry_file(self) -> Path:

@@ -205,8 +205,8 @@ def supervise(layout: Layout, binaries: Path) -> int:
 
 def main() -> int:
     """``up`` starts this as a program of its own; it is not meant to be called by hand."""
-    dapr_file, home, offset, binaries = sys.argv[1:]
-    return supervise(Layout(Path(dapr_file), Path(home), int(offset)), Path(binaries))
+    dapr_file, home, offset, replicas, binaries = sys.argv[1:]
+    return supervise(Layout(Path(dapr_file), Path(home), int(offset), int(replicas)), Path(binaries))
 
 
 if __name__ == "__main__":
