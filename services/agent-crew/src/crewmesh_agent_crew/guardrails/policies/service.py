@@ -1,5 +1,7 @@
-"""What can be done with policies. A change holds for every turn that begins after it, and at once for what turns that
-are under way do: for their tools and models."""
+"""What can be done with policies. A change holds for every turn that begins after it.
+
+Where it is stricter, it holds for each use of a tool in turns that are under way, too.
+"""
 
 from __future__ import annotations
 
