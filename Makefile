@@ -44,7 +44,7 @@ check: setup ## Check formatting, lint, types, import borders and that generated
 	@$(PYTHON) -m crewmesh_tools.reference --check
 
 test: check ## Check everything, then run every test, with real processes.
-	@.venv/bin/pytest
+	@.venv/bin/pytest -n 2 --no-loadscope-reorder
 
 bench: setup ## Measure the mesh, each figure beside a baseline of the same run.
 	@$(PYTHON) -m tests.load

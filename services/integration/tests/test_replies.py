@@ -73,7 +73,7 @@ def test_what_may_pass_may_be_tried_again(status: int) -> None:
         ("soon", None),
         ("", None),
         ("١٢", None),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 0),
+        pytest.param(format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 0, id="an hour ago"),
         ("Mon, 01 Jan 9999 00:00:00 GMT", 86_400),
         ("Mon, 01 Jan 99999 00:00:00 GMT", None),
     ],
