@@ -32,7 +32,7 @@ class TestPods:
     def test_every_container_is_pinned_and_bounded(self, workload: Mapping) -> None:
         for container in containers(workload):
             _, _, tag = str(container["image"]).rpartition(":")
-            assert tag[:1].isdigit(), container["image"]
+            assert tag.removeprefix("v")[:1].isdigit(), container["image"]
             for place in ("requests.cpu", "requests.memory", "limits.memory", "limits.ephemeral-storage"):
                 assert at(container, f"resources.{place}"), place
             if workload["kind"] == "Deployment":
