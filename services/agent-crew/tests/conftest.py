@@ -67,7 +67,7 @@ async def replica(
 
 
 async def leave_nothing_to_be_taken_over(database: str) -> None:
-    """The service drives whatever is due: what a test before left at work would be given the answers of this one."""
+    """The service does whatever is due: what a test before left at work would be given the answers of this one."""
     async with await AsyncConnection.connect(database, autocommit=True) as connection:
         await connection.execute("SELECT set_config('app.org_id', '*', false)")
         found = await (await connection.execute("SELECT to_regclass('crew_runs') IS NOT NULL")).fetchone()
@@ -75,6 +75,7 @@ async def leave_nothing_to_be_taken_over(database: str) -> None:
             await connection.execute(
                 "UPDATE crew_runs SET status = 'cancelled', ended_at = now(), due_at = NULL WHERE ended_at IS NULL"
             )
+            await connection.execute("DELETE FROM memories_to_forget")
 
 
 @pytest.fixture
