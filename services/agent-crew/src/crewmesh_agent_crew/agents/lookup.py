@@ -23,6 +23,7 @@ AGENTS = Shelf(
     action="agent",
     table="agents",
     history="agent_history",
+    adding="Add an agent. Crews refer to it by its name, and workflows ask it by that.",
     model=AgentDefinition,
     record=Record[AgentDefinition],
     unknown=AgentNotFound,

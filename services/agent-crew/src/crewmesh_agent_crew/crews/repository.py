@@ -24,6 +24,7 @@ CREWS = Shelf(
     action="crew",
     table="crews",
     history="crew_history",
+    adding="Add a crew. Agents are written down in it, or are agents of the organization by their names.",
     model=CrewDefinition,
     record=Record[CrewDefinition],
     unknown=CrewNotFound,

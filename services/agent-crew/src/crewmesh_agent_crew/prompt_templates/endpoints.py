@@ -32,7 +32,7 @@ async def list_prompt_templates(
     tag: Tag = None,
     archived: ArchivedOnes = False,
 ) -> Page[PromptTemplateSummary]:
-    """List the organization's prompt templates, by name. Agents and tasks say ``prompt: {use: its-name}``."""
+    """List the organization's prompt templates, by name."""
     return await templates.page(identity, Filters(prefix, tag, archived=archived), page)
 
 

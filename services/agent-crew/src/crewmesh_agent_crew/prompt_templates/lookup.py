@@ -20,6 +20,7 @@ PROMPT_TEMPLATES = Shelf(
     action="prompt-template",
     table="prompt_templates",
     history="prompt_template_history",
+    adding="Add a prompt template: a text with variables. Agents and tasks say ``prompt: {use: its-name}``.",
     model=PromptTemplateDefinition,
     record=Record[PromptTemplateDefinition],
     unknown=UnknownPromptTemplate,

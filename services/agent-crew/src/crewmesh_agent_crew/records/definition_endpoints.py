@@ -35,13 +35,13 @@ def _adding(router: APIRouter, shelf: Shelf[DefinitionT], service: type[Records[
         response: Response,
         key: IdempotencyKey = None,
     ) -> Record[DefinitionT]:
-        """Add one. Its name stays, for others refer to it by that."""
         record = await records.create(identity, key, definition)
         response.headers["Location"] = f"/v1/{shelf.path}/{record.definition.name}"
         return tagged(record, response)
 
     create.__annotations__["definition"] = shelf.model
-    router.post("", status_code=201, response_model=shelf.record, name=f"create_{shelf.one}")(create)
+    name, description = f"create_{shelf.one}", shelf.adding
+    router.post("", status_code=201, response_model=shelf.record, name=name, description=description)(create)
 
 
 def _reading(router: APIRouter, shelf: Shelf[DefinitionT], service: type[Records[DefinitionT]], asks: Asks) -> None:

@@ -17,7 +17,8 @@ from crewmesh_agent_crew.records.schemas import Record
 class Shelf(Generic[DefinitionT]):
     """``see`` and ``change``: of a single one, where the kind is shared one by one.
 
-    ``reserved``: what stands where names do in paths, so that nothing can be called so.
+    ``adding``: what the API document says of adding one. ``reserved``: what
+    stands where names do in paths, so that nothing can be called so.
     """
 
     noun: str
@@ -26,6 +27,7 @@ class Shelf(Generic[DefinitionT]):
     action: str
     table: str
     history: str
+    adding: str
     model: type[DefinitionT]
     record: type[Record[DefinitionT]]
     unknown: Callable[[str], NotFound]
