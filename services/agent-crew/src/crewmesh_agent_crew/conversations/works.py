@@ -76,14 +76,11 @@ class Works:
         key: str,
     ) -> Work:
         said = await MessageRepository(connection).branch(talk.id, question.id)
-        named = [file for message in said for file in message.attachments]
-        found = await FileRepository(connection).several(talk.id, named, content=True)
-        files = [found[file] for file in named if file in found]
+        files = await _files(connection, talk, said)
         before = [message for message in said if message.id != question.id]
         summaries = await ConversationRepository(connection).summaries(talk.id, [message.id for message in before])
         earlier = history(before, summaries, partner.budgets.history)
-        pinned = partner.pinned
-        if isinstance(pinned, PinnedAgent):
+        if isinstance(pinned := partner.pinned, PinnedAgent):
             agent = with_settings(pinned.definition, settings)
             doing = AgentWork(
                 agent=agent,
@@ -117,6 +114,13 @@ class Works:
             # What tools gave in earlier answers may speak from what was said of it.
             untrusted=bool(files) or (tools and bool(earlier)),
         )
+
+
+async def _files(connection: AsyncConnection[DictRow], talk: Talk, said: Sequence[Spoken]) -> list[File]:
+    """What is attached to what was said, as often as it is."""
+    named = [file for message in said for file in message.attachments]
+    found = await FileRepository(connection).several(talk.id, named, content=True)
+    return [found[file] for file in named if file in found]
 
 
 def with_settings(agent: AgentDefinition, settings: ChatSettings) -> AgentDefinition:
