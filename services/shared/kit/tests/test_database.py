@@ -12,6 +12,7 @@ import pytest
 from crewmesh_kit.db.database import Database, DatabaseUnavailable, persistently
 from crewmesh_kit.db.migrations import migrate
 from crewmesh_testkit import ORGANIZATION, OTHER_ORGANIZATION
+from crewmesh_testkit.polling import until
 from crewmesh_testkit.servers import running_postgres
 
 NOTES = "CREATE TABLE notes (org_id text NOT NULL, text text NOT NULL); SELECT isolate_tenants('notes');"
@@ -36,6 +37,12 @@ async def texts(database: Database, organization: str | None) -> list[str]:
     async with transaction as conn:
         cursor = await conn.execute("SELECT text FROM notes ORDER BY text")
         return [row["text"] for row in await cursor.fetchall()]
+
+
+async def until_one_waits(database: Database) -> None:
+    """For a row that another transaction holds."""
+    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    await until(lambda: database.statement(waiting), seconds=20, what="a statement that waits")
 
 
 class TestTenant:
@@ -90,6 +97,31 @@ class TestIllness:
     async def test_a_wrong_statement_is_an_error_of_its_own(self, database: Database) -> None:
         with pytest.raises(psycopg.errors.UndefinedTable):
             await database.statement("SELECT * FROM nowhere")
+
+
+class TestStatements:
+    async def test_each_sees_what_came_before_it(self, database: Database) -> None:
+        add = ("INSERT INTO notes VALUES (%(org)s, 'new')", {"org": ORGANIZATION})
+        count = ("SELECT count(*) AS n FROM notes", dict[str, object]())
+        assert await database.statements(count, add, count) == [[{"n": 0}], [], [{"n": 1}]]
+        assert await texts(database, ORGANIZATION) == ["new"]
+
+    async def test_they_are_kept_together_or_not_at_all(self, database: Database) -> None:
+        add = ("INSERT INTO notes VALUES (%(org)s, 'lost')", {"org": ORGANIZATION})
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            await database.statements(add, ("SELECT * FROM nowhere", {}))
+        assert await texts(database, ORGANIZATION) == []
+
+    async def test_each_sees_what_was_committed_while_those_before_waited(self, database: Database) -> None:
+        await write(database, ORGANIZATION, "held")
+        change = ("UPDATE notes SET text = 'changed' WHERE text = 'held'", dict[str, object]())
+        look = ("SELECT text FROM notes ORDER BY text", dict[str, object]())
+        async with database.system() as conn:
+            await conn.execute("SELECT FROM notes FOR UPDATE")
+            both = asyncio.create_task(database.statements(change, look))
+            await until_one_waits(database)
+            await conn.execute("INSERT INTO notes VALUES (%s, 'meanwhile')", [ORGANIZATION])
+        assert (await both)[1] == [{"text": "changed"}, {"text": "meanwhile"}]
 
 
 class TestTransaction:

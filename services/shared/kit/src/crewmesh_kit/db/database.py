@@ -115,10 +115,22 @@ class Database:
 
         When it raises DatabaseUnavailable it may have been committed all the same: it must bear repetition.
         """
+        async with self._alone() as connection:
+            cursor = await connection.execute(query, parameters)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def statements(self, *queries: tuple[QueryNoTemplate, Mapping[str, object]]) -> list[list[DictRow]]:
+        """The same for several that are committed together, still in one round trip. Each sees what came before it."""
+        async with self._alone() as connection:
+            async with connection.pipeline():
+                cursors = [await connection.execute(query, parameters) for query, parameters in queries]
+            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncGenerator[Connection]:
         try:
             async with self._statements.connection() as connection:
-                cursor = await connection.execute(query, parameters)
-                return await cursor.fetchall() if cursor.description else []
+                yield connection
         except psycopg.Error as error:
             if not _is_ill(error):
                 raise
