@@ -30,7 +30,8 @@ from crewmesh_kit.signals import Signals
 from crewmesh_workflow.definitions import repository as definitions
 from crewmesh_workflow.engine.assembly import Assembly, Outside, assemble
 from crewmesh_workflow.engine.driver import ADVANCE, DRIVE_RUN, OrchestrationContext, drive_run
-from crewmesh_workflow.engine.outcome import LEAVE, DriveInput
+from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.scheduling import DriverClient, Driving, driving
 from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.sandbox.service import Sandbox
 from crewmesh_workflow.settings import EngineSettings, RetentionSettings
@@ -38,7 +39,7 @@ from crewmesh_workflow.triggers.deliveries import Deliveries
 from crewmesh_workflow.triggers.service import Triggers
 
 from tests.load.sidecar import Bench
-from tests.load.worker import Client, Context, Runtime, open_client
+from tests.load.worker import Context, Runtime, open_client
 from tests.load.workflows import ALL, FANNED_OUT, FIVE, GO, NO_HTTP, RESUMED, TEN_PURE, WAITING, BenchWorkflow
 
 MANY = 1_000
@@ -51,10 +52,10 @@ _AT_A_TIME = 32
 class EngineSide:
     """Starts runs and waits for their ends."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, driving: Driving) -> None:
         self.triggers: Triggers
         self.parts: Assembly
-        self._client = client
+        self.driving = driving
         self._loop = asyncio.get_running_loop()
         self._numbers = count()
         self._expected_runs = self._expected_steps = 0
@@ -125,12 +126,8 @@ class EngineSide:
         runtime.register_activity(advance, name=ADVANCE)
 
     async def schedule(self, drive: DriveInput) -> None:
-        instance = f"{drive.run}-{drive.driver}"
-        await self._client.schedule_new_workflow(DRIVE_RUN, input=drive.as_json(), instance_id=instance)
+        await self.driving.schedule(drive)
         self._asleep[drive.run].set()
-
-    async def raise_event(self, instance: str, event: str, leave: bool) -> None:
-        await self._client.raise_workflow_event(instance, event, data=LEAVE if leave else None)
 
     async def _advance(self, given: JsonObject) -> JsonValue:
         outcome = await self.parts.engine.advance(DriveInput.model_validate(given))
@@ -173,7 +170,7 @@ class EngineSide:
 @asynccontextmanager
 async def open_engine(bench: Bench) -> AsyncGenerator[EngineSide]:
     background = Background()
-    side = EngineSide(open_client(bench.dapr))
+    side = EngineSide(driving(cast(DriverClient, open_client(bench.dapr))))
     async with (
         Sidecar("workflow", bench.dapr) as sidecar,
         Signals.open(bench.redis_url, app_id="bench") as signals,
@@ -210,7 +207,7 @@ async def _assemble(
         blobs=sidecar.blobs,
         kinds=all_kinds().but(NO_HTTP),
         schedule=side.schedule,
-        raise_event=side.raise_event,
+        raise_event=side.driving.raise_event,
         spawn=background.start,
         moved=signals.notify,
         look=look,

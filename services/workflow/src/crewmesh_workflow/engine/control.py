@@ -27,16 +27,16 @@ _WAKE_SECONDS = 10.0
 _AT_ONCE = 16
 _RAISING_SECONDS = 5.0
 
-_ARRIVE = """
-INSERT INTO arrivals (wait_id, run_id, path, org_id, data)
-SELECT id, run_id, path, org_id, %s::jsonb FROM waits WHERE run_id = %s AND path = %s AND status = 'open'
-ON CONFLICT DO NOTHING RETURNING wait_id
-"""
 # Who sleeps on the run's behalf is driver ``driver``, on the event of this epoch. A paused run stays paused.
-_NOTE = """
-UPDATE runs SET arrivals = arrivals + 1,
-    due_at = CASE WHEN status = 'waiting' THEN now() + make_interval(secs => %s) ELSE due_at END
-WHERE id = %s AND finished_at IS NULL RETURNING id, status, driver, epoch
+_ARRIVE = """
+WITH arrived AS (
+    INSERT INTO arrivals (wait_id, run_id, path, org_id, data)
+    SELECT id, run_id, path, org_id, %s::jsonb FROM waits WHERE run_id = %s AND path = %s AND status = 'open'
+    ON CONFLICT DO NOTHING RETURNING run_id
+)
+UPDATE runs r SET arrivals = r.arrivals + 1,
+    due_at = CASE WHEN r.status = 'waiting' THEN now() + make_interval(secs => %s) ELSE r.due_at END
+FROM arrived WHERE r.id = arrived.run_id AND r.finished_at IS NULL RETURNING r.id, r.status, r.driver, r.epoch
 """
 _CANCEL = """
 UPDATE runs SET asked = 'cancel',
@@ -112,8 +112,7 @@ class Control:
 
     async def arrive(self, conn: AsyncConnection[DictRow], run: str, path: str, data: JsonObject) -> bool:
         """``data`` came for the step that waits there. False: nothing waits there (any more), or something had come."""
-        arrived = await (await conn.execute(_ARRIVE, [to_json(data).decode(), run, path])).fetchone()
-        return arrived is not None and await self._told(conn, _NOTE, [_WAKE_SECONDS, run])
+        return await self._told(conn, _ARRIVE, [to_json(data).decode(), run, path, _WAKE_SECONDS])
 
     async def cancel(self, conn: AsyncConnection[DictRow], run: str) -> bool:
         """End it; what it has under way is stopped. False: it has ended already."""

@@ -81,7 +81,8 @@ class Engine:
         async def go(lease: Lease) -> tuple[Worker, Done | Sleep]:
             execution = Execution(program, facts_of(run, program), taken.steps, run.failing)
             lease.asked, lease.arrivals = taken.asked, taken.arrivals
-            worker = Worker(self._desk, run, execution, lease, inline=inline)
+            brought = (taken.arrivals, taken.arrived) if taken.arrivals else None
+            worker = Worker(self._desk, run, execution, lease, inline=inline, brought=brought)
             return worker, await worker.go(execution.begin())
 
         return await self._under_lease(run, go, inline=inline)

@@ -41,11 +41,15 @@ _MOST_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A run that was taken over: its row, its steps, how much has arrived for it, and what it is asked to do."""
+    """A run that was taken over: its row, its steps, how much has arrived for it, and what it is asked to do.
+
+    ``arrived``: what of it is for steps that still wait.
+    """
 
     run: Run
     steps: dict[str, Step]
     arrivals: int
+    arrived: dict[str, JsonObject]
     asked: Literal["pause", "cancel"] | None
 
 
@@ -195,14 +199,15 @@ class Journal:
 
         ``here``: it is driven by this replica and not by that driver.
         """
-        parameters = {"run": drive.run, "driver": drive.driver, "epoch": drive.epoch, "lease": self._lease}
-        parameters["here"] = int(here)
-        async with self._database.system() as conn:
-            row = await (await conn.execute(ACQUIRE, parameters)).fetchone()
-            if row is None:
-                return None
-            steps = await (await conn.execute(STEPS, [drive.run])).fetchall()
-        return Taken(_run(row), await self._steps(steps), row["arrivals"], row["asked"])
+        parameters: dict[str, object] = {"run": drive.run, "driver": drive.driver, "epoch": drive.epoch}
+        parameters |= {"lease": self._lease, "here": int(here)}
+        run = {"run": drive.run}
+        # One after the other, so that the steps are those that the last one to have the run has written.
+        taken, steps, arrived = await self._database.statements((ACQUIRE, parameters), (STEPS, run), (ARRIVED, run))
+        if not taken:
+            return None
+        (row,) = taken
+        return Taken(_run(row), await self._steps(steps), row["arrivals"], _by_path(arrived), row["asked"])
 
     async def broke_down(self, run: Run) -> Fault | None:
         """Count a breakdown of the engine over this run; nothing when the run is not ours any more."""
@@ -211,9 +216,7 @@ class Journal:
 
     async def arrived(self, run: str) -> dict[str, JsonObject]:
         """What has arrived for steps that wait."""
-        async with self._database.system() as conn:
-            rows = await (await conn.execute(ARRIVED, [run])).fetchall()
-        return {row["path"]: row["data"] for row in rows}
+        return _by_path(await self._database.statement(ARRIVED, {"run": run}))
 
     async def has_ended(self, run_id: str) -> bool:
         rows = await self._database.statement("SELECT finished_at FROM runs WHERE id = %(run)s", {"run": run_id})
@@ -225,6 +228,10 @@ class Journal:
         return {
             row["path"]: _step(row, input_, output) for row, input_, output in zip(rows, inputs, outputs, strict=True)
         }
+
+
+def _by_path(rows: Sequence[DictRow]) -> dict[str, JsonObject]:
+    return {row["path"]: row["data"] for row in rows}
 
 
 def _is_over(row: DictRow) -> bool:

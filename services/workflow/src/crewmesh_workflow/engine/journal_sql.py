@@ -105,11 +105,12 @@ WITH claimed AS (
     ON CONFLICT DO NOTHING RETURNING run_id
 ), run AS (
     INSERT INTO runs (id, org_id, workflow_id, workflow_version, status, trigger, output, error, failure, response,
-                      epoch, due_at, seq, traceparent, finished_at, keep_until, priority, test, samples, origin,
-                      started_by, source_run, parent_run, parent_path, created_at, deadline_at, payer)
+                      epoch, scheduled, driver, due_at, seq, traceparent, finished_at, keep_until, priority, test,
+                      samples, origin, started_by, source_run, parent_run, parent_path, created_at, deadline_at,
+                      payer)
     SELECT %(run)s, %(org)s, %(workflow)s, %(version)s, %(status)s, %(trigger)s::jsonb, %(output)s::jsonb,
-           %(error)s::jsonb, %(failure)s::jsonb, %(response)s::jsonb, 1,
-           CASE WHEN %(status)s = 'running' THEN now() + %(due_in)s * interval '1s' END,
+           %(error)s::jsonb, %(failure)s::jsonb, %(response)s::jsonb, 1, %(driver)s, %(driver)s,
+           CASE WHEN %(status)s IN ('running', 'waiting') THEN now() + %(due_in)s * interval '1s' END,
            %(count)s, %(traceparent)s,
            CASE WHEN %(over)s THEN now() END,
            CASE WHEN %(over)s THEN now() + %(keep_days)s * interval '1d' END,
@@ -144,9 +145,9 @@ SELECT s.path, s.position, s.status, s.attempt, s.input, s.output, s.port, s.err
     w.id AS wait_id, w.kind AS wait_kind, w.request AS wait_request, w.event_type, w.event_key,
     extract(epoch FROM w.until - clock_timestamp())::float8 AS wait_seconds
 FROM steps s LEFT JOIN waits w ON w.run_id = s.run_id AND w.path = s.path AND s.status = 'waiting'
-WHERE s.run_id = %s ORDER BY s.position
+WHERE s.run_id = %(run)s ORDER BY s.position
 """
 ARRIVED = """
 SELECT a.path, a.data FROM arrivals a JOIN waits w ON w.id = a.wait_id
-WHERE a.run_id = %s AND w.status = 'open'
+WHERE a.run_id = %(run)s AND w.status = 'open'
 """

@@ -27,8 +27,10 @@ from crewmesh_workflow.engine.ends import Ended, Ends, ended_by
 from crewmesh_workflow.engine.engine import Engine, facts_of
 from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Journal
+from crewmesh_workflow.engine.outcome import DriveInput, Sleep
 from crewmesh_workflow.engine.payers import PaidBy
 from crewmesh_workflow.engine.programs import Programs
+from crewmesh_workflow.engine.resting import given_away, only_waits, sleep_of, worth_a_driver
 from crewmesh_workflow.engine.slots import Slots
 from crewmesh_workflow.engine.steps import Step
 from crewmesh_workflow.engine.sweeper import Sweeper
@@ -39,6 +41,7 @@ from crewmesh_workflow.program.errors import InvalidDefinitionError
 from crewmesh_workflow.program.model import Program
 
 Origin = Literal["event", "api", "webhook", "cron", "run_ended", "child", "rerun", "fork", "test"]
+_FIRST_DRIVER = 1
 # A step of another run that is taken over as it is.
 CopiedStep = Step
 
@@ -78,13 +81,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A run with its first turn taken, to be advanced here."""
+    """A run with its first turn taken, to be advanced here, or, where it only waits, to be slept for."""
 
     run: Run
     execution: Execution
     turn: Turn
     commit: Commit
     priority: int
+    asleep: Sleep | None = None
 
 
 class Starter:
@@ -130,12 +134,10 @@ class Starter:
                 status = "queued"
             else:
                 begun = _first_turn(run, program, new, priority)
-                if begun.turn.end is None and not self._slots.room():
+                if begun.turn.end is None and begun.asleep is None and not self._slots.room():
                     begun = None
         commit = _start_commit(new, status) if begun is None else begun.commit
-        there = await self._journal.start(
-            conn, run, commit, self._parameters(new, status, program, priority, here=begun is not None)
-        )
+        there = await self._journal.start(conn, run, commit, self._parameters(new, status, program, priority, begun))
         if there != run.id:
             return Started(there, new=False), None
         if isinstance(conn, Connection):
@@ -150,11 +152,12 @@ class Starter:
             return None  # whoever drives the run will say so
 
     def _parameters(
-        self, new: NewRun, status: str, program: Program | None, priority: int | None, *, here: bool
+        self, new: NewRun, status: str, program: Program | None, priority: int | None, begun: _Begun | None
     ) -> dict[str, str | int | float | None]:
         parameters: dict[str, str | int | float | None] = {
             "event_key": None if new.key is None else new.key.digest(),
-            "due_in": self._lease if here else 0.0,
+            "due_in": 0.0 if begun is None else self._lease,
+            "driver": 0,
             "timeout": None if program is None else program.definition.settings.timeout_seconds,
             "priority": 5 if priority is None else priority,
             "origin": new.origin,
@@ -165,6 +168,8 @@ class Starter:
         }
         if program is not None and program.definition.settings.retention_days is not None:
             parameters["keep_days"] = program.definition.settings.retention_days
+        if begun is not None and begun.commit.rest is not None:
+            return {**parameters, "status": "waiting", "due_in": begun.commit.rest.due_in, "driver": _FIRST_DRIVER}
         return parameters if status == "running" else {**parameters, "status": status}
 
     def launch(self, started: Started, begun: _Begun | None) -> None:
@@ -177,7 +182,9 @@ class Starter:
 
     async def _carry_on(self, begun: _Begun) -> None:
         await self._ends.moved(begun.run, begun.commit)
-        if begun.turn.end is None:
+        if begun.asleep is not None:
+            await self._sweeper.hand_over(_driver_of(begun.run, begun.asleep))
+        elif begun.turn.end is None:
             await self._engine.carry_on(begun.run, begun.execution, begun.turn, begun.priority)
 
 
@@ -229,7 +236,20 @@ def _first_turn(run: Run, program: Program, new: NewRun, priority: int) -> _Begu
     commit = commit_of(program, turn)
     taken_over = [step for step in new.copied if step.path not in turn.changed]
     commit = replace(commit, steps=[*taken_over, *commit.steps], events=[_started(new), *commit.events])
-    return _Begun(replace(run, seq=len(commit.events)), execution, turn, commit, priority)
+    asleep, seconds = None, _seconds_left(execution, left)
+    if only_waits(execution, turn) and worth_a_driver(seconds):
+        commit, asleep = given_away(commit, seconds, to_new_driver=True), sleep_of(run.epoch, seconds)
+    return _Begun(replace(run, seq=len(commit.events)), execution, turn, commit, priority, asleep)
+
+
+def _seconds_left(execution: Execution, left: float | None) -> float | None:
+    """Until the clock brings something: the end of a wait, or of the time that the run has."""
+    waits = (execution.steps[path].wait for path in execution.waiting)
+    return min((at for at in (left, *(wait.seconds for wait in waits if wait)) if at is not None), default=None)
+
+
+def _driver_of(run: Run, asleep: Sleep) -> DriveInput:
+    return DriveInput(run=run.id, driver=_FIRST_DRIVER, epoch=run.epoch, traceparent=run.traceparent, sleep=asleep)
 
 
 def _start_commit(new: NewRun, status: str) -> Commit:

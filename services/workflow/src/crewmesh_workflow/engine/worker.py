@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 
+from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.nodes.base import EffectNode
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import get_logger
@@ -24,20 +25,14 @@ from crewmesh_workflow.engine.ends import Ends
 from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Journal
 from crewmesh_workflow.engine.leases import Lease, Leases
-from crewmesh_workflow.engine.outcome import Done, Sleep, wake_event
+from crewmesh_workflow.engine.outcome import Done, Sleep
 from crewmesh_workflow.engine.places import node_at
+from crewmesh_workflow.engine.resting import LONGEST_NAP_SECONDS, given_away, only_waits, sleep_of, worth_a_driver
 from crewmesh_workflow.engine.steps import Step, StepError
 from crewmesh_workflow.engine.turn import Ready, Turn
 from crewmesh_workflow.engine.turns import commit_of, name_waits
 from crewmesh_workflow.nodes.base import CompiledEffect, Waiting
 
-# A wait up to this long is slept here; a longer one gives the run away.
-LONGEST_NAP_SECONDS = 2.0
-# Longer waits have no timer in Dapr, where each would lie until its time even if the run went on long before; the row's
-# own due_at wakes the run then.
-_LONGEST_TIMER_SECONDS = 600.0
-# A driver that sleeps must have woken up this long after its time, or the watchdog takes the run.
-_OVERSLEEP_SECONDS = 30.0
 # So many effects of one run are under way at a time.
 _MOST_EFFECTS = 64
 _BEGIN_ATTEMPTS = 5
@@ -71,13 +66,26 @@ class _Refused:
 
 
 class Worker:
-    def __init__(self, desk: Desk, run: Run, execution: Execution, lease: Lease, *, inline: bool) -> None:
-        """``inline``: no driver watches over the run, so that one must be asked for when it has to rest."""
+    def __init__(
+        self,
+        desk: Desk,
+        run: Run,
+        execution: Execution,
+        lease: Lease,
+        *,
+        inline: bool,
+        brought: tuple[int, dict[str, JsonObject]] | None = None,
+    ) -> None:
+        """``inline``: no driver watches over the run, so that one must be asked for when it has to rest.
+
+        ``brought``: how much had arrived when the run was taken, and what of it is for steps that wait.
+        """
         self.run = run
         self._desk = desk
         self._execution = execution
         self._lease = lease
         self._inline = inline
+        self._brought = brought
         # The driver that watches over the run when it rests.
         self.driver = 0
         self._asked: str | None = None
@@ -97,11 +105,13 @@ class Worker:
             self._note_wait(self._execution.steps[path])
         try:
             while True:
-                await self._write(turn)
+                asleep = await self._write(turn)
                 for path in turn.stopped:  # also when the run ends with it
                     self._stop(path)
                 if turn.end is not None:
                     return Done()
+                if asleep is not None:
+                    return asleep
                 self._act(turn)
                 following = await self._next()
                 if not isinstance(following, Turn):
@@ -126,17 +136,22 @@ class Worker:
 
     # Writing
 
-    async def _write(self, turn: Turn) -> None:
+    async def _write(self, turn: Turn) -> Sleep | None:
+        """Journal the turn. Where nothing follows from it but to wait, the run is given away with the same commit."""
         name_waits(turn, self._execution.steps)
         commit = commit_of(self._execution.program, turn)
         for step in turn.changed.values():
             self._note_wait(step)
-        if not commit.empty:
+        asleep, seconds = None, self._seconds_left()
+        if self._nothing_came and self._idle and only_waits(self._execution, turn) and worth_a_driver(seconds):
+            asleep = await self._give_away(commit, seconds)
+        elif not commit.empty:
             await self._commit(commit)
         for path in commit.closed:
             step = turn.changed[path]
             if step.status == "cancelled" and isinstance(step.input, dict) and "workflow" in step.input:
                 self._desk.spawn(f"stop children of {self.run.id}/{path}", self._cancel_children(path))
+        return asleep
 
     async def _cancel_children(self, path: str) -> None:
         await self._desk.cancel_children(self.run.id, path)
@@ -261,19 +276,27 @@ class Worker:
     def _unfinished(self) -> Turn | None:
         return self._execution.go_on() if self._execution.unfinished else None
 
+    @property
+    def _nothing_came(self) -> bool:
+        return self._lease.arrivals == self.run.arrivals and self._lease.asked is None
+
     async def _arrived(self) -> Turn | None:
         if self._lease.arrivals == self.run.arrivals:
             return None
-        seen = self._lease.arrivals
-        arrived = await self._desk.journal.arrived(self.run.id)
+        brought, self._brought = self._brought, None
+        seen, arrived = brought or (self._lease.arrivals, await self._desk.journal.arrived(self.run.id))
         self.run = replace(self.run, arrivals=seen)
         return self._execution.happened(arrived=arrived)
 
     async def _rest_or_results(self) -> Turn | Done | Sleep | None:
         """Nothing when all has to be looked at again."""
         seconds = self._seconds_left()
-        if self._idle and (self._paused or seconds is None or seconds > LONGEST_NAP_SECONDS):
-            return await self._rest(seconds)
+        if self._idle and self._paused:
+            return await self._pause()
+        if self._idle and worth_a_driver(seconds):
+            if seconds is None and not self._execution.waiting:
+                raise RuntimeError(f"run {self.run.id} neither ends nor waits for anything")
+            return await self._give_away(Commit(), seconds)
         results = await self._wait_for_results(seconds)
         for refused in [each for each in results if isinstance(each, _Refused)]:
             return self._execution.refuse_wait(refused.path, refused.error)
@@ -318,23 +341,20 @@ class Worker:
                 self._queue.append(replace(ready, step=replace(ready.step, retry_in=None)))
         return [path for path, at in self._until.items() if at <= now and path in self._execution.waiting]
 
-    async def _rest(self, seconds: float | None) -> Done | Sleep | None:
-        """Give the run away; nothing when something came in between."""
-        timer = seconds if seconds is not None and seconds <= _LONGEST_TIMER_SECONDS else None
-        if self._paused:
-            rest, event = Rest(paused=True), JournalEvent("run.paused", {})
-        elif seconds is None and not self._execution.waiting:
-            raise RuntimeError(f"run {self.run.id} neither ends nor waits for anything")
-        else:
-            due_in = seconds if timer is None else timer + _OVERSLEEP_SECONDS
-            rest = Rest(due_in, to_new_driver=self._inline)
-            event = JournalEvent("run.waiting", {"seconds": None if seconds is None else round(seconds, 3)})
+    async def _pause(self) -> Done | None:
+        rests = await self._let_go(Commit(events=[JournalEvent("run.paused", {})], rest=Rest(paused=True)))
+        return Done() if rests else None
+
+    async def _give_away(self, commit: Commit, seconds: float | None) -> Sleep | None:
+        """With what else is to be journalled; nothing when something came in between."""
+        rests = await self._let_go(given_away(commit, seconds, to_new_driver=self._inline))
+        return sleep_of(self.run.epoch, seconds) if rests else None
+
+    async def _let_go(self, commit: Commit) -> bool:
         self._desk.leases.let_go(self._lease)
-        ack = await self._commit(Commit(events=[event], rest=rest))
-        if not ack.rests:
+        ack = await self._commit(commit)
+        if ack.rests:
+            self.driver = ack.driver
+        else:
             self._desk.leases.keep(self._lease)
-            return None
-        self.driver = ack.driver
-        if rest.paused:
-            return Done()
-        return Sleep(seconds=timer, event=wake_event(self.run.epoch))
+        return ack.rests

@@ -64,17 +64,23 @@ async def matching(conn: AsyncConnection[DictRow], organization: str, type_: str
         return await cursor.fetchall()
 
 
-async def waiting(
-    conn: AsyncConnection[DictRow], organization: str, type_: str, texts: Sequence[str] | None
+async def keep_and_look(
+    conn: AsyncConnection[DictRow],
+    organization: str,
+    key: str,
+    type_: str,
+    event: JsonObject,
+    texts: Sequence[str] | None,
 ) -> list[Wait]:
-    """In an order that is always the same, so that two events that wake the same runs do not block each other."""
-    async with conn.cursor(row_factory=class_row(Wait)) as cursor:
-        await cursor.execute(_WAITING, {"org": organization, "type": type_, "texts": texts and [*texts]})
-        return await cursor.fetchall()
+    """Keep the event, then give the steps that wait for one of its type; whoever comes to wait later finds it kept.
 
-
-async def keep(conn: AsyncConnection[DictRow], organization: str, key: str, type_: str, event: JsonObject) -> None:
-    await conn.execute(_KEEP, [organization, key, type_, to_json(event).decode()])
+    In an order that is always the same, so that two events that wake the same runs do not block each other.
+    """
+    sought = {"org": organization, "type": type_, "texts": texts and [*texts]}
+    async with conn.pipeline():
+        await conn.execute(_KEEP, [organization, key, type_, to_json(event).decode()])
+        cursor = await conn.cursor(row_factory=class_row(Wait)).execute(_WAITING, sought)
+    return await cursor.fetchall()
 
 
 async def deliver(conn: AsyncConnection[DictRow], organization: str, run: str, key: str) -> bool:

@@ -101,9 +101,7 @@ class Triggers:
     ) -> list[str]:
         if all(match.kind != WAIT for match in matches):
             return []
-        # Kept before the waits are looked for: whoever comes to wait later finds it.
-        await repository.keep(conn, organization, key.digest(), type_, event)
-        waits = await repository.waiting(conn, organization, type_, texts(event))
+        waits = await repository.keep_and_look(conn, organization, key.digest(), type_, event, texts(event))
         return await self._deliveries.give(conn, organization, key.digest(), event, waits)
 
 
