@@ -46,16 +46,16 @@ def test_a_collector_is_that_of_compose_and_finds_its_files(workload: Mapping) -
 
 
 def test_spans_go_to_ports_that_the_collector_serves() -> None:
-    ports = {each["port"] for each in mappings(at(telemetry("Service", "otel-collector"), "spec.ports"))}
+    ports = {str(each["port"]) for each in mappings(at(telemetry("Service", "otel-collector"), "spec.ports"))}
     allowed = {
-        each["port"]
+        str(each["port"])
         for rule in mappings(at(objects("NetworkPolicy")["monitoring"], "spec.egress"))
         for each in mappings(rule["ports"])
     }
     assert allowed <= ports
     told = documents(ROOT / "observability/otel-collector/traces.yml")[0]
     listening = cast("Mapping", at(told, "receivers.otlp.protocols"))
-    assert {int(str(at(each, "endpoint")).rpartition(":")[2]) for each in listening.values()} == allowed
+    assert {str(at(each, "endpoint")).rpartition(":")[2] for each in listening.values()} == allowed
 
 
 def test_who_reads_the_files_of_a_node_may_do_nothing_else() -> None:

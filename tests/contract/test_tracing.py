@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tests.contract.collectors import FOLDER
 from tests.contract.test_alerts import alerts
-from tests.rules.repository import ROOT, Mapping, at, documents, mappings, strings
+from tests.rules.repository import ROOT, Mapping, Yaml, at, documents, mappings, strings
 
 OBSERVABILITY = ROOT / "observability"
 ALERTMANAGER = OBSERVABILITY / "alertmanager" / "alertmanager.yml"
@@ -158,10 +158,10 @@ def port(address: str) -> int:
 def collectors(way: str) -> str:
     """A value of one of the collector's files; names may hold dots, so parts are set apart by spaces."""
     file, *names = way.split()
-    found: object = documents(FOLDER / file)[0]
+    found: Yaml = documents(FOLDER / file)[0]
     for name in names:
         assert isinstance(found, dict)
-        found = cast("Mapping", found)[name]
+        found = found[name]
     return str(found)
 
 

@@ -8,13 +8,17 @@ from aiohttp import web
 from crewmesh_kit.app import Service
 from crewmesh_kit.identity import public
 from crewmesh_kit.settings import ServiceSettings, TelemetrySettings
-from crewmesh_kit.telemetry import trace_headers
+from crewmesh_kit.telemetry import mark, span, trace_headers
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.ports import free_port
 from crewmesh_testkit.services import running
 from fastapi import APIRouter
+from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
@@ -90,3 +94,13 @@ async def test_a_collector_that_is_away_holds_nothing_up() -> None:
     async with running(service(f"http://127.0.0.1:{free_port()}").app) as client:
         assert (await client.get("/v1/things/7")).status_code == 200
     assert time.monotonic() - started < 10
+
+
+def test_a_mark_is_sent_while_what_it_tells_of_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(sent))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    with span("a run"):
+        mark("run started", run="run_1")
+        (marked,) = sent.get_finished_spans()
+    assert (marked.name, dict(marked.attributes or {})) == ("run started", {"run": "run_1"})
