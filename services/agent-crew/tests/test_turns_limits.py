@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from crewmesh_agent_crew.models.calls import ModelCall, ModelReply, Tokens, Tool
 from crewmesh_agent_crew.models.errors import ModelRateLimited
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
 from crewmesh_agent_crew.tools.toolbox import LocalTool, NeedsDecisionError, Question
+from crewmesh_agent_crew.turns.crewai_environment import load_crewai
 from crewmesh_agent_crew.turns.errors import TurnAnswerUnusable, TurnLimitReached, TurnTimeout
 from crewmesh_agent_crew.turns.runner import Ports, TurnRunner
 from crewmesh_contracts.base import JsonObject
@@ -272,3 +274,11 @@ class TestCancelling:
         async with asyncio.timeout(60):
             said = await asyncio.gather(*(turns.run(managed(2), manager(2)) for _ in range(64)))
         assert len(said) == 64
+
+
+def test_what_crewai_brings_is_no_work_for_the_garbage_collector() -> None:
+    load_crewai()
+    frozen = gc.get_freeze_count()
+    assert frozen > 100_000
+    load_crewai()
+    assert gc.get_freeze_count() <= frozen  # and nothing that goes again is kept by it

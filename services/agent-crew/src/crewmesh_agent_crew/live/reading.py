@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 
 from crewmesh_kit.ids import uuid7_hex
 from crewmesh_kit.logs import get_logger
@@ -55,7 +56,10 @@ class Feed:
         seen = place_of(id_)
         if seen < place_of(self.first):
             return None
-        return [word for word in self._words if word.place > seen]
+        # From the end: of a long answer most has been seen.
+        behind = list(takewhile(lambda word: word.place > seen, reversed(self._words)))
+        behind.reverse()
+        return behind
 
 
 class Reader:
