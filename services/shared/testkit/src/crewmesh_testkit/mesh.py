@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _OFFSETS = range(10_000, 23_000, 250)
 _OWN_KEY = "the key of the first start"
 _UP_SECONDS, _STOP_SECONDS = 240, 150
 _LAST_LINES = 15
+_BACK_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,17 @@ class MeshProcess:
         return MeshStatus.model_validate_json(done.stdout)
 
     def kill(self, name: str) -> int:
-        """SIGKILL to one process of the mesh; its id."""
-        pid = self.status().process(name).pid
-        if pid is None:
-            raise RuntimeError(f"{name} is not running")
-        os.kill(pid, signal.SIGKILL)
-        return pid
+        """SIGKILL to one process of the mesh; its id. One that has just ended by itself is waited for."""
+        deadline = time.monotonic() + _BACK_SECONDS
+        while time.monotonic() < deadline:
+            pid = self.status().process(name).pid
+            if pid is not None:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                return pid
+        raise RuntimeError(f"{name} was not running for {_BACK_SECONDS} s\n{self.late()}")
 
     async def until_ready(self, *, seconds: float = 90) -> None:
         """Every process is ready, again."""
