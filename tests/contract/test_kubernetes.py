@@ -113,7 +113,7 @@ class TestLeaving:
     @pytest.mark.parametrize("app", SERVICES)
     def test_the_time_to_leave_holds_everything_that_takes_time(self, app: str) -> None:
         pod = objects("Deployment")[app]
-        told_first = 5
+        told_first = 25
         assert f"time.sleep({told_first})" in str(at(the_app(app), "lifecycle.preStop.exec.command"))
         in_hand = number(variables(the_app(app))["CREWMESH_HTTP__SHUTDOWN_SECONDS"]["value"])
         sidecar = number(told_to_the_sidecar(app)["dapr.io/graceful-shutdown-seconds"])
