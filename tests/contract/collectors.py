@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -65,9 +65,8 @@ class Sink:
                     self.lines.append(Line(record.body.string_value, labels, beside))
 
 
-def plain(attributes: object) -> dict[str, str]:
-    assert isinstance(attributes, list) or hasattr(attributes, "__iter__")
-    return {item.key: item.value.string_value for item in attributes if isinstance(item, KeyValue)}
+def plain(attributes: Iterable[KeyValue]) -> dict[str, str]:
+    return {item.key: item.value.string_value for item in attributes}
 
 
 def told(files: tuple[str, ...], *others: Path) -> list[str]:

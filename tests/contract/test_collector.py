@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 import subprocess
@@ -18,8 +19,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tests.contract.collectors import Line, Sink, complaint, eventually, running, written
-from tests.rules.repository import Mapping
+from tests.contract.collectors import FOLDER, Line, Sink, complaint, eventually, running, written
+from tests.rules.repository import ROOT, Mapping, at, documents, mappings
 
 COMPOSE = ("base.yml", "traces.yml", "logs.yml", "docker.yml")
 SPANS = ("base.yml", "traces.yml")
@@ -53,36 +54,67 @@ def test_a_collector_understands_what_it_is_told(files: tuple[str, ...], tmp_pat
     ("wrong", "said"),
     [
         ({"service": {"pipelines": {"traces": {"processors": ["tail_samplin"]}}}}, "tail_samplin"),
-        ({"service": {"pipelines": {"logs": {"exporters": ["otlphttp/nowhere"]}}}}, "otlphttp/nowhere"),
+        ({"service": {"pipelines": {"logs": {"exporters": ["otlp_http/nowhere"]}}}}, "otlp_http/nowhere"),
         ({"processors": {"tail_sampling": {"decision_waits": "1s"}}}, "decision_waits"),
-        ({"processors": {"tail_sampling": {"policies": [{"name": "x", "type": "slow"}]}}}, "slow"),
-        (
-            {"processors": {"transform/lines": {"log_statements": [{"context": "log", "statements": ["sett(1)"]}]}}},
-            "sett",
-        ),
-        ({"exporters": {"otlphttp/tempo": {"endpoint": ""}}}, "endpoint"),
+        ({"processors": {"transform/lines": {"log_statements": ["sett(log.body)"]}}}, "sett"),
+        ({"exporters": {"otlp_http/tempo": {"endpoint": ""}}}, "endpoint"),
     ],
-    ids=["processor", "exporter", "option", "policy", "statement", "address"],
+    ids=["processor", "exporter", "option", "statement", "address"],
 )
 def test_what_it_does_not_understand_is_seen(wrong: Mapping, said: str, tmp_path: Path) -> None:
     assert said in complaint(COMPOSE, written(tmp_path / "wrong.yml", wrong))
 
 
+@pytest.fixture(scope="module", name="collector")
+def _collector(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[str, Sink]]:
+    port = free_port()
+
+    def override(sink: Sink) -> Mapping:
+        return {
+            "receivers": {"otlp": listening(port)},
+            "processors": {"tail_sampling": {"decision_wait": "1s"}, "batch": {"timeout": "100ms"}},
+            "exporters": {"otlp_http/tempo": {"endpoint": f"http://127.0.0.1:{sink.port}", "compression": "none"}},
+        }
+
+    with running(SPANS, tmp_path_factory.mktemp("traces"), override) as sink:
+        yield f"http://127.0.0.1:{port}/v1/traces", sink
+
+
+@pytest.fixture(scope="module", name="lines")
+def _lines(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, Line]]:
+    port = free_port()
+    told = {
+        "workflow": written_by_the_kit(),
+        "gateway-dapr": '{"app_id":"gateway","level":"info","msg":"up","scope":"dapr.runtime","time":"x"}',
+        "kong": 'upstream sent no header, request: "POST /v1/hooks/hook_1/s3cret?a=b HTTP/1.1", host: "x"',
+        "valkey": '{"half a line',
+    }
+
+    def override(sink: Sink) -> Mapping:
+        here: Mapping = {"fluent_forward": {"endpoint": f"127.0.0.1:{port}"}, "otlp": listening(free_port())}
+        return {"receivers": here, **to_loki(sink)}
+
+    with running(COMPOSE, tmp_path_factory.mktemp("docker"), override) as sink:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as engine:
+            for service, text in told.items():
+                engine.sendall(as_docker_says(service, text))
+        eventually(lambda: len(sink.lines) >= len(told), "a line is missing")
+        yield {line.labels["service.name"]: line for line in sink.lines}
+
+
+def test_runs_say_as_they_begin_what_the_collector_looks_for() -> None:
+    (runs,) = [
+        policy
+        for policy in mappings(at(documents(FOLDER / "traces.yml")[0], "processors.tail_sampling.policies"))
+        if policy["name"] == "runs"
+    ]
+    sources = "".join(path.read_text() for path in ROOT.glob("services/*/src/**/*.py"))
+    assert set(re.findall(r'attributes\["(\w+)"\] != nil', str(at(runs, "ottl_condition.span")))) == set(
+        re.findall(r'\bmark\("[^"]+", (\w+)=', sources)
+    )
+
+
 class TestTraces:
-    @pytest.fixture(scope="class", name="collector")
-    def _collector(self, tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[str, Sink]]:
-        port = free_port()
-
-        def override(sink: Sink) -> Mapping:
-            return {
-                "receivers": {"otlp": listening(port)},
-                "processors": {"tail_sampling": {"decision_wait": "1s"}, "batch": {"timeout": "100ms"}},
-                "exporters": {"otlphttp/tempo": {"endpoint": f"http://127.0.0.1:{sink.port}", "compression": "none"}},
-            }
-
-        with running(SPANS, tmp_path_factory.mktemp("traces"), override) as sink:
-            yield f"http://127.0.0.1:{port}/v1/traces", sink
-
     def test_what_failed_was_slow_or_is_of_a_run_is_kept_and_a_tenth_of_the_rest(
         self, collector: tuple[str, Sink]
     ) -> None:
@@ -120,7 +152,9 @@ class TestTraces:
             "http.url": ("http://x/v1/runs/run_1", "http://x/v1/runs/run_1"),
             "url.query": ("cursor=s3cret", "…"),
         }
-        asked = span(6, run="run_3", **{name: before for name, (before, _) in addresses.items()})
+        asked = span(6, run="run_3")
+        for name, (before, _) in addresses.items():
+            asked.attributes.add(key=name, value=AnyValue(string_value=before))
         asked.name = "POST /v1/hooks/hook_1/s3cret"
         send(url, [asked])
         eventually(lambda: any(each.trace_id == asked.trace_id for each in sink.spans), "it is missing")
@@ -131,27 +165,6 @@ class TestTraces:
 
 
 class TestLinesOfDocker:
-    @pytest.fixture(scope="class", name="lines")
-    def _lines(self, tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, Line]]:
-        port = free_port()
-        told = {
-            "workflow": written_by_the_kit(),
-            "gateway-dapr": '{"app_id":"gateway","level":"info","msg":"up","scope":"dapr.runtime","time":"x"}',
-            "kong": 'upstream sent no header, request: "POST /v1/hooks/hook_1/s3cret?a=b HTTP/1.1", host: "x"',
-            "valkey": '{"half a line',
-        }
-
-        def override(sink: Sink) -> Mapping:
-            here = {"fluentforward": {"endpoint": f"127.0.0.1:{port}"}, "otlp": listening(free_port())}
-            return {"receivers": here, **to_loki(sink)}
-
-        with running(COMPOSE, tmp_path_factory.mktemp("docker"), override) as sink:
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as engine:
-                for service, text in told.items():
-                    engine.sendall(as_docker_says(service, text))
-            eventually(lambda: len(sink.lines) >= len(told), "a line is missing")
-            yield {line.labels["service.name"]: line for line in sink.lines}
-
     def test_labels_are_few_and_say_whose_it_is(self, lines: dict[str, Line]) -> None:
         assert {name: line.labels["level"] for name, line in lines.items()} == {
             "workflow": "error",
@@ -184,17 +197,16 @@ class TestLinesOfKubernetes:
             pod, _, container = place.partition("/")
             file = tmp_path / "pods" / f"{pod}_49cc7c1fd3702c40b2686ea7486091d6" / container / "0.log"
             file.parent.mkdir(parents=True)
-            file.write_text(
-                '2026-11-21T10:00:00.000000000Z stdout P {"level":"WARNING",\n'
-                '2026-11-21T10:00:00.000000000Z stdout F "run":"run_1"}\n'
-            )
+            # Files that begin alike are taken for one that was renamed.
+            moment = f"2026-11-21T10:00:00.{len(place):09}Z"
+            file.write_text(f'{moment} stdout P {{"level":"WARNING",\n{moment} stdout F "run":"run_1"}}\n')
         read = tmp_path / "read"
         read.mkdir()
 
         def override(sink: Sink) -> Mapping:
             return {
                 "extensions": {"file_storage": {"directory": str(read)}},
-                "receivers": {"filelog": {"include": [f"{tmp_path}/pods/*/*/*.log"]}},
+                "receivers": {"file_log": {"include": [f"{tmp_path}/pods/*/*/*.log"]}},
                 **to_loki(sink),
             }
 
@@ -233,7 +245,7 @@ def send(url: str, spans: Iterable[Span]) -> None:
 def to_loki(sink: Sink) -> Mapping:
     return {
         "processors": {"batch": {"timeout": "100ms"}},
-        "exporters": {"otlphttp/loki": {"endpoint": f"http://127.0.0.1:{sink.port}/otlp", "compression": "none"}},
+        "exporters": {"otlp_http/loki": {"endpoint": f"http://127.0.0.1:{sink.port}/otlp", "compression": "none"}},
     }
 
 

@@ -114,7 +114,7 @@ def test_whoever_is_not_watching_hands_its_lines_over_when_they_shall_be_searcha
     handing = {name for name, each in containers(told).items() if at(each, "logging.driver") == "fluentd"}
     pods = {f"{app}-pod" for app in (*SERVICES, "kong")}
     assert handing == set(containers(documents(FILE)[0])) - WATCHING - pods - {"objects", "mailpit"}
-    (receiver,) = mappings([at(documents(COLLECTOR / "docker.yml")[0], "receivers.fluentforward")])
+    (receiver,) = mappings([at(documents(COLLECTOR / "docker.yml")[0], "receivers.fluent_forward")])
     port = str(receiver["endpoint"]).rpartition(":")[2]
     assert at(told, "services.otel-collector.ports") == [f"127.0.0.1:{port}:{port}"]
     for name in handing:

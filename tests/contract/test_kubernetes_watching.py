@@ -68,7 +68,7 @@ def test_who_reads_the_files_of_a_node_may_do_nothing_else() -> None:
     read = documents(ROOT / "observability/otel-collector/kubernetes.yml")[0]
     assert writable == [at(read, "extensions.file_storage.directory")]
     mounted = {str(each["mountPath"]) for each in mappings(container["volumeMounts"])}
-    for pattern in strings(at(read, "receivers.filelog.include")):
+    for pattern in strings(at(read, "receivers.file_log.include")):
         assert any(pattern.startswith(f"{place}/") for place in mounted), pattern
 
 

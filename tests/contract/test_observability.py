@@ -164,10 +164,9 @@ def test_sources_lead_to_sources_that_exist_and_each_is_the_other_way_round() ->
 
 
 def test_links_go_by_what_the_collector_puts_beside_a_line() -> None:
-    (lines,) = mappings(
-        at(documents(ROOT / "observability/otel-collector/logs.yml")[0], "processors.transform/lines.log_statements")
-    )[:1]
-    (kept,) = [each for each in strings(lines["statements"]) if each.startswith("keep_keys")]
+    lines = documents(ROOT / "observability/otel-collector/logs.yml")[0]
+    statements = strings(at(lines, "processors.transform/lines.log_statements"))
+    (kept,) = [each for each in statements if each.startswith("keep_keys(log.")]
     beside = {*re.findall(r'"(\w+)"', kept), "trace_id"}
     fields = mappings(at(sources()["loki"], "jsonData.derivedFields"))
     assert {str(each["matcherRegex"]) for each in fields} == {"trace_id", "run", "crew_run"} <= beside

@@ -171,14 +171,16 @@ def test_spans_find_their_way(tempo: Tempo) -> None:
     assert "http://otel-collector:4318/" in str(
         at(CONTAINERS["kong"], "environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     )
-    sent_to = collectors("traces.yml exporters otlphttp/tempo endpoint")
+    sent_to = collectors("traces.yml exporters otlp_http/tempo endpoint")
     assert port(sent_to) == port(tempo.distributor.receivers.otlp.protocols.http.endpoint)
     assert source("tempo")["url"] == f"http://tempo:{tempo.server.http_listen_port}"
     assert "tempo:/var/tempo" in strings(CONTAINERS["tempo"]["volumes"])
 
 
 def test_lines_find_their_way(loki: Loki) -> None:
-    assert collectors("logs.yml exporters otlphttp/loki endpoint") == f"http://loki:{loki.server.http_listen_port}/otlp"
+    assert (
+        collectors("logs.yml exporters otlp_http/loki endpoint") == f"http://loki:{loki.server.http_listen_port}/otlp"
+    )
     assert source("loki")["url"] == f"http://loki:{loki.server.http_listen_port}"
     assert "loki:/loki" in strings(CONTAINERS["loki"]["volumes"])
 
