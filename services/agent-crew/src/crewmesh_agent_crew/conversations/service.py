@@ -11,7 +11,7 @@ from crewmesh_kit import audit
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.errors import InvalidRequest
-from crewmesh_kit.http.etags import require_match
+from crewmesh_kit.http.etags import check_match, require_match
 from crewmesh_kit.http.pagination import Page, PageRequest
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.signals import Signals
@@ -142,8 +142,7 @@ class Conversations:
         """With all that was said in it, and with the runs that answered."""
         async with self._database.tenant(identity.organization) as connection:
             talk = await found(connection, identity, id_, hold=True)
-            if if_match is not None:
-                require_match(if_match, talk.version)
+            check_match(if_match, talk.version)
             await self._runs.forget_chat_in(connection, id_)
             await ConversationRepository(connection).delete(id_)
             await audit.record(connection, identity, "conversation.deleted", id_, before=described(talk))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crewmesh_kit import audit
-from crewmesh_kit.db.database import Connection, Database
+from crewmesh_kit.db.database import Database, after_commit
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.signals import Signals
@@ -202,8 +202,6 @@ class Talking:
         settings: ChatSettings,
     ) -> Spoken:
         """Begin the run that answers ``question``, and show its branch from now on."""
-        if not isinstance(connection, Connection):
-            raise TypeError("an answer needs a connection that Database.tenant() gave out")
         id_ = new_message_id()
         work = await self._works.work(connection, identity, talk, question, partner, settings, key=id_)
         crew_run = await self._runs.start_in(connection, identity, work)
@@ -213,7 +211,7 @@ class Talking:
             talk, id_=id_, role="assistant", parent=question, added=added, crew_run=crew_run
         )
         await conversations.go_on(talk.id, id_)
-        connection.after_commit.append(lambda: self._signals.tell(channel_of(talk.id)))
+        after_commit(connection, lambda: self._signals.tell(channel_of(talk.id)))
         return answer
 
 

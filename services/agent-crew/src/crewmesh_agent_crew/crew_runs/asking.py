@@ -101,8 +101,6 @@ class Asking:
         same = fingerprint_of(request.model_copy(update=_UNTOLD))
 
         async def prepare(connection: AsyncConnection[DictRow]) -> Work:
-            if request.output_schema is not None:
-                await self._schemas.check(request.output_schema)
             agent = await self._resolver.agent(connection, identity, request.agent)
             strange = _of_strangers(request.payer)
             doing = AgentWork(
@@ -142,6 +140,8 @@ class Asking:
         organization = identity.organization
         known = await self._runs.known(organization, key)
         if known is None:
+            if isinstance(request, AgentRequest) and request.output_schema is not None:
+                await self._schemas.check(request.output_schema)  # for long, maybe: no connection waits
             async with self._database.tenant(organization) as connection:
                 crew_run = await self._runs.start_in(connection, identity, await prepare(connection))
         else:

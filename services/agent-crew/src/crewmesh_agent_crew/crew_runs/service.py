@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from crewmesh_contracts.invocations import Verdict
 from crewmesh_kit import audit
-from crewmesh_kit.db.database import Connection, Database
+from crewmesh_kit.db.database import Database, after_commit
 from crewmesh_kit.errors import IdempotencyKeyReused
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
@@ -41,8 +41,6 @@ class CrewRuns:
 
     async def start_in(self, connection: AsyncConnection[DictRow], identity: Identity, work: Work) -> str:
         """The id of the run; of the one there is when the key was used before. It begins to work after the commit."""
-        if not isinstance(connection, Connection):
-            raise TypeError("start_in() needs a connection that Database.tenant() gave out")
         repository = CrewRunRepository(connection)
         if work.key and await repository.was_stopped(work.key):
             raise ThinkingStopped("This work was stopped before it began; ask under another key.")
@@ -57,7 +55,7 @@ class CrewRuns:
             raise CrewQueueFull(self._most_queued)
         after = {"name": work.name, "kind": work.kind, "version": work.version}
         await audit.record(connection, identity, "crew-run.started", id_, after={**after})
-        connection.after_commit.append(lambda: self._driver.begin_soon(id_, identity.organization))
+        after_commit(connection, lambda: self._driver.begin_soon(id_, identity.organization))
         return id_
 
     async def known(self, organization: str, key: str) -> Standing | None:
@@ -112,17 +110,13 @@ class CrewRuns:
 
     async def cancel_in(self, connection: AsyncConnection[DictRow], crew_run: str) -> None:
         """End it, wherever it is driven; the model's answer that is under way is broken off."""
-        if not isinstance(connection, Connection):
-            raise TypeError("cancel_in() needs a connection that Database.tenant() gave out")
         if await CrewRunRepository(connection).ask_to_stop(id_=crew_run) is not None:
-            connection.after_commit.append(self._look_at_stops)
+            after_commit(connection, self._look_at_stops)
 
     async def forget_chat_in(self, connection: AsyncConnection[DictRow], conversation: str) -> None:
         """All that was worked for a conversation; what is still at work is broken off."""
-        if not isinstance(connection, Connection):
-            raise TypeError("forget_chat_in() needs a connection that Database.tenant() gave out")
         await CrewRunRepository(connection).forget_chat(conversation)
-        connection.after_commit.append(self._look_at_stops)
+        after_commit(connection, self._look_at_stops)
 
     async def stop_key(self, organization: str, key: str) -> bool:
         """End what was begun under the key; whether there was such work."""
