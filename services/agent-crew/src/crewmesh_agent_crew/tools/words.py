@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_LONGEST = 300
-
 
 def unknown(name: str, known: Iterable[str]) -> str:
     have = ", ".join(known)
     return f"There is no tool {name[:64]!r}. " + (
         f"There are: {have}." if have else "You have no tools; answer yourself."
-    )
-
-
-def broken(name: str, written: str) -> str:
-    """``written``: what the model wrote where a JSON object was due."""
-    return (
-        f"The arguments of {name[:64]} are not a JSON object, and nothing was done: {written[:_LONGEST]!r}. "
-        "Use the tool again with one that follows its parameters."
     )
 
 

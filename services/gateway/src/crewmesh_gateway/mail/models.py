@@ -9,7 +9,6 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
-from html import escape
 
 from crewmesh_gateway.mail.addresses import deliverable
 
@@ -64,8 +63,3 @@ def message_of(waiting: WaitingMail, *, sender: str) -> EmailMessage:
     if waiting.mail.html is not None:
         message.add_alternative(waiting.mail.html, subtype="html")
     return message
-
-
-def as_html(text: str) -> str:
-    """A plain text as HTML that shows the same."""
-    return f'<pre style="font:inherit;white-space:pre-wrap">{escape(text)}</pre>'
