@@ -19,12 +19,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tests.contract.collectors import FOLDER, Line, Sink, complaint, eventually, running, written
+from tests.contract.collectors import FOLDER, PINNED, Line, Sink, complaint, eventually, running, written
 from tests.rules.repository import ROOT, Mapping, at, documents, mappings
 
 COMPOSE = ("base.yml", "traces.yml", "logs.yml", "docker.yml")
 SPANS = ("base.yml", "traces.yml")
 NODE = ("base.yml", "logs.yml", "kubernetes.yml")
+GO_MOD = PINNED.module / "go.mod"
 SECOND = 1_000_000_000
 TRACE, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 # A line as the services write it, by the kit itself.
@@ -100,6 +101,13 @@ def _lines(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, Line
                 engine.sendall(as_docker_says(service, text))
         eventually(lambda: len(sink.lines) >= len(told), "a line is missing")
         yield {line.labels["service.name"]: line for line in sink.lines}
+
+
+def test_it_is_of_the_version_of_the_image() -> None:
+    """Of the contributors' modules; those of the core come along, and some of them count otherwise."""
+    (built,) = set(re.findall(r"^\t\S+/opentelemetry-collector-contrib/\S+ v(\S+)$", GO_MOD.read_text(), re.M))
+    stack = documents(ROOT / "docker-compose.yml")[0]
+    assert str(at(stack, "services.otel-collector.image")).endswith(f":{built}")
 
 
 def test_runs_say_as_they_begin_what_the_collector_looks_for() -> None:

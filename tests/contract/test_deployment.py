@@ -19,7 +19,7 @@ from crewmesh_testkit.ports import free_port
 from crewmesh_testkit.servers import running_postgres
 from crewmesh_tools import compose
 from crewmesh_tools.dapr_runtime import ensure_dapr
-from crewmesh_tools.deploy import bootstrap, kubernetes
+from crewmesh_tools.deploy import bootstrap, kubernetes, monitor
 from crewmesh_tools.deploy.compose import prepare
 from crewmesh_tools.deploy.files import read_flat, write_variables
 from crewmesh_tools.deploy.issuer import ensure_issuer
@@ -188,6 +188,7 @@ class TestBootstrap:
             secrets = {
                 "database-url-agent-crew": service_url(admin_url, "agent-crew", "a b/c"),
                 "workflowstore-url": service_url(admin_url, "workflowstore", "pw"),
+                monitor.SECRET: monitor.monitor_url(admin_url, "watching"),
             }
             folder = tmp_path / "secrets"
             folder.mkdir()
@@ -198,6 +199,14 @@ class TestBootstrap:
             with psycopg.connect(secrets["database-url-agent-crew"]) as connection:
                 row = connection.execute("SELECT current_schema(), current_user").fetchone()
                 assert row == ("agent_crew", "agent_crew")
+                connection.execute("CREATE TABLE kept ()")
+            with psycopg.connect(secrets[monitor.SECRET]) as connection:
+                seen = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE query <> ''").fetchone()
+                assert seen is not None
+                assert cast("int", seen[0]) > 0, "it sees what others ask"
+                assert connection.execute("SELECT pg_database_size('crewmesh') > 0").fetchone() == (True,)
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                psycopg.connect(str(monitor.monitor_url(service_url(admin_url, "agent-crew", ""), "watching")))
 
     @pytest.mark.parametrize(
         ("name", "url"),

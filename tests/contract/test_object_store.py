@@ -100,6 +100,11 @@ async def test_objects_are_files_that_can_be_copied(blobs: BlobStore, folder: Pa
     assert file.read_bytes().endswith(b"as a file")
 
 
+async def test_it_is_of_the_version_of_the_image() -> None:
+    (built,) = re.findall(r"^\tgithub.com/versity/versitygw (v\S+)", (PINNED.module / "go.mod").read_text(), re.M)
+    assert str(CONTAINERS["objects"]["image"]).endswith(f":{built}")
+
+
 @contextmanager
 def running(command: Sequence[str], folder: Path, health: str, environment: dict[str, str]) -> Generator[None]:
     log = folder / f"{Path(command[0]).name}.log"
