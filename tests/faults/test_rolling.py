@@ -14,7 +14,8 @@ from tests.faults import availability, rolling
 from tests.faults.rolling_cluster import Cluster
 from tests.faults.rolling_trial import run_trial, two_replicas
 
-RATE = 5
+# So low that a busy machine carries it with half of the replicas.
+RATE = 2
 # One replica of each service; the other one of each is killed later.
 RESTARTED = ("gateway", "workflow-2", "agent-crew", "integration-2", "knowledge")
 KILLED = ("gateway-2", "workflow", "agent-crew-2", "integration", "knowledge-2")
@@ -34,6 +35,7 @@ async def test_nobody_notices_a_rollout(replicated: MeshProcess) -> None:
         return len(RESTARTED)
 
     report = await run_trial(replicated, disturb, quiet_seconds=5, rate=RATE)
+    print(report)
     assert rolling.violations(report) == [], report
 
 
@@ -44,5 +46,6 @@ async def test_a_killed_replica_costs_what_it_had_in_hand(replicated: MeshProces
         return len(KILLED)
 
     report = await run_trial(replicated, disturb, quiet_seconds=5, rate=RATE)
+    print(report)
     assert availability.violations(report) == [], report
     assert len(report.failed) <= LOST_BY_A_KILL * len(KILLED), report
