@@ -62,7 +62,7 @@ async def _measure(mesh: MeshProcess) -> list[Figure]:
     turns = await measure_turns(mesh)
     _say("50 chats at the same time, 50 words a second each, and the same read from the model directly")
     chats = await measure_chats(mesh)
-    _say("usage of a month, summed up by the hour and read call by call, in turns")
+    _say("usage of a month, summed up by the day and read call by call, in turns")
     usage = await measure_usage(mesh)
     _say("runs: ours, bare Dapr workflows and DBOS, in turns")
     runs = await measure_runs(mesh)

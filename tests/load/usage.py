@@ -1,12 +1,14 @@
-"""Usage of a month: asked where hours that are over are summed up, and of the same calls read one by one, in turns."""
+"""Usage of a month: asked where days that are over are summed up, and of the same calls read one by one, in turns."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from crewmesh_agent_crew.main import MIGRATIONS
 from crewmesh_agent_crew.spending.hidden import Hidden
+from crewmesh_agent_crew.usage.folding import Folding
 from crewmesh_agent_crew.usage.models import Question, Span
 from crewmesh_agent_crew.usage.repository import UsageRepository
 from crewmesh_kit.db.database import Database
@@ -23,8 +25,10 @@ _TIMES_THE_LEDGER = 3.0
 # Ten workflows with two agents each, day and night, that are answered in half a second to eight.
 _INSERT = """
 INSERT INTO model_calls
-SELECT r.* FROM generate_series(1, %(calls)s) AS n, LATERAL jsonb_populate_record(NULL::model_calls, jsonb_build_object(
+SELECT r.* FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n,
+LATERAL jsonb_populate_record(NULL::model_calls, jsonb_build_object(
     'id', %(org)s || n, 'org_id', %(org)s, 'key', n, 'attempt', 1, 'teams', '{}'::text[], 'provider', 'acme',
+    'run', 'run_1',
     'workflow', 'wf_' || n %% 10, 'agent', 'agent-' || n %% 20, 'model', 'model-' || n %% 4, 'price_version', '1',
     'input', n %% 5000, 'output', n %% 700, 'cached', n %% 1000, 'written', 0, 'cost_nano', n %% 1000000,
     'reserved_nano', 1000000, 'latency_ms', (exp(random() * 3) * 400)::int, 'outcome', 'ok', 'balances', '{}'::bigint[],
@@ -40,35 +44,31 @@ async def measure_usage(mesh: MeshProcess) -> list[Figure]:
 async def measured(database_url: str, calls: int = _CALLS) -> list[Figure]:
     await migrate(database_url, app_id="agent-crew", migrations=MIGRATIONS)
     async with Database.open(database_url, app_id="agent-crew") as database:
-        summed_up, one_by_one = new_id("org"), new_id("org")
-        for organization in (summed_up, one_by_one):
+        organization = new_id("org")
+        for first in range(1, calls + 1, _BATCH):
+            named = {"org": organization, "first": first, "last": min(first + _BATCH - 1, calls), "calls": calls}
             async with database.tenant(organization) as conn:
-                await conn.execute(_INSERT, {"org": organization, "calls": calls})
-        await _sum_up(database, summed_up)
+                await conn.execute(_INSERT, named)
+        await Folding(database).fold()
         async with database.system() as conn:
-            await conn.execute("ANALYZE model_calls, usage_hours")
+            await conn.execute("ANALYZE model_calls, usage_days")
         now = datetime.now(UTC)
         span = Span(now - timedelta(days=30), now)
         return [
-            await _figure("a month by model", database, summed_up, one_by_one, Question(span, by=("model",))),
-            await _figure("by day and agent", database, summed_up, one_by_one, Question(span, "day", ("agent",))),
+            await _figure("a month by model", database, organization, Question(span, by=("model",))),
+            await _figure("by day and agent", database, organization, Question(span, "day", ("agent",))),
         ]
 
 
-async def _sum_up(database: Database, organization: str) -> None:
-    folded = _BATCH
-    while folded == _BATCH:
-        async with database.tenant(organization) as conn:
-            folded = await UsageRepository(conn, organization, Hidden()).sum_up(_BATCH)
-
-
-async def _figure(name: str, database: Database, ours: str, plain: str, question: Question) -> Figure:
-    seconds: dict[str, list[float]] = {ours: [], plain: []}
+async def _figure(name: str, database: Database, organization: str, question: Question) -> Figure:
+    # All are of one run: asked so, they are read one by one.
+    questions = {"sums": question, "ledger": replace(question, where={"run": "run_1"})}
+    seconds: dict[str, list[float]] = {asked: [] for asked in questions}
     for _ in range(_ROUNDS):
-        for organization, times in seconds.items():
+        for asked, times in seconds.items():
             began = time.perf_counter()
             async with database.tenant(organization) as conn:
-                await UsageRepository(conn, organization, Hidden()).sums(question)
+                await UsageRepository(conn, organization, Hidden()).sums(questions[asked])
             times.append(time.perf_counter() - began)
-    rate, baseline = 1 / median(seconds[ours]), 1 / median(seconds[plain])
+    rate, baseline = 1 / median(seconds["sums"]), 1 / median(seconds["ledger"])
     return Figure(f"usage, {name}", rate, "questions/s", baseline, at_least_times_baseline(_TIMES_THE_LEDGER))

@@ -25,5 +25,5 @@ def install(service: Service) -> None:
     service.background("model calls under way", keep_calls_alive)
     service.background("lost model calls", give_up_lost_calls)
     service.background("bookkeeping", keep_the_books)
-    service.background("usage by the hour", keep_folding)
+    service.background("usage by the day", keep_folding)
     service.routes(budgets.router, usage.router)

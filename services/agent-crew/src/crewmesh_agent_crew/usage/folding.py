@@ -1,8 +1,8 @@
-"""Summing up hours that are over, so that what was spent in a month is not read call by call.
+"""Summing up days that are over, so that what was spent in a month is not read call by call.
 
-A call is marked in the same transaction that adds it to the sums of its hour, so that it always stands in one of both:
+A call is marked in the same transaction that adds it to the sums of its day, so that it always stands in one of both:
 in the sums, or among the calls that have no mark. Where somebody changes or forgets a call that is in the sums, the
-database itself takes its hour out of them; see the migration 0014_usage_by_the_hour.sql.
+database itself takes its day out of them; see the migration 0014_usage_by_the_day.sql.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Folding:
                 log.warning("usage is not summed up right now", reason=problem.detail)
 
     async def fold(self) -> int:
-        """How many calls were added to the sums of their hours."""
+        """How many calls were added to the sums of their days."""
         total = 0
         for organization in await to_sum_up(self._database):
             folded = self._batch

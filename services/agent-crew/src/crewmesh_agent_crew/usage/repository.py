@@ -1,8 +1,8 @@
-"""The SQL of usage: sums of hours that are over, and the ledger for everything else.
+"""The SQL of usage: sums of days that are over, and the ledger for everything else.
 
 Whatever is asked, parts are summed up by everything that is asked for and by latency in steps of five percent; groups,
-percentiles and the total are made of these parts, which are few. Hours tell nothing of single runs, steps and
-conversations, of which there are nearly as many as calls: for those the ledger alone is read.
+percentiles and the total are made of these parts, which are few. Days tell nothing of their hours, nor of single
+runs, steps and conversations, of which there are nearly as many as calls: for those the ledger alone is read.
 """
 
 from __future__ import annotations
@@ -27,22 +27,28 @@ _NO_SPEED = sql.SQL("NULL::int")
 _OF_CALLS = sql.SQL("""
 SELECT {shown} {bucket} AS bucket, {speed} AS speed, count(*) AS of_speed,
        count(*) AS calls, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, sum(cost_nano) AS cost
-FROM model_calls WHERE {where} AND {alone} AND outcome <> 'reserved' GROUP BY {names} bucket, speed
+FROM {calls} WHERE {where} AND outcome <> 'reserved' GROUP BY {names} bucket, speed
 """)
 # Their sums, then how fast their calls were.
-_OF_HOURS = sql.SQL("""
+_OF_DAYS = sql.SQL("""
 UNION ALL
 SELECT {shown} {bucket} AS bucket, NULL, 0, sum(calls), sum(input), sum(cached), sum(output), sum(cost_nano)
-FROM usage_hours WHERE {where} AND {whole} GROUP BY {names} bucket
+FROM usage_days WHERE {where} AND {whole} GROUP BY {names} bucket
 UNION ALL
 SELECT {shown} {bucket} AS bucket, fast.speed, sum(fast.calls)::bigint, 0, 0, 0, 0, 0
-FROM usage_hours, unnest(speeds, of_speed) AS fast (speed, calls) WHERE {where} AND {whole}
+FROM usage_days, unnest(speeds, of_speed) AS fast (speed, calls) WHERE {where} AND {whole}
 GROUP BY {names} bucket, fast.speed
 """)
 _WHOLE = sql.SQL("at >= {first} AND at < {behind}")
-_ALONE = sql.SQL("(summed_at IS NULL OR at < {first} OR at >= {behind})")
-_FIRST_HOUR = sql.SQL("date_trunc('hour', {}::timestamptz + interval '1 hour' - interval '1 microsecond', 'UTC')")
-_LAST_HOUR = sql.SQL("date_trunc('hour', {}::timestamptz, 'UTC')")
+_ALL_CALLS = sql.SQL("model_calls")
+# In parts that are found by an index each: what is not summed up, and days that are not asked for as a whole.
+_OTHER_CALLS = sql.SQL("""(
+SELECT * FROM model_calls WHERE summed_at IS NULL
+UNION ALL SELECT * FROM model_calls WHERE summed_at IS NOT NULL AND at < {first}
+UNION ALL SELECT * FROM model_calls WHERE summed_at IS NOT NULL AND at >= greatest({first}, {behind})
+) AS other_calls""")
+_FIRST_DAY = sql.SQL("date_trunc('day', {}::timestamptz + interval '1 day' - interval '1 microsecond', 'UTC')")
+_LAST_DAY = sql.SQL("date_trunc('day', {}::timestamptz, 'UTC')")
 
 _WITH = sql.SQL("""
 WITH parts AS MATERIALIZED ({parts})
@@ -74,7 +80,7 @@ ELSE agent END
 
 _TO_SUM_UP = """
 SELECT DISTINCT org_id FROM model_calls
-WHERE summed_at IS NULL AND at < date_trunc('hour', now(), 'UTC') AND outcome <> 'reserved'
+WHERE summed_at IS NULL AND at < date_trunc('day', now(), 'UTC') AND outcome <> 'reserved'
 """
 _ALONE_AT_IT = "SELECT pg_advisory_xact_lock(hashtextextended('usage of ' || %s, 0))"
 # What nobody knows the end of may end after all: whoever asked was only cut off for a while.
@@ -82,20 +88,20 @@ _SUM_UP = sql.SQL("""
 WITH found AS (
     UPDATE model_calls SET summed_at = now() WHERE id = ANY(ARRAY(
         SELECT id FROM model_calls
-        WHERE org_id = %(org)s AND summed_at IS NULL AND at < date_trunc('hour', now(), 'UTC')
+        WHERE org_id = %(org)s AND summed_at IS NULL AND at < date_trunc('day', now(), 'UTC')
           AND outcome <> 'reserved' AND (outcome <> 'unknown' OR at < now() - interval '1 day')
         ORDER BY at LIMIT %(most)s FOR UPDATE SKIP LOCKED
     )) RETURNING *
 ), parts AS (
-    SELECT date_trunc('hour', at, 'UTC') AS hour, {names}, {speed} AS speed, count(*) AS calls, sum(input) AS input,
+    SELECT date_trunc('day', at, 'UTC') AS day, {names}, {speed} AS speed, count(*) AS calls, sum(input) AS input,
            sum(cached) AS cached, sum(output) AS output, sum(cost_nano) AS cost
-    FROM found GROUP BY hour, {names}, speed
+    FROM found GROUP BY day, {names}, speed
 ), added AS (
-    INSERT INTO usage_hours (org_id, at, {names}, calls, input, cached, output, cost_nano, speeds, of_speed)
-    SELECT %(org)s, hour, {names}, sum(calls), sum(input), sum(cached), sum(output), sum(cost),
+    INSERT INTO usage_days (org_id, at, {names}, calls, input, cached, output, cost_nano, speeds, of_speed)
+    SELECT %(org)s, day, {names}, sum(calls), sum(input), sum(cached), sum(output), sum(cost),
            coalesce(array_agg(speed) FILTER (WHERE speed IS NOT NULL), '{{}}'),
            coalesce(array_agg(calls) FILTER (WHERE speed IS NOT NULL), '{{}}')
-    FROM parts GROUP BY hour, {names}
+    FROM parts GROUP BY day, {names}
 )
 SELECT count(*) AS n FROM found
 """).format(
@@ -143,7 +149,7 @@ class UsageRepository:
         )
 
     async def sum_up(self, most: int) -> int:
-        """Up to so many calls of hours that are over become part of their hours' sums; how many it were."""
+        """Up to so many calls of days that are over become part of their days' sums; how many it were."""
         await self._connection.execute(_ALONE_AT_IT, [self._organization])
         named = {"org": self._organization, "most": most}
         row = await (await self._connection.execute(_SUM_UP, named)).fetchone()
@@ -151,22 +157,22 @@ class UsageRepository:
 
     def _parts(self, question: Question) -> sql.Composed:
         told = [(column_of(by), self._told(by)) for by in question.by]
-        hours = {
-            "first": _FIRST_HOUR.format(sql.Literal(question.span.start)),
-            "behind": _LAST_HOUR.format(sql.Literal(question.span.end)),
+        days = {
+            "first": _FIRST_DAY.format(sql.Literal(question.span.start)),
+            "behind": _LAST_DAY.format(sql.Literal(question.span.end)),
         }
-        by_hours = MANY.isdisjoint({*question.by, *question.where})
+        by_days = question.bucket != "hour" and MANY.isdisjoint({*question.by, *question.where})
         asked: dict[str, sql.Composable] = {
             "shown": _listed(sql.SQL("{} AS {}").format(value, sql.Identifier(name)) for name, value in told),
             "names": _listed(value for _, value in told),
             "bucket": _bucket(question),
             "speed": _SPEED if MANY.isdisjoint(question.by) else _NO_SPEED,
             "where": self._where(question.span, question.where),
-            "whole": _WHOLE.format(**hours),
-            "alone": _ALONE.format(**hours) if by_hours else sql.SQL("true"),
+            "whole": _WHOLE.format(**days),
+            "calls": _OTHER_CALLS.format(**days) if by_days else _ALL_CALLS,
         }
         calls = _OF_CALLS.format(**asked)
-        return calls + _OF_HOURS.format(**asked) if by_hours else calls
+        return calls + _OF_DAYS.format(**asked) if by_days else calls
 
     def _where(self, span: Span, where: Mapping[By, str]) -> sql.Composed:
         conditions = [
@@ -195,7 +201,7 @@ class UsageRepository:
 
 
 async def to_sum_up(database: Database) -> list[str]:
-    """Organizations with calls in hours that are over and not summed up."""
+    """Organizations with calls in days that are over and not summed up."""
     return [row["org_id"] for row in await database.statement(_TO_SUM_UP)]
 
 
