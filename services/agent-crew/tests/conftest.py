@@ -66,16 +66,21 @@ async def replica(
         yield Running(client, app.state.resources, model, organization)
 
 
+_LEFT_BEHIND = (
+    "UPDATE crew_runs SET status = 'cancelled', ended_at = now(), due_at = NULL WHERE ended_at IS NULL",
+    # A chat whose answer nobody wrote down is looked after, and its title asked of the model.
+    "UPDATE conversation_messages SET status = 'cancelled', ended_at = now() WHERE status = 'working'",
+)
+
+
 async def leave_nothing_to_be_taken_over(database: str) -> None:
-    """The service does whatever is due: what a test before left at work would be given the answers of this one."""
+    """The service goes on with whatever is due: what a test before left at work would be given this one's answers."""
     async with await AsyncConnection.connect(database, autocommit=True) as connection:
         await connection.execute("SELECT set_config('app.org_id', '*', false)")
         found = await (await connection.execute("SELECT to_regclass('crew_runs') IS NOT NULL")).fetchone()
         if found == (True,):
-            await connection.execute(
-                "UPDATE crew_runs SET status = 'cancelled', ended_at = now(), due_at = NULL WHERE ended_at IS NULL"
-            )
-            await connection.execute("DELETE FROM memories_to_forget")
+            for statement in _LEFT_BEHIND:
+                await connection.execute(statement)
 
 
 @pytest.fixture
