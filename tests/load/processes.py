@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
+import psutil
 from crewmesh_testkit.mesh import MeshProcess
 from crewmesh_tools.mesh.show import usage
 from crewmesh_tools.mesh.state import MeshStatus, ProcessStatus, same_process
@@ -43,6 +45,18 @@ def used_by_process(status: MeshStatus) -> dict[str, float]:
     if supervisor is not None:
         used["supervisor"] = supervisor.memory_full_info().pss / 1024**2
     return used
+
+
+def processor_seconds(status: MeshStatus) -> float:
+    """What every process of the mesh has taken so far, with what it started, also of that what has ended."""
+    seconds = 0.0
+    for process in status.processes:
+        found = same_process(process.pid, process.created)
+        for member in [] if found is None else [found, *found.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                times = member.cpu_times()
+                seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
 
 
 def _mebibytes(process: ProcessStatus) -> float:

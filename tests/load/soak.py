@@ -2,7 +2,8 @@
 
 Clients in a closed loop: most call a webhook of five pure nodes, some start a run with an effect beyond the mesh, some
 a run that waits longer than a worker naps, so that Dapr's drivers, its timers and the scheduler always have work. Every
-minute it tells how many runs ended and what each process holds. The last tenth must carry what the first did.
+minute it tells how many runs ended, what one of them cost, what others took of the machine, and what each process
+holds. The last tenth must carry what the first did. Where it does not and a run costs what it did, others are to blame.
 """
 
 from __future__ import annotations
@@ -17,15 +18,19 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
 import aiohttp
+import psutil
 from crewmesh_testkit.mesh import JsonDict, MeshProcess
 from crewmesh_testkit.receiver import Receiver
+from crewmesh_tools.mesh.state import MeshStatus
 
 from tests.load.figures import Figure, at_least_times_baseline, at_most, table, write
-from tests.load.processes import used_by_process
+from tests.load.processes import processor_seconds, used_by_process
 from tests.load.webhook import PURE, hook_of
 
 _OFFSET = 23_250
@@ -61,6 +66,25 @@ def main() -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of processor time until now, and how many runs had ended; the share that was busy since the last time."""
+
+    mesh: float
+    clients: float
+    runs: int
+    at: float
+    busy: float
+
+    def milliseconds_per_run(self, before: Spent) -> float:
+        return (self.mesh - before.mesh) * 1000 / max(self.runs - before.runs, 1)
+
+    def share_of_others(self, before: Spent) -> float:
+        """What neither the mesh nor these clients took, of all there was."""
+        there = (self.at - before.at) * (psutil.cpu_count() or 1)
+        return max(self.busy - (self.mesh - before.mesh + self.clients - before.clients) / there, 0.0)
+
+
 class Soak:
     def __init__(self, mesh: MeshProcess, session: aiohttp.ClientSession, seconds: float) -> None:
         self._mesh = mesh
@@ -70,6 +94,7 @@ class Soak:
         self.ended: list[float] = []  # when each run ended, in seconds since the warm-up
         self.by_kind: Counter[str] = Counter()
         self.memory: list[dict[str, float]] = []
+        self.spent: list[Spent] = []
 
     @property
     def now(self) -> float:
@@ -86,7 +111,9 @@ class Soak:
         minute = 0
         while True:
             await asyncio.sleep(max(0.0, minute * 60 - self.now))
-            self.memory.append(used_by_process(await asyncio.to_thread(self._mesh.status)))
+            status = await asyncio.to_thread(self._mesh.status)
+            self.memory.append(used_by_process(status))
+            self.spent.append(self._spent(status))
             self._tell(minute)
             minute += 1
 
@@ -94,14 +121,21 @@ class Soak:
         first, last = share_from * self._seconds, share_to * self._seconds
         return sum(first <= at < last for at in self.ended) / (last - first)
 
+    def _spent(self, status: MeshStatus) -> Spent:
+        own = psutil.Process().cpu_times()
+        busy = psutil.cpu_percent() / 100
+        return Spent(processor_seconds(status), own.user + own.system, len(self.ended), time.monotonic(), busy)
+
     def _tell(self, minute: int) -> None:
         seconds = min(60.0, self.now + _WARM_UP_SECONDS)
         rate = sum(self.now - seconds <= at for at in self.ended) / seconds
         latest = self.memory[-1]
         if minute == 0:
-            print("minute  runs/s  " + "  ".join(latest), flush=True)
+            print("minute  runs/s  CPU ms/run  others %  " + "  ".join(latest), flush=True)
+        before, now = self.spent[max(minute - 1, 0)], self.spent[minute]
+        cost, others = (now.milliseconds_per_run(before), now.share_of_others(before) * 100) if minute else (0.0, 0.0)
         cells = "  ".join(f"{mebibytes:{len(name)}.0f}" for name, mebibytes in latest.items())
-        print(f"{minute:6}  {rate:6.1f}  {cells}", flush=True)
+        print(f"{minute:6}  {rate:6.1f}  {cost:10.1f}  {others:8.0f}  {cells}", flush=True)
 
 
 async def _soak(mesh: MeshProcess, seconds: float) -> list[Figure]:
@@ -166,8 +200,10 @@ def _figures(soak: Soak) -> list[Figure]:
     worst = max(growth, key=lambda name: growth[name])
     print(f"In the second half {worst} grew most: {growth[worst]:+.0f} MiB")
     whole = [sum(used.values()) for used in soak.memory]
+    costs = [after.milliseconds_per_run(before) for before, after in pairwise(soak.spent)]
     return [
         Figure("soak last vs first tenth", last, "runs/s", baseline=first, target=at_least_times_baseline(0.9)),
+        Figure("soak processor time of a run", costs[-1], "ms", baseline=costs[0]),
         Figure("soak memory at the end", whole[-1], "MiB", baseline=whole[0]),
         Figure("soak memory growth, worst process", growth[worst], "MiB", target=at_most(_FLAT_MIB)),
     ]
