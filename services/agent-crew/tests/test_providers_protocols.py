@@ -82,9 +82,9 @@ class TestAnswers:
         wanted = "stop" if each.account.kind == "ollama" else "filtered"
         assert (await each.ask()).finish == wanted
 
-    async def test_nul_characters_are_left_out(self, each: Provider) -> None:
+    async def test_nul_characters_leave_a_mark(self, each: Provider) -> None:
         each.fake.answers("a\0b c\0")
-        assert (await each.ask()).text == "ab c"
+        assert (await each.ask()).text == "a\ufffdb c\ufffd"
 
     async def test_an_empty_answer_is_none(self, each: Provider) -> None:
         each.fake.answers("")
