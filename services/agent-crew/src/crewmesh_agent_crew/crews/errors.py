@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from crewmesh_kit.errors import Conflict, NotFound
 
-from crewmesh_agent_crew.records.mistakes import Mistake, told
+from crewmesh_agent_crew.records.mistakes import Mistake, in_short, told
 
 
 class CrewNotFound(NotFound):
@@ -46,5 +46,4 @@ class CrewCannotWork(Conflict):
     slug, title = "crew-cannot-work", "Crew cannot work"
 
     def __init__(self, called: str, mistakes: Sequence[Mistake]) -> None:
-        reasons = "; ".join(f"{mistake.path}: {mistake.message}" for mistake in mistakes[:3])
-        super().__init__(f"The {called} cannot work as it is defined: {reasons}.", errors=told(mistakes))
+        super().__init__(f"The {called} cannot work as it is defined: {in_short(mistakes)}.", errors=told(mistakes))

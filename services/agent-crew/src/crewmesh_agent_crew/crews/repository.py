@@ -14,6 +14,7 @@ from crewmesh_agent_crew.access import CHANGE, SEE
 from crewmesh_agent_crew.agents.models import AgentDefinition
 from crewmesh_agent_crew.crews.errors import CrewExists, CrewNotFound
 from crewmesh_agent_crew.crews.models import CrewDefinition
+from crewmesh_agent_crew.records.mistakes import read_kept
 from crewmesh_agent_crew.records.schemas import Record
 from crewmesh_agent_crew.records.shelf import Shelf
 
@@ -71,7 +72,7 @@ class CrewRepository:
         )
         rows = await cursor.fetchall()
         return [
-            Inline(row["crew"], row["crew_name"], row["version"], AgentDefinition.model_validate(row["agent"]))
+            Inline(row["crew"], row["crew_name"], row["version"], _agent(row))
             for row in [row for row in rows if row["by_name"]] or rows
         ]
 
@@ -85,3 +86,7 @@ class CrewRepository:
         """Ids and names of some of the crews that have it in an agent or a task."""
         cursor = await self._connection.execute(_HOLDING, {"org": self._organization, "part": Jsonb([part])})
         return [(row["id"], row["name"]) for row in await cursor.fetchall()]
+
+
+def _agent(row: DictRow) -> AgentDefinition:
+    return read_kept(AgentDefinition, row["agent"], f"agent of the crew {row['crew_name']!r}")

@@ -21,8 +21,8 @@ from crewmesh_agent_crew.crews.models import CrewDefinition
 from crewmesh_agent_crew.crews.repository import CREWS, CrewRepository
 from crewmesh_agent_crew.crews.resolution import Filling, prompt_uses, references
 from crewmesh_agent_crew.prompt_templates.lookup import templates
-from crewmesh_agent_crew.records.mistakes import Mistake
-from crewmesh_agent_crew.records.repository import RecordRepository
+from crewmesh_agent_crew.records.mistakes import Mistake, read_kept
+from crewmesh_agent_crew.records.repository import RecordRepository, Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Resolver:
             raise unknown
         stored = found[0]
         await self._sharing.ensure(connection, identity, RUN, stored.id, unknown=unknown)
-        crew = CrewDefinition.model_validate(stored.definition)
+        crew = read_kept(CrewDefinition, stored.definition, f"crew {name!r}")
         filled, mistakes = await self.filled(connection, identity, crew)
         if mistakes:
             raise CrewCannotWork(f"crew {name!r}", mistakes)
@@ -75,7 +75,7 @@ class Resolver:
     ) -> tuple[CrewDefinition, list[Mistake]]:
         """The crew with everything filled in, and what stands in the way. Held: what it refers to stays for now."""
         found = await runnable(connection, self._sharing, identity, references(crew), hold=hold)
-        agents = {stored.name: AgentDefinition.model_validate(stored.definition) for stored in found}
+        agents = {stored.name: _agent(stored) for stored in found}
         uses = list(prompt_uses(crew, *agents.values()))
         filling = Filling(agents, await templates(connection, identity.organization, uses, hold=hold))
         return filling.crew(crew), filling.mistakes
@@ -91,7 +91,7 @@ class Resolver:
         records = await runnable(connection, self._sharing, identity, [name])
         if records:
             record = records[0]
-            return PinnedAgent(AgentDefinition.model_validate(record.definition), record.version, id=record.id)
+            return PinnedAgent(_agent(record), record.version, id=record.id)
         reach = await self._sharing.reach(connection, identity, RUN)
         found = await CrewRepository(connection, identity.organization).agents_called(name, reach)
         if not found:
@@ -99,6 +99,10 @@ class Resolver:
         if any(other.agent != found[0].agent for other in found):
             raise AmbiguousAgent(name, [other.crew_name for other in found])
         return PinnedAgent(found[0].agent, found[0].version, crew=found[0].crew)
+
+
+def _agent(stored: Stored) -> AgentDefinition:
+    return read_kept(AgentDefinition, stored.definition, f"agent {stored.name!r}")
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.prompt_templates.errors import PromptTemplateExists, UnknownPromptTemplate
 from crewmesh_agent_crew.prompt_templates.models import PromptTemplateDefinition, PromptUse
+from crewmesh_agent_crew.records.mistakes import read_kept
 from crewmesh_agent_crew.records.repository import RecordRepository
 from crewmesh_agent_crew.records.schemas import Record
 from crewmesh_agent_crew.records.shelf import Shelf
@@ -36,9 +37,11 @@ async def templates(
     repository = RecordRepository(connection, organization, PROMPT_TEMPLATES)
     found: dict[tuple[str, int | None], PromptTemplateDefinition] = {}
     for stored in await repository.named({use.use for use in uses}, lock="FOR SHARE" if hold else ""):
-        found[stored.name, None] = PromptTemplateDefinition.model_validate(stored.definition)
+        called = f"prompt template {stored.name!r}"
+        found[stored.name, None] = read_kept(PromptTemplateDefinition, stored.definition, called)
         for version in {use.version for use in uses if use.use == stored.name and use.version is not None}:
             old = await repository.version(stored.id, version)
             if old is not None:
-                found[stored.name, version] = PromptTemplateDefinition.model_validate(old.definition)
+                in_version = f"{called} in version {version}"
+                found[stored.name, version] = read_kept(PromptTemplateDefinition, old.definition, in_version)
     return found

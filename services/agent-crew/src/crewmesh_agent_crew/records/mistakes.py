@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from crewmesh_contracts.base import JsonValue
-from crewmesh_kit.errors import ValidationFailed
-from pydantic import ValidationError
+from crewmesh_kit.errors import Conflict, ValidationFailed
+from pydantic import BaseModel, ValidationError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 MOST_TOLD = 200
 # How pydantic names the branch of a union that was meant; it is no part of the document.
@@ -29,9 +32,30 @@ class InvalidDefinition(ValidationFailed):
         count = "one place" if len(mistakes) == 1 else f"{len(mistakes)} places"
         super().__init__(
             f"The definition cannot be used: correct the {count} listed in errors and send it again. "
-            + "; ".join(f"{mistake.path}: {mistake.message}" for mistake in mistakes[:3]),
+            + in_short(mistakes),
             errors=told(mistakes),
         )
+
+
+class OutdatedDefinition(Conflict):
+    """What is to work was saved by the rules of its time, and those of today refuse it: save it anew, corrected."""
+
+    slug, title = "outdated-definition", "Outdated definition"
+
+    def __init__(self, called: str, mistakes: Sequence[Mistake]) -> None:
+        super().__init__(
+            f"The {called} was saved by earlier rules, and those of today refuse it: {in_short(mistakes)}. "
+            "Save it anew, with that corrected.",
+            errors=told(mistakes),
+        )
+
+
+def read_kept(model: type[ModelT], definition: object, called: str) -> ModelT:
+    """The definition of what is to work, as it was kept."""
+    try:
+        return model.model_validate(definition)
+    except ValidationError as error:
+        raise OutdatedDefinition(called, [*mistakes_of(error)]) from error
 
 
 def told(mistakes: Iterable[Mistake], **where: JsonValue) -> list[JsonValue]:
@@ -50,3 +74,7 @@ def mistakes_of(error: ValidationError, *, below: str = "") -> Iterator[Mistake]
             continue
         path = [str(part) for index, part in enumerate(place) if not (index and part in _BRANCHES)]
         yield Mistake(".".join([*([below] if below else []), *path]), one["msg"].removeprefix("Value error, "))
+
+
+def in_short(mistakes: Sequence[Mistake]) -> str:
+    return "; ".join(f"{mistake.path}: {mistake.message}" for mistake in mistakes[:3])
