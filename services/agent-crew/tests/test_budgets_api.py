@@ -15,6 +15,7 @@ from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import auth_headers
 
 from .harness import Running
+from .records_api import slug
 from .test_sharing import person, share
 
 PATH = "/v1/budgets"
@@ -104,6 +105,8 @@ async def test_a_top_up_is_more_for_this_period(service: Running) -> None:
     assert (await service.get(path, who=admin(service))).json()["use"]["left"] == "225.5"
     listed = (await service.get(f"{path}/top-ups", who=admin(service))).json()["items"]
     assert [each["id"] for each in listed] == [added.json()["id"]]
+    missing = await service.get(f"{path}/top-ups/{new_id('top')}", who=admin(service))
+    assert slug(missing) == (404, "unknown-top-up")
     too_much = {"amount": "999999999", "reason": "?"}
     statuses = [(await service.post(f"{path}/top-ups", too_much, who=admin(service))).status_code for _ in range(2)]
     assert statuses == [201, 422] or statuses == [422, 422]

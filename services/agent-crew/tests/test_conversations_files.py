@@ -161,6 +161,10 @@ class TestAttaching:
             assert (sent.status_code, sent.json()["type"].rsplit("/", 1)[-1]) == (422, "unknown-attachment")
         assert await ann.messages() == []
 
+    async def test_a_file_that_is_not_there_is_named_as_one(self, ann: Person) -> None:
+        missing = await ann.ask("GET", f"{ann.path}/attachments/{new_id('att')}")
+        assert (missing.status_code, missing.json()["type"].rsplit("/", 1)[-1]) == (404, "attachment-not-found")
+
     async def test_a_crew_without_a_place_for_files_says_so(self, ann: Person) -> None:
         talker = await ann.begin(crew="answer-desk")
         file = (await talker.attach("a.txt", b"text")).json()

@@ -6,7 +6,7 @@
     ├── BudgetExhausted 402
     │   └── BudgetAwaitsTopUp 402 (retryable)
     ├── Unavailable ── BudgetInUse 503 (retryable)
-    ├── NotFound ── UnknownBudget 404
+    ├── NotFound ── UnknownBudget 404, UnknownTopUp 404
     └── Conflict ── TooManyBudgets 409, BudgetIsForOthers 409
 """
 
@@ -66,6 +66,18 @@ class UnknownBudget(NotFound):
 
     def __init__(self, budget: str) -> None:
         super().__init__(f"There is no budget {budget[:60]!r}; GET /v1/budgets lists those there are.")
+
+
+class UnknownTopUp(NotFound):
+    """The budget was never topped up under that id. ``GET /v1/budgets/{id}/top-ups`` lists when it was."""
+
+    slug, title = "unknown-top-up", "Unknown top-up"
+
+    def __init__(self, budget: str, top_up: str) -> None:
+        super().__init__(
+            f"The budget {budget[:60]!r} has no top-up {top_up[:60]!r}; "
+            f"GET /v1/budgets/{budget[:60]}/top-ups lists those there are."
+        )
 
 
 class TooManyBudgets(Conflict):

@@ -20,7 +20,7 @@ from crewmesh_kit.signals import Signals
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from crewmesh_agent_crew.budgets.errors import BudgetIsForOthers, TooManyBudgets, UnknownBudget
+from crewmesh_agent_crew.budgets.errors import BudgetIsForOthers, TooManyBudgets, UnknownBudget, UnknownTopUp
 from crewmesh_agent_crew.budgets.models import MOST_BUDGETS
 from crewmesh_agent_crew.budgets.repository import BudgetRepository, Filters
 from crewmesh_agent_crew.budgets.schemas import Budget, NewBudget, NewTopUp, TopUp, Use
@@ -123,7 +123,9 @@ class Budgets:
 
     async def get_top_up(self, identity: Identity, id_: str, top_up: str) -> TopUp:
         async with self._database.tenant(identity.organization) as conn:
-            return await self._top_up(await self._told(conn, identity), id_, top_up)
+            budgets = await self._told(conn, identity)
+            await _required(budgets, id_)
+            return await self._top_up(budgets, id_, top_up)
 
     async def _told(self, conn: AsyncConnection[DictRow], identity: Identity) -> BudgetRepository:
         """Budgets as far as they are told to ``identity``."""
@@ -133,7 +135,7 @@ class Budgets:
     async def _top_up(self, budgets: BudgetRepository, id_: str, top_up: str) -> TopUp:
         found = await budgets.find_top_up(id_, top_up)
         if found is None:
-            raise UnknownBudget(f"{id_}/top-ups/{top_up}")
+            raise UnknownTopUp(id_, top_up)
         return found
 
 

@@ -25,6 +25,15 @@ class ChatMessageNotFound(NotFound):
         super().__init__(f"This conversation has no message {message[:100]!r}; its messages list those of the branch.")
 
 
+class AttachmentNotFound(NotFound):
+    """No such file is attached to the conversation. Attach it first."""
+
+    slug, title = "attachment-not-found", "Attachment not found"
+
+    def __init__(self, attachment: str) -> None:
+        super().__init__(f"This conversation has no file {attachment[:100]!r}; its messages name those it has.")
+
+
 class AnswerUnderWay(Conflict):
     """The conversation is being answered. Wait for the answer, or cancel it."""
 

@@ -20,6 +20,7 @@ from psycopg.rows import DictRow
 
 from crewmesh_agent_crew.conversations.errors import (
     AnswerUnderWay,
+    AttachmentNotFound,
     ChatMessageNotFound,
     ConversationFull,
     ConversationNotFound,
@@ -222,7 +223,7 @@ class Conversations:
             await found(connection, identity, id_)
             files = await FileRepository(connection).several(id_, [attachment], content=True)
         if attachment not in files:
-            raise ChatMessageNotFound(attachment)
+            raise AttachmentNotFound(attachment)
         return files[attachment]
 
     async def _standing(self, identity: Identity, message: Spoken) -> Standing | None:
