@@ -88,10 +88,17 @@ class TestPlaces:
 
     def test_what_a_person_changed_is_theirs(self) -> None:
         stretches = (FilledIn(at=4, text="mail", by="steps"), FilledIn(at=9, text="end", by="steps"))
-        request = AgentRequest(agent="clerk", task="Sum letters end", filled_in=stretches)
-        assert quotes_in(request, strange=True) == ()
-        kept = request.model_copy(update={"task": "Sum mail end"})
-        assert quotes_in(kept, strange=False) == ((4, 8), (9, 12))
+        request = AgentRequest(agent="clerk", task="Sum mail end", filled_in=stretches)
+        assert quotes_in(request, strange=False) == ((4, 8), (9, 12))
+        changed = request.model_copy(update={"task": "Sum other words"})
+        assert quotes_in(changed, strange=True) == ()
+
+    def test_what_a_person_only_moved_is_not(self) -> None:
+        stretches = (FilledIn(at=4, text="mail", by="steps"), FilledIn(at=9, text="end", by="steps"))
+        request = AgentRequest(agent="clerk", task="Please sum up mail end", filled_in=stretches)
+        assert quotes_in(request, strange=False) == ((14, 18), (19, 22))
+        less = request.model_copy(update={"task": "Sum end"})
+        assert quotes_in(less, strange=False) == ((4, 7),)
 
     def test_stretches_that_overlap_or_lead_out_are_none(self) -> None:
         stretches = tuple(FilledIn(at=at, text="aa", by="steps") for at in (0, 1, 2, 90))

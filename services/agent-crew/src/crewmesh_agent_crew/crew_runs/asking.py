@@ -199,14 +199,16 @@ def checked_inputs(crew: CrewDefinition, given: dict[str, str]) -> dict[str, str
 
 
 def quotes_in(request: AgentRequest, *, strange: bool) -> tuple[tuple[int, int], ...]:
-    """What of the task others wrote. What a person has changed since it was filled in is that person's word."""
+    """What of the task others wrote, also where it was moved since by what a person changed, which is that person's."""
     found: list[tuple[int, int]] = []
     end = 0
     for each in request.filled_in:
-        stop = each.at + len(each.text)
-        if end <= each.at < stop and request.task[each.at : stop] == each.text and (strange or each.by == "steps"):
-            found.append((each.at, stop))
-            end = stop
+        at = each.at
+        if not request.task.startswith(each.text, at):
+            at = request.task.find(each.text, end)
+        if each.text and at >= end and (strange or each.by == "steps"):
+            end = at + len(each.text)
+            found.append((at, end))
     return tuple(found)
 
 
