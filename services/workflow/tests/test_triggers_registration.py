@@ -13,7 +13,7 @@ from crewmesh_contracts.workflow import Definition
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.migrations import migrate
 from crewmesh_testkit.identities import ORGANIZATION
-from crewmesh_workflow.triggers.registration import enable, register, unregister
+from crewmesh_workflow.triggers.registration import enable, register
 from psycopg.rows import DictRow
 
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
@@ -122,7 +122,7 @@ async def test_a_pause_is_a_pause_for_triggers_and_not_for_waits(database: Datab
     await publish(database, hourly(catch_up="none"), {"kind": "event", "type": "t"}, nodes=[wait])
     await set_next(database, datetime(2026, 1, 1, tzinfo=UTC))
     async with database.tenant(ORGANIZATION) as conn:
-        await unregister(conn, "wf_1")
+        await enable(conn, "wf_1", enabled=False)
     assert {row["kind"]: row["enabled"] for row in (await rows(database)).values()} == {
         "cron": False,
         "event": False,

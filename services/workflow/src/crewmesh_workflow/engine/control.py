@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_kit.db.database import Connection, Database
+from crewmesh_kit.db.database import Database, after_commit
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import get_logger
 from psycopg import AsyncConnection
@@ -130,9 +130,7 @@ class Control:
         row = await (await conn.execute(statement, parameters)).fetchone()  # pyright: ignore[reportArgumentType]
         if row is None:
             return False
-        if not isinstance(conn, Connection):
-            raise TypeError("a run is controlled on a connection that Database.tenant() or Database.system() gave out")
-        conn.after_commit.append(lambda: self._follow_up(row))
+        after_commit(conn, lambda: self._follow_up(row))
         return True
 
     def _follow_up(self, row: DictRow) -> None:

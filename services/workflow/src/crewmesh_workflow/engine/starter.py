@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_kit.db.database import Connection
+from crewmesh_kit.db.database import after_commit
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.telemetry import mark, trace_headers
 from psycopg import AsyncConnection
@@ -140,8 +140,7 @@ class Starter:
         there = await self._journal.start(conn, run, commit, self._parameters(new, status, program, priority, begun))
         if there != run.id:
             return Started(there, new=False), None
-        if isinstance(conn, Connection):
-            conn.after_commit.append(self._journal.nudge_outbox)
+        after_commit(conn, self._journal.nudge_outbox)
         ended = None if begun is None else ended_by(begun.commit)
         return Started(there, new=True, ended=ended), begun
 

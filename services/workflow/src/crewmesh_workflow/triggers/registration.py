@@ -111,11 +111,6 @@ async def register(
     await conn.execute(_FOLLOW, {"workflow": workflow_id})
 
 
-async def unregister(conn: AsyncConnection[DictRow], workflow_id: str) -> None:
-    """Nothing starts runs of the workflow any more, until it is registered again. Addresses and secrets are kept."""
-    await enable(conn, workflow_id, enabled=False)
-
-
 async def enable(conn: AsyncConnection[DictRow], workflow_id: str, enabled: bool) -> None:
     """Pause or resume what starts runs. What a schedule missed meanwhile is for its ``catch_up`` to say."""
     if not enabled:

@@ -50,7 +50,6 @@ class SidecarMetadata(BaseModel):
     """What the sidecar tells about itself."""
 
     id: str
-    runtime_version: str = Field(default="", alias="runtimeVersion")
     workflows: WorkerMetadata = WorkerMetadata()
 
     @property
