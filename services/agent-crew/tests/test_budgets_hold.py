@@ -25,6 +25,7 @@ from crewmesh_agent_crew.spending.service import Ledger
 from crewmesh_kit.db.migrations import migrate
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.ids import new_id
+from crewmesh_testkit import polling
 
 from .harness import until
 from .money import PER_TOKEN, Money, a_charge, a_replica, question, said
@@ -97,8 +98,12 @@ async def test_who_dies_in_the_middle_has_spent_what_it_reserved(url: str) -> No
         with pytest.raises(BudgetInUse):
             async with asyncio.timeout(5):
                 await first_refusal(money, charge)
-        await asyncio.sleep(0.3)
-        assert await money.ledger.give_up_overdue() >= 10
+
+        async def given_up() -> bool:
+            await money.ledger.give_up_overdue()
+            return {str(row["outcome"]) for row in await money.calls(charge.organization)} == {"unknown"}
+
+        await polling.until(given_up, seconds=10, what="the dead to be given up")
         with pytest.raises(BudgetExhausted):
             await money.thinking.ask(question(), charge, "k")
         (balance,) = await money.balances(charge.organization)

@@ -11,6 +11,7 @@ import pytest
 from crewmesh_agent_crew.live.word import Voices
 from crewmesh_agent_crew.live.words import Sink, Word, Words
 from crewmesh_kit.ids import new_id
+from crewmesh_testkit.polling import until
 from crewmesh_testkit.servers import running_valkey
 
 
@@ -34,6 +35,12 @@ async def watched(words: Words, organization: str, *, after: str | None = None, 
             if seen[-1].kind == "done":
                 break
     return seen
+
+
+def followed(words: Words) -> list[str]:
+    """What is followed at this replica."""
+    reader = words._reader  # pyright: ignore[reportPrivateUsage]  nothing else tells
+    return [*reader._feeds]  # pyright: ignore[reportPrivateUsage]
 
 
 def text_of(words: list[Word]) -> str:
@@ -107,7 +114,7 @@ async def test_what_a_client_makes_up_is_no_place(replicas: list[Words], organiz
 async def test_a_place_in_the_future_spoils_nothing_for_others(replicas: list[Words], organization: str) -> None:
     future = replicas[0].follow(organization, "crun_1", "99999999999999-0")
     waiting = asyncio.ensure_future(anext(future))
-    await asyncio.sleep(0.1)
+    await until(lambda: followed(replicas[0]), seconds=5, what="the stream to be followed")
     sink = replicas[0].sink(organization, "crun_1", "msg_1")
     sink.add("all")
     sink.done()
@@ -142,8 +149,7 @@ async def test_who_leaves_is_forgotten(replicas: list[Words], organization: str)
         work = f"crun_{number}"
         replicas[0].sink(organization, work, "msg").done()
         await watched(replicas[0], organization, work=work)
-    reader = replicas[0]._reader  # pyright: ignore[reportPrivateUsage]  nothing else tells
-    assert reader._feeds == {}  # pyright: ignore[reportPrivateUsage]
+    assert followed(replicas[0]) == []
 
 
 async def test_without_valkey_nothing_waits_and_it_is_seen_again_afterwards(tmp_path: Path, organization: str) -> None:
@@ -173,7 +179,8 @@ async def say_again_and_again(sink: Sink) -> None:
 async def test_who_was_frozen_and_goes_on_is_not_heard_any_more(replicas: list[Words], organization: str) -> None:
     frozen = replicas[0].sink(organization, "crun_1", "msg_1")
     frozen.add("once upon ")
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(10), aclosing(replicas[1].follow(organization, "crun_1")) as following:
+        await anext(following)
     other = replicas[1].sink(organization, "crun_1", "msg_1")
     for word in "There ", "was ", "a ", "sea.":
         other.add(word)

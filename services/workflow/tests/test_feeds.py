@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from crewmesh_kit.errors import Unavailable
 from crewmesh_kit.signals import Signals
+from crewmesh_testkit.polling import until
 from crewmesh_workflow.runs.feeds import Feeds
 from crewmesh_workflow.runs.lines import Line
 
@@ -36,10 +37,15 @@ class World:
         if tell:
             self.signals.tell("run_1")
 
-    async def follow(self, after: int, until: int) -> list[int]:
+    async def is_read_again(self) -> None:
+        """From now on: the first read may have begun before."""
+        reads = self.reads
+        await until(lambda: self.reads >= reads + 2, seconds=5, what="the journal to be read", every=0.01)
+
+    async def follow(self, after: int, last: int) -> list[int]:
         seen: list[int] = []
         async with self.feeds.joined("org_1", "run_1", after=after) as feed:
-            while not seen or seen[-1] < until:
+            while not seen or seen[-1] < last:
                 events = await feed.after(seen[-1] if seen else after, timeout=5)
                 if events is None:  # as who follows does: reads for itself
                     events = await self.read("org_1", "run_1", seen[-1] if seen else after, BATCH)
@@ -94,18 +100,19 @@ async def test_who_is_ahead_of_the_feed_waits_and_does_not_spin(world: World) ->
 async def test_lost_signals_and_a_lost_database_only_delay(world: World) -> None:
     async with asyncio.timeout(10):
         follower = asyncio.create_task(world.follow(0, 3))
+        await world.is_read_again()
         world.write(1, tell=False)
-        await asyncio.sleep(0.1)
+        await world.is_read_again()
         world.away = True
         world.write(2)
-        await asyncio.sleep(0.1)
+        await world.is_read_again()
         world.away = False
         assert await follower == [1, 2, 3]
 
 
 async def test_nobody_reads_for_nobody(world: World) -> None:
     async with world.feeds.joined("org_1", "run_1", after=0):
-        await asyncio.sleep(0.1)
+        await world.is_read_again()
     await asyncio.sleep(0)
     reads = world.reads
     world.write(1)

@@ -33,15 +33,21 @@ from fastapi import APIRouter
 
 router = APIRouter(prefix="/v1", dependencies=[public()])
 
+async def until_it_stops_and_a_little(lifecycle):
+    await lifecycle.stopping.wait()
+    await asyncio.sleep(0.2)
+
 @router.get("/slow")
-async def slow():
-    await asyncio.sleep(0.7)
+async def slow(lifecycle: Annotated[Lifecycle, provided(Lifecycle)]):
+    await until_it_stops_and_a_little(lifecycle)
     return "finished"
 
 @router.post("/later")
-async def later(background: Annotated[Background, provided(Background)]):
+async def later(
+    background: Annotated[Background, provided(Background)], lifecycle: Annotated[Lifecycle, provided(Lifecycle)]
+):
     async def write():
-        await asyncio.sleep(0.7)
+        await until_it_stops_and_a_little(lifecycle)
         Path("later").write_text("finished")
     background.start("write", write())
 

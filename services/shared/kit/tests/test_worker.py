@@ -45,10 +45,18 @@ class FakeRuntime:
         return asyncio.run(call())
 
 
+LOST_AFTER_SECONDS = 0.2
+LOOK_EVERY_SECONDS = 0.02
+# By then a worker that is held to be lost has left.
+LONG_ENOUGH = 2 * round(LOST_AFTER_SECONDS / LOOK_EVERY_SECONDS)
+
+
 class Sidecar(FakeSidecar):
     away = False
+    asked = 0
 
     async def metadata(self) -> SidecarMetadata:
+        self.asked += 1
         if self.away:
             raise Unavailable("the sidecar is away")
         return await super().metadata()
@@ -80,8 +88,8 @@ def worker(runtime: FakeRuntime, sidecar: Sidecar, left: list[bool]) -> Workflow
     return WorkflowWorker(
         DaprSettings(),
         sidecar,
-        lost_after_seconds=0.2,
-        look_every_seconds=0.02,
+        lost_after_seconds=LOST_AFTER_SECONDS,
+        look_every_seconds=LOOK_EVERY_SECONDS,
         leave=lambda: left.append(True),
     )
 
@@ -116,9 +124,11 @@ async def test_one_orchestrator_serves_several_workers(worker: WorkflowWorker, r
     assert vars(orchestrator) == {}, "the SDK leaves no mark on it"
 
 
-async def test_a_connected_worker_is_ready(worker: WorkflowWorker, left: list[bool]) -> None:
+async def test_a_connected_worker_is_ready_and_stays(
+    worker: WorkflowWorker, sidecar: Sidecar, left: list[bool]
+) -> None:
     async with worker.running():
-        await asyncio.sleep(0.1)
+        await until(lambda: sidecar.asked > LONG_ENOUGH, seconds=10, what="the worker to be looked at")
         assert await worker.why_not_ready() is None
     assert left == []
 
@@ -147,5 +157,5 @@ async def test_a_worker_that_comes_back_stays(worker: WorkflowWorker, sidecar: S
 async def test_a_sidecar_that_is_away_is_waited_for(worker: WorkflowWorker, sidecar: Sidecar, left: list[bool]) -> None:
     async with worker.running():
         sidecar.away = True
-        await asyncio.sleep(0.5)
+        await until(lambda: sidecar.asked > LONG_ENOUGH, seconds=10, what="the sidecar to be asked for workers")
     assert left == []
