@@ -24,7 +24,8 @@ ResultT = TypeVar("ResultT", bound=Reply)
 RUN = "run_" + "1" * 32
 ROOTS: JsonObject = {
     "trigger": {
-        "data": {"n": 3, "name": "Zoë", "items": ["a", "b"], "when": "2026-03-01T09:00:00+01:00", "none": None}
+        "kind": "api",
+        "data": {"n": 3, "name": "Zoë", "items": ["a", "b"], "when": "2026-03-01T09:00:00+01:00", "none": None},
     },
     "vars": {"total": 7},
     "env": {},

@@ -57,7 +57,7 @@ class _Driver:
     def __init__(self, golden: Golden, known: Mapping[str, Step]) -> None:
         self._happens = golden.happens
         self._program = golden.program
-        facts = Facts("run_golden", {"data": golden.data}, {"id": "run_golden", "version": 1})
+        facts = Facts("run_golden", {"kind": "api", "data": golden.data}, {"id": "run_golden", "version": 1})
         self._execution = Execution(self._program, facts, known, now=lambda: NOON)
         self._pending: dict[str, Ready] = {}
 

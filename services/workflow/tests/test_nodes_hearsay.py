@@ -11,12 +11,18 @@ from crewmesh_workflow.nodes.base import CompiledEffect
 
 from services.workflow.tests.node_places import ROOTS, does, scope
 
-HANDED_ON = {**cast(JsonObject, ROOTS["trigger"]), "kind": "workflow"}
+BY_API = cast(JsonObject, ROOTS["trigger"])
+EVENT: JsonObject = {"specversion": "1.0", "data": BY_API["data"]}
+OF_STRANGERS: list[JsonObject] = [
+    *({**BY_API, "kind": kind} for kind in ("workflow", "webhook", "cron", "run_ended")),
+    EVENT,
+    {**EVENT, "kind": "api"},
+]
 
 
-def asked(**members: str) -> AgentRequest:
+def asked(trigger: JsonObject = BY_API, **members: str) -> AgentRequest:
     node = does("agent", CompiledEffect, agent="writer", **members)
-    return AgentRequest.model_validate(node.render(scope()))
+    return AgentRequest.model_validate(node.render(scope(trigger=trigger)))
 
 
 def parts(request: AgentRequest) -> list[tuple[str, str]]:
@@ -51,15 +57,15 @@ class TestAgents:
         assert (request.task, request.expected) == ("To Zoë.\n\nAs 1.", "")
         assert parts(request) == [("Zoë", "start"), ("1", "steps")]
 
-    def test_what_a_run_hands_on_may_be_anybodys(self) -> None:
-        node = does("agent", CompiledEffect, agent="writer", task="To {{ trigger.data.name }}.")
-        request = AgentRequest.model_validate(node.render(scope(trigger=HANDED_ON)))
-        assert parts(request) == [("Zoë", "steps")]
+    @pytest.mark.parametrize("trigger", OF_STRANGERS)
+    def test_what_triggers_bring_may_be_anybodys_whoever_has_the_run_done_again(self, trigger: JsonObject) -> None:
+        assert parts(asked(trigger, task="To {{ trigger.data.name }}.")) == [("Zoë", "steps")]
 
 
 class TestCrews:
     @pytest.mark.parametrize(
-        ("trigger", "named"), [(ROOTS["trigger"], ["found", "sum"]), (HANDED_ON, ["found", "name", "sum"])]
+        ("trigger", "named"),
+        [(BY_API, ["found", "sum"]), *((trigger, ["found", "name", "sum"]) for trigger in OF_STRANGERS)],
     )
     def test_inputs_from_steps_are_named(self, trigger: JsonObject, named: list[str]) -> None:
         inputs: JsonObject = {

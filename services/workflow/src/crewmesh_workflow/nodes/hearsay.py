@@ -1,13 +1,14 @@
 """Whose words a step hands to agents: those that stand in the definition, and those that are filled in.
 
-What the run was started with comes from whoever started it. All else that can be read (what steps gave, what the run
-that started this one hands on) may have come from anybody, and agents are told so.
+What a person starts a run with is theirs. All else that can be read (what steps gave, what an event, a webhook or
+another run brought) may have come from anybody, and agents are told so: also when a person has that run done again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from crewmesh_contracts.base import JsonValue
 from crewmesh_contracts.invocations import FilledIn
 
 from crewmesh_workflow.expressions import Scope, Template
@@ -18,9 +19,12 @@ _OF_THE_START = frozenset({"trigger", "run", "env", "node"})
 def is_from_steps(template: Template, scope: Scope) -> bool:
     """Whether there is more in it than what stands in the definition, and what the run was started with."""
     roots = {path.root for path in template.paths()}
-    trigger = scope.roots.get("trigger")
-    handed_on = isinstance(trigger, dict) and trigger.get("kind") == "workflow"
-    return not roots <= _OF_THE_START or ("trigger" in roots and handed_on)
+    return not roots <= _OF_THE_START or ("trigger" in roots and not _is_known(scope.roots.get("trigger")))
+
+
+def _is_known(trigger: JsonValue) -> bool:
+    """Whether a person sent it. An event may hold a ``kind`` of its own."""
+    return isinstance(trigger, dict) and trigger.get("kind") == "api" and "specversion" not in trigger
 
 
 def filled_in(parts: Iterable[str | Template], scope: Scope) -> tuple[str, tuple[FilledIn, ...]]:
