@@ -42,6 +42,23 @@ async def test_a_leased_run_is_left_alone(idle: Bench) -> None:
     assert await idle.parts.sweeper.sweep() == 0
 
 
+async def test_connections_that_died_while_idle_keep_no_run_waiting(idle: Bench) -> None:
+    (run,) = await begin(idle, 1)
+
+    async def lose_the_others() -> None:
+        await idle.database.statement("SELECT")
+        async with idle.database.system() as conn:
+            await conn.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
+            )
+
+    await lose_the_others()
+    assert await idle.parts.journal.acquire(DriveInput(run=run, driver=1, epoch=1)) is not None
+    await lose_the_others()
+    assert await idle.parts.journal.arrived(run) == {}
+
+
 async def test_a_lost_driver_gets_a_successor(idle: Bench) -> None:
     (run,) = await begin(idle, 1)
     alarms: list[int] = []

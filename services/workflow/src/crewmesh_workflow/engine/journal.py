@@ -202,8 +202,13 @@ class Journal:
         parameters: dict[str, object] = {"run": drive.run, "driver": drive.driver, "epoch": drive.epoch}
         parameters |= {"lease": self._lease, "here": int(here)}
         run = {"run": drive.run}
-        # One after the other, so that the steps are those that the last one to have the run has written.
-        taken, steps, arrived = await self._database.statements((ACQUIRE, parameters), (STEPS, run), (ARRIVED, run))
+
+        async def take() -> list[list[DictRow]]:
+            # One after the other, so that the steps are those that the last one to have the run has written.
+            return await self._database.statements((ACQUIRE, parameters), (STEPS, run), (ARRIVED, run))
+
+        # Should the first take have gone through unconfirmed, its driver takes the run again; here, its lease runs out.
+        taken, steps, arrived = await persistently(take)
         if not taken:
             return None
         (row,) = taken
@@ -216,7 +221,7 @@ class Journal:
 
     async def arrived(self, run: str) -> dict[str, JsonObject]:
         """What has arrived for steps that wait."""
-        return _by_path(await self._database.statement(ARRIVED, {"run": run}))
+        return _by_path(await persistently(lambda: self._database.statement(ARRIVED, {"run": run})))
 
     async def has_ended(self, run_id: str) -> bool:
         rows = await self._database.statement("SELECT finished_at FROM runs WHERE id = %(run)s", {"run": run_id})
