@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_kit.db.storable import clean, clean_text, read_clean, storable
+from pydantic_core import to_json
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_texts() -> None:
     assert clean_text("a\x00b \ud83d 👍") == "a\ufffdb \ufffd 👍"
 
 
-@pytest.mark.parametrize("text", ["", "{", "NaN", "[Infinity]", '{"a": 1e999}', "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{", "NaN", "[Infinity]", '{"a": 1e999}', "[" * 100_000, "[" * 201 + "]" * 201])
 def test_what_is_no_json_is_not_read(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  whatever it is, nothing was read
         read_clean(text)
@@ -46,3 +47,9 @@ def test_what_is_no_json_is_not_read(text: str) -> None:
 
 def test_what_strangers_wrote_is_read_clean() -> None:
     assert read_clean('{"a\\u0000": [1.5, 1e3, "\\ud800"]}') == {"a\ufffd": [1.5, 1000.0, "\ufffd"]}
+
+
+def test_what_is_read_can_be_written_again() -> None:
+    deep = read_clean("[" * 200 + "]" * 200)
+    assert storable({"within": [deep]})
+    assert to_json({"within": [deep]})

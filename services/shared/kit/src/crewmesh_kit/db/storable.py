@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import suppress
 from typing import NoReturn, cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 from pydantic_core import PydanticSerializationError, to_json
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
+# Whoever writes it out again, within something else, gives up at 255.
+_DEEPEST_READ = 200
 
 
 def clean(value: JsonObject, *, deepest: int | None = None) -> JsonObject:
@@ -29,10 +32,11 @@ def clean_text(text: str) -> str:
 
 def read_clean(text: str) -> JsonValue:
     """The JSON that strangers wrote, cleaned. ValueError: it is none, or holds a number beyond all measure."""
-    try:
-        return _cleaned(cast(JsonValue, json.loads(text, parse_float=_number, parse_constant=_no_number)))
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    with suppress(RecursionError):
+        value = _cleaned(cast(JsonValue, json.loads(text, parse_float=_number, parse_constant=_no_number)))
+        if _cleaned(value, _DEEPEST_READ) == value:
+            return value
+    raise ValueError("it is nested too deeply")
 
 
 def storable(value: JsonValue) -> bool:
