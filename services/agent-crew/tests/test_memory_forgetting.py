@@ -124,6 +124,25 @@ async def test_an_agent_goes_with_all_that_it_remembers(service: Running, shelf:
     await shelf.forgets_all_but()
 
 
+async def test_what_is_taken_out_of_the_archive_remembers_from_then_on(service: Running, shelf: Forgetful) -> None:
+    clerk = await employ(service, memory=MEMORY)
+    await delete(service, "/v1/agents/clerk")
+
+    async def asked_once() -> bool:
+        return [row["times_left"] for row in await waiting(service)] == [1]
+
+    await until(asked_once, seconds=30, what="all to be forgotten a first time")
+    restored = await service.post(f"/v1/agents/{clerk}/restore", {})
+    assert restored.status_code == 200, restored.text
+    service.model.answers("Seven.")
+    await work(service, "How many?")
+    async with service.database.tenant(service.organization) as connection:
+        await connection.execute("UPDATE memories_to_forget SET due_at = now()")
+    await service.resources.get(Forgetting).forget_due()
+    assert await waiting(service) == []
+    assert shelf.texts == ["How many?\nSeven."]
+
+
 async def test_a_crew_goes_with_all_that_it_remembers(service: Running, shelf: Forgetful) -> None:
     member: JsonObject = {"name": "clerk", "role": "A clerk", "goal": "answer", "memory": MEMORY}
     task: JsonObject = {"name": "one", "agent": "clerk", "description": "Do it.", "expected_output": "It."}

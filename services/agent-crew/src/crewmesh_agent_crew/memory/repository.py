@@ -22,6 +22,13 @@ SELECT id FROM crew_runs WHERE id = ANY(%s)
     AND NOT EXISTS (SELECT FROM crews WHERE crews.id = crew_runs.crew_id AND crews.archived_at IS NOT NULL)
     AND NOT EXISTS (SELECT FROM agents WHERE agents.id = crew_runs.agent_id AND agents.archived_at IS NOT NULL)
 """
+# What was taken out of the archive since remembers again.
+_NOT_ANY_MORE = """
+DELETE FROM memories_to_forget WHERE due_at <= now() AND run = '' AND (
+    EXISTS (SELECT FROM crews WHERE crews.id = split_part(about, ':', 2) AND archived_at IS NULL)
+    OR EXISTS (SELECT FROM agents WHERE agents.id = split_part(about, ':', 2) AND archived_at IS NULL)
+)
+"""
 _TAKE_DUE = """
 UPDATE memories_to_forget SET due_at = now() + make_interval(secs => %(again)s) WHERE id IN (
     SELECT id FROM memories_to_forget WHERE due_at <= now() ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED
@@ -55,7 +62,7 @@ async def those_that_count(conn: AsyncConnection[DictRow], crew_runs: Sequence[s
 
 async def take_due(database: Database, *, again_seconds: float) -> list[ToForget]:
     """What is to be forgotten now; in so many seconds somebody looks at it again, whatever comes of it."""
-    rows = await database.statement(_TAKE_DUE, {"again": again_seconds})
+    _, rows = await database.statements((_NOT_ANY_MORE, {}), (_TAKE_DUE, {"again": again_seconds}))
     return [ToForget(row["id"], row["org_id"], row["about"], row["run"]) for row in rows]
 
 
