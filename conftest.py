@@ -1,7 +1,8 @@
 """The fixtures of the testkit, for every test of the repository, and how they are shared out among processes.
 
-``make test`` runs with ``-n 2``. A process gets whole files, in the order in which they are named, and those that need
-the whole mesh come last and stay in one: they share it, and break it.
+``make test`` runs with ``-n 2``. A process gets whole files, in the order in which they are named. Two kinds stay in one:
+those that need the whole mesh, which come last, for they share it and break it; and the gateway's, which are judged
+together in the end.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["crewmesh_testkit.fixtures"]
 
-_OF_THE_MESH = ("tests/mesh/", "tests/edge/", "tests/faults/")
+_TOGETHER = {"tests/mesh/": "mesh", "tests/edge/": "mesh", "tests/faults/": "mesh", "services/gateway/": "gateway"}
 
 
 class ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "mesh" if file.startswith(_OF_THE_MESH) else file
+        return next((name for folder, name in _TOGETHER.items() if file.startswith(folder)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
