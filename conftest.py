@@ -1,8 +1,8 @@
 """The fixtures of the testkit, for every test of the repository, and how they are shared out among processes.
 
-``make test`` runs with ``-n 2``. A process gets whole files, in the order in which they are named. Two kinds stay in one:
-those that need the whole mesh, which come last, for they share it and break it; and the gateway's, which are judged
-together in the end.
+``make test`` runs with ``-n 2``. A process gets whole files, in the order in which they are named. Two kinds stay in
+one process: those that need the whole mesh, which come last, for they share it and break it; and the gateway's, which
+are judged together in the end.
 """
 
 from __future__ import annotations
