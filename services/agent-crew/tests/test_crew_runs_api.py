@@ -200,7 +200,7 @@ class TestMoney:
         prices: JsonObject = {"prices": {"input": "0", "output": "1000"}}
         assert (await service.client.put("/v1/models/fake", json=prices, headers=headers)).status_code == 201
         budget: JsonObject = {
-            "name": "Little", "scope": {"kind": "organization"}, "period": "total", "limit": "4.097", "at_100": "wait",
+            "name": "Little", "scope": {"kind": "organization"}, "period": "total", "limit": "0.121", "at_100": "wait",
         }  # fmt: skip
         made = await service.post("/v1/budgets", budget, who=admin)
         assert made.status_code == 201, made.text
