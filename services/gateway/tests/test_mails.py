@@ -106,6 +106,8 @@ async def test_a_server_that_comes_later_gets_what_waited(url: str, sidecar: Fak
     async with post_office() as office:
         later = create_app(account_settings(url, mail=by_smtp(office)), sidecar)
         async with running(later):
+            # An attempt that the end of the first one broke off keeps its lease for longer than a test waits.
+            await rows(later, "UPDATE mails SET due_at = now() RETURNING id")
             await none_left(later)
         assert len(office.arrived) == 1
 
