@@ -27,7 +27,7 @@ from crewmesh_tools.mesh.specs import ProcessSpec
 from crewmesh_tools.mesh.starter import wait_for_starter_content
 from crewmesh_tools.mesh.state import MeshStatus, Phase, created_at, holding_lock, write_status
 
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 HOUSEKEEPING_SECONDS = 5.0
 LAST_WORDS_SECONDS = 5.0
 SHOWN_LOG_LINES = 12

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -19,14 +20,16 @@ import aiohttp
 from crewmesh_contracts.invocations.base import Invocation, RequestT, ResultT
 from crewmesh_kit.identity import Identity, TokenSigner
 from crewmesh_tools.mesh.layout import Layout, default_dapr_file
-from crewmesh_tools.mesh.state import MeshStatus
+from crewmesh_tools.mesh.state import MeshStatus, is_locked, read_status
 from yarl import URL
 
 from crewmesh_testkit.mesh_client import JsonDict, MeshClient
 from crewmesh_testkit.polling import until
 
 APPS = ("gateway", "workflow", "agent-crew", "integration", "knowledge")
-__all__ = ["APPS", "Credentials", "JsonDict", "MeshClient", "MeshProcess", "free_offset"]
+# What each of them can be asked for at any time.
+READS = ("/v1/me", "/v1/runs?limit=1", "/v1/crews?limit=1", "/v1/deliveries?limit=1", "/v1/knowledge-bases?limit=1")
+__all__ = ["APPS", "READS", "Credentials", "JsonDict", "MeshClient", "MeshProcess", "free_offset"]
 
 _APP_PORT, _DAPR_HTTP_PORT, _DAPR_METRICS_PORT = 8080, 3500, 9190
 _FIRST_PORTS = (_APP_PORT, _DAPR_HTTP_PORT, 4500, 5500, _DAPR_METRICS_PORT)
@@ -34,9 +37,11 @@ _OTHER_PORTS = (5480, 6380, 8090, 9300, 9301, 9302, *range(9310, 9314), *range(9
 _EVERY_PORT = (*(first + number for first in _FIRST_PORTS for number in range(2 * len(APPS))), *_OTHER_PORTS)
 _OFFSETS = range(10_000, 23_000, 250)
 _OWN_KEY = "the key of the first start"
-_UP_SECONDS, _STOP_SECONDS = 240, 150
+# More than the runner allows itself, so that it is the runner who says what is wrong.
+_UP_SECONDS, _STOP_SECONDS = 600, 300
 _LAST_LINES = 15
-_BACK_SECONDS = 60
+_BACK_SECONDS = 180
+_ANSWERED_WITHIN = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +74,56 @@ class MeshProcess:
             raise RuntimeError(f"the mesh did not stop:\n{done.stdout}\n{done.stderr}")
 
     def status(self) -> MeshStatus:
-        done = self._run("status", "--json", seconds=30)
-        return MeshStatus.model_validate_json(done.stdout)
+        """What the supervisor wrote down last. Read here: another program would take seconds on a busy machine."""
+        known = read_status(self.layout.state_file)
+        if known is None or not is_locked(self.layout.lock_file):
+            raise RuntimeError(f"no mesh is running in {self.home}\n{known.problem if known else ''}")
+        return known
 
     def kill(self, name: str) -> int:
-        """SIGKILL to one process of the mesh; its id. One that has just ended by itself is waited for."""
+        """SIGKILL to one process of the mesh, until its supervisor knows of it; its id.
+
+        One that has just ended by itself is waited for.
+        """
         deadline = time.monotonic() + _BACK_SECONDS
+        killed: int | None = None
         while time.monotonic() < deadline:
             pid = self.status().process(name).pid
-            if pid is not None:
-                try:
+            if killed is not None and pid != killed:
+                return killed
+            if killed is None and pid is not None:
+                with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-                return pid
-        raise RuntimeError(f"{name} was not running for {_BACK_SECONDS} s\n{self.late()}")
+                    killed = pid
+            time.sleep(0.01)
+        was = "not running" if killed is None else "not missed by its supervisor"
+        raise RuntimeError(f"{name} was {was} for {_BACK_SECONDS} s\n{self.late()}")
 
-    async def until_ready(self, *, seconds: float = 90) -> None:
-        """Every process is ready, again."""
-        await until(
-            lambda: all(process.state == "ready" for process in self.status().processes),
-            seconds=seconds,
-            every=0.5,
-            what=lambda: f"every process of the mesh to be ready\n{self.late()}",
-        )
+    async def until_ready(self, *, seconds: float = 240) -> None:
+        """Every process is ready, again, and every service answers callers.
+
+        Its supervisor learns some seconds late that a service has lost its database or its sidecar.
+        """
+        async with self.client() as client:
+            refused: list[str] = []
+
+            async def is_ready() -> bool:
+                if any(process.state != "ready" for process in self.status().processes):
+                    return False
+                answers = [(path, await client.try_get(path)) for path in READS]
+                refused[:] = [
+                    f"{path}: {answer and (answer.status, answer.body)}"
+                    for path, answer in answers
+                    if answer is None or answer.status != 200
+                ]
+                return not refused
+
+            await until(
+                is_ready,
+                seconds=seconds,
+                every=0.5,
+                what=lambda: f"every process of the mesh to be ready {refused or ''}\n{self.late()}",
+            )
 
     def late(self) -> str:
         """Who is not ready, why, and its last words."""
@@ -115,7 +146,7 @@ class MeshProcess:
             known = self.credentials
             headers = {"authorization": f"Bearer {known.api_key}"}
             request = urllib.request.Request(f"{known.api_url}/v1/me", headers=headers)
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=_ANSWERED_WITHIN) as answer:
                 me = cast(JsonDict, json.load(answer))
             self._organization = str(me["organization"]["id"])
         return self._organization
@@ -215,7 +246,7 @@ class MeshProcess:
 
 async def _ask(method: str, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWERED_WITHIN)) as session,
         session.request(method, URL(url, encoded=True), data=body, headers=headers) as answer,
     ):
         return answer.status, await answer.text()

@@ -16,6 +16,8 @@ from crewmesh_testkit.polling import until
 JsonDict: TypeAlias = dict[str, Any]
 
 _JSON = {"content-type": "application/json"}
+_ANSWERED_WITHIN, _STREAMED_WITHIN = 60, 900
+_BACK_SECONDS = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class MeshClient:
         # Connections are not kept: a killed gateway must not fail the request after the next.
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
         self._session = aiohttp.ClientSession(
-            connector=connector, headers=self._headers, timeout=aiohttp.ClientTimeout(total=60)
+            connector=connector, headers=self._headers, timeout=aiohttp.ClientTimeout(total=_ANSWERED_WITHIN)
         )
         return self
 
@@ -79,17 +81,34 @@ class MeshClient:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
 
-    async def try_post(self, path: str, document: Mapping[str, object]) -> ApiAnswer | None:
+    async def read(self, path: str) -> JsonDict:
+        """What is there to be read, asked for again for as long as whoever has it is away."""
+        asked: list[ApiAnswer | None] = []
+
+        async def answered() -> ApiAnswer | None:
+            answer = await self.try_get(path)
+            asked[:] = [answer]
+            return None if answer is None or answer.status >= 500 else answer
+
+        answer = await until(answered, seconds=_BACK_SECONDS, every=0.2, what=lambda: f"an answer of {path}: {asked}")
+        assert answer.status == 200, (path, answer.status, answer.body)
+        return answer.body
+
+    async def try_post(
+        self, path: str, document: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> ApiAnswer | None:
         """``None`` when there was no answer at all."""
         try:
-            return await self.post(path, document)
+            return await self.post(path, document, headers)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
 
     async def events(self, run: str, *, after: int | None = None) -> AsyncIterator[StreamEvent]:
         """The run's events until it ends."""
         headers = {"last-event-id": str(after)} if after is not None else {}
-        async with self._opened.get(f"{self._api_url}/v1/runs/{run}/events", headers=headers) as answer:
+        patience = aiohttp.ClientTimeout(total=_STREAMED_WITHIN)
+        url = f"{self._api_url}/v1/runs/{run}/events"
+        async with self._opened.get(url, headers=headers, timeout=patience) as answer:
             assert answer.status == 200, await answer.text()
             fields: dict[str, str] = {}
             async for raw in answer.content:
@@ -112,8 +131,7 @@ class MeshClient:
             for run in (str(run["id"]) for run in runs):
                 if run in looked_at:
                     continue
-                detail = await self.get(f"/v1/runs/{run}")
-                if detail.body["trigger"].get("id") == event_id:
+                if (await self.read(f"/v1/runs/{run}"))["trigger"].get("id") == event_id:
                     return run
                 looked_at.add(run)
             return None
