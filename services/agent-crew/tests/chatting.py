@@ -53,6 +53,14 @@ class Screen:
             self.gaps += event.data["at"] != len(self.words)
             self.words = self.words[: event.data["at"]] + event.data["text"]
 
+    def hears(self, text: str) -> bool:
+        """Whether it shows all that is said before the answer is over: the last word is whole when nothing follows."""
+        return self.words == text[: text.rindex(" ") + 1]
+
+    def heard(self, text: str) -> bool:
+        """In the end: the last word may come with the whole answer alone."""
+        return self.hears(text) or self.words == text
+
     def kinds(self) -> list[str]:
         """Words that follow each other count as one."""
         kinds = [event.kind for event in self.events]

@@ -41,6 +41,7 @@ _FIRST_WORD = "0-0"
 # What of a run is told in a chat, and as what.
 _OF_AN_AGENT = {"tool": "tool", "question": "question", "decision": "decision"}
 _OF_A_CREW = {**_OF_AN_AGENT, "answer": "said"}
+_ENDINGS = frozenset({"done", "failed", "cancelled"})
 
 log = get_logger(__name__)
 
@@ -120,17 +121,22 @@ class Streams:
         async with self._database.tenant(identity.organization) as connection:
             talk = await found(connection, identity, conversation)
             seen.told = _OF_A_CREW if talk.crew else _OF_AN_AGENT
-            rows = await ConversationRepository(connection).events(conversation, seen.seq, _BATCH)
             messages = MessageRepository(connection)
+            # Before what happened: if it has ended by now, its end is among that.
+            last = None if until is None else await messages.get(conversation, until)
+            rows = await ConversationRepository(connection).events(conversation, seen.seq, _BATCH)
             said = await messages.several(conversation, [row["message"] for row in rows if row["message"]])
             working = await messages.working(conversation) if len(rows) < _BATCH else None
-            last = None if until is None else await messages.get(conversation, until)
         shown = await self._conversations.shown(identity, conversation, list(said.values()))
         by_id = {message.id: message.model_dump(mode="json") for message in shown}
         pieces: list[bytes] = []
+        ended = _ended(rows, said, seen.seq)
+        left = [] if ended is None else await self._left(identity.organization, ended, seen.run)
         for row in rows:
-            before, seen.seq = seen.seq, row["seq"]
             answer = said.get(row["message"] or "")
+            if answer is not None and answer is ended:
+                pieces += [_did(answer, each, seen) for each in left]
+            before, seen.seq = seen.seq, row["seq"]
             if answer is not None and answer.role == "assistant" and answer.added > before:
                 seen.run, seen.word, seen.voices = 0, _FIRST_WORD, Voices()
             data = by_id.get(row["message"] or "")
@@ -167,6 +173,16 @@ class Streams:
                     waiting.cancel()
                 await asyncio.wait({changed, done, spoken})
 
+    async def _left(self, organization: str, answer: Spoken, after: int) -> list[DictRow]:
+        """What the run behind an answer did last, where its end is seen before that."""
+        left: list[DictRow] = []
+        while True:
+            rows = await self._runs.news(organization, answer.crew_run or "", after, _BATCH)
+            left += rows
+            if len(rows) < _BATCH:
+                return left
+            after = rows[-1]["seq"]
+
     async def _done(self, organization: str, answer: Spoken, seen: Seen) -> bytes:
         """What the run behind the answer did since."""
         run = answer.crew_run or ""
@@ -178,6 +194,12 @@ class Streams:
         if any(row["kind"] == "status" and row["text"] in ENDED for row in rows):
             await self._settling.settle(run)
         return b"".join(_did(answer, row, seen) for row in rows)
+
+
+def _ended(rows: Sequence[DictRow], said: Mapping[str, Spoken], known: int) -> Spoken | None:
+    """The answer of which it was known that it is given, and that is not given any more."""
+    ended = (said.get(row["message"] or "") for row in rows if row["kind"] in _ENDINGS)
+    return next((answer for answer in ended if answer is not None and answer.added <= known), None)
 
 
 def _did(answer: Spoken, row: DictRow, seen: Seen) -> bytes:

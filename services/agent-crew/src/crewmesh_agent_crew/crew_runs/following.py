@@ -93,9 +93,11 @@ class Following:
                 if changed.done():
                     changed = asyncio.ensure_future(listener.changed(_LOOK_SECONDS))
                     rows = await self._rows(identity, crew_run, seen.seq)
+                    if over := not rows and await self._ended(identity, crew_run):
+                        rows = await self._rows(identity, crew_run, seen.seq)  # it ended just behind what was read
                     if rows:
                         yield b"".join(_told(row, seen) for row in rows)
-                    if await self._over(identity, crew_run, rows):
+                    if over or _is_the_end(rows):
                         return
                 if spoken.done():
                     pieces = [_word(word, seen) for word in filter(seen.voices.admit, spoken.result())]
@@ -123,11 +125,12 @@ class Following:
                 return rows
             after = rows[-1]["seq"]
 
-    async def _over(self, identity: Identity, crew_run: str, rows: list[DictRow]) -> bool:
-        """Whether all there will be was read."""
-        if rows:
-            return rows[-1]["kind"] == "status" and rows[-1]["text"] in ENDED
+    async def _ended(self, identity: Identity, crew_run: str) -> bool:
         return (await self._runs.standing(identity.organization, crew_run)).status in ENDED
+
+
+def _is_the_end(rows: list[DictRow]) -> bool:
+    return bool(rows) and rows[-1]["kind"] == "status" and rows[-1]["text"] in ENDED
 
 
 def _told(row: DictRow, seen: _Seen) -> bytes:
