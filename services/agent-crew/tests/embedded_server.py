@@ -46,7 +46,11 @@ def running_embedded_model() -> Generator[Server]:
         yield Server(f"http://127.0.0.1:{port}", process.pid)
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(60)
 
 
 def node() -> str:
@@ -65,7 +69,7 @@ def weights() -> Path:
 
 
 def wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         assert process.poll() is None, "the server ended; its output tells why"
         assert time.monotonic() < deadline, "the server does not listen"

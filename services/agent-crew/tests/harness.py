@@ -83,10 +83,11 @@ class Running:
 
     async def _until_it_rests(self, path: str, request: JsonObject, key: str) -> httpx2.Response:
         """As a step of a workflow does: asked again until there is something to tell."""
-        answer = await self.post(path, request, key=key)
-        while answer.status_code == 200 and answer.json()["status"] == "working":
-            answer = await self.post(path, {**request, "begun": True}, key=key)
-        return answer
+        async with asyncio.timeout(300):
+            answer = await self.post(path, request, key=key)
+            while answer.status_code == 200 and answer.json()["status"] == "working":
+                answer = await self.post(path, {**request, "begun": True}, key=key)
+            return answer
 
 
 def result_of(answer: httpx2.Response) -> KickoffResult:
@@ -114,7 +115,7 @@ def organization_created(organization: str) -> CloudEvent:
     )
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
+async def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  what is waited for happens in threads and other servers
             await asyncio.sleep(0.01)

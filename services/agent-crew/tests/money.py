@@ -157,9 +157,9 @@ def money_with(
     valkey = cast(Valkey, Kept())
     pool = Pool(PoolSettings(most_at_one_account=places))
     breakers = Breakers(failures=100, seconds=1)
-    attempts = Attempts(servers, pool, breakers, AccountLimits(valkey), first_token_seconds=10)
+    attempts = Attempts(servers, pool, breakers, AccountLimits(valkey), first_token_seconds=60)
     patience = Patience(attempts=3, pause=0.01)
-    router = Router(models, Accounts(), attempts, KeptAnswers(valkey, seconds=60), patience=patience, seconds=10.0)
+    router = Router(models, Accounts(), attempts, KeptAnswers(valkey, seconds=60), patience=patience, seconds=60.0)
     return Money(database, ledger, router, Thinking(ledger, router), servers, models)
 
 

@@ -70,7 +70,7 @@ class Provider:
         return Words() if self.streamed else None
 
     async def ask(self, call: ModelCall = QUESTION, sink: TextSink | None = None) -> ModelReply:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.adapters.send(self.account, "fake", call, sink or self.sink())
 
     async def failure(self, call: ModelCall = QUESTION) -> ProviderError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import cast
 
 import pytest
@@ -19,7 +20,8 @@ from crewmesh_testkit.identities import auth_headers
 from crewmesh_testkit.polling import until
 
 from .chatting import Person, person, with_agent
-from .harness import Running
+from .harness import MODEL_KEY, Running
+from .held_model import HeldModel
 from .test_memory import Shelf, employ, work
 
 MEMORY: JsonObject = {"short": True, "long": True}
@@ -53,7 +55,13 @@ class Forgetful(Shelf):
         async def gone() -> bool:
             return self.texts == sorted(texts)
 
-        await until(gone, seconds=30, what=f"nothing but {texts} remembered")
+        await until(gone, seconds=60, what=f"nothing but {texts} remembered")
+
+
+@pytest.fixture
+async def model() -> AsyncGenerator[HeldModel]:
+    async with HeldModel(api_key=MODEL_KEY) as model:
+        yield model
 
 
 @pytest.fixture
@@ -79,6 +87,14 @@ async def waiting(service: Running) -> list[JsonObject]:
     async with service.database.tenant(service.organization) as connection:
         cursor = await connection.execute("SELECT about, run, times_left FROM memories_to_forget ORDER BY id")
         return [cast(JsonObject, row) for row in await cursor.fetchall()]
+
+
+async def forget_now(service: Running) -> bool:
+    """Whether nothing is left to be forgotten. It is due at once, also if the service itself has just asked for it."""
+    async with service.database.tenant(service.organization) as connection:
+        await connection.execute("UPDATE memories_to_forget SET due_at = now()")
+    await service.resources.get(Forgetting).forget_due()
+    return not await waiting(service)
 
 
 async def test_a_conversation_goes_with_what_was_remembered_of_it(service: Running, shelf: Forgetful) -> None:
@@ -131,15 +147,12 @@ async def test_what_is_taken_out_of_the_archive_remembers_from_then_on(service: 
     async def asked_once() -> bool:
         return [row["times_left"] for row in await waiting(service)] == [1]
 
-    await until(asked_once, seconds=30, what="all to be forgotten a first time")
+    await until(asked_once, seconds=60, what="all to be forgotten a first time")
     restored = await service.post(f"/v1/agents/{clerk}/restore", {})
     assert restored.status_code == 200, restored.text
     service.model.answers("Seven.")
     await work(service, "How many?")
-    async with service.database.tenant(service.organization) as connection:
-        await connection.execute("UPDATE memories_to_forget SET due_at = now()")
-    await service.resources.get(Forgetting).forget_due()
-    assert await waiting(service) == []
+    assert await forget_now(service)
     assert shelf.texts == ["How many?\nSeven."]
 
 
@@ -149,7 +162,8 @@ async def test_a_crew_goes_with_all_that_it_remembers(service: Running, shelf: F
     made = await service.post("/v1/crews", {"name": "desk", "agents": [member], "tasks": [task]})
     assert made.status_code == 201, made.text
     service.model.answers("Done.")
-    assert (await service.post("/v1/crews/desk/runs?wait=50", {})).json()["status"] == "completed"
+    begun = await service.post("/v1/crews/desk/runs?wait=50", {})
+    assert begun.json()["status"] == "completed", begun.text
     assert shelf.texts == ["Do it.\nDone."]
     await delete(service, "/v1/crews/desk")
     await shelf.forgets_all_but()
@@ -160,24 +174,21 @@ async def test_it_is_asked_for_until_it_is_answered_and_once_more(service: Runni
     talk = await chat(service, "a", "I am ill.", "Get well.")
     shelf.away = 2
     assert (await talk.ask("DELETE", talk.path)).status_code == 204
-    sidecar = service.resources.get(Sidecar)
-    hasty = Forgetting(service.database, sidecar, again_seconds=0)
-
-    async def all_is_forgotten() -> bool:
-        await hasty.forget_due()
-        return not await waiting(service)
-
-    await until(all_is_forgotten, seconds=30, what="nothing left to forget")
+    await until(lambda: forget_now(service), seconds=60, what="nothing left to forget")
     assert shelf.texts == []
     assert len(shelf.asked) >= 4
 
 
-async def test_what_is_still_at_work_then_leaves_nothing_behind(service: Running, shelf: Forgetful) -> None:
+async def test_what_is_still_at_work_then_leaves_nothing_behind(
+    service: Running, shelf: Forgetful, model: HeldModel
+) -> None:
     await employ(service, memory=MEMORY)
-    service.model.delay = 1.5
-    service.model.answers("Seven.")
+    model.gate.clear()
+    model.answers("Seven.")
     begun = await service.post("/v1/agents/clerk/runs", {"task": "How many?"})
+    await until(lambda: model.requests, seconds=60, what="the agent at work")
     await delete(service, "/v1/agents/clerk")
+    model.gate.set()
 
     async def ended() -> bool:
         run = await service.get(f"/v1/crew-runs/{begun.json()['id']}", who=service.who("*"))
@@ -196,10 +207,4 @@ async def test_an_organization_goes_with_everything(service: Running, shelf: For
         id=new_id("evt"), source="crewmesh/gateway", type=OrganizationDeleted.type(), data=gone.model_dump(mode="json")
     )
     await service.resources.get(OwnedData).on_organization_event(event)
-    hasty = Forgetting(service.database, service.resources.get(Sidecar), again_seconds=0)
-
-    async def nothing_is_left() -> bool:
-        await hasty.forget_due()
-        return not await waiting(service)
-
-    await until(nothing_is_left, seconds=30, what="nothing left to forget")
+    await until(lambda: forget_now(service), seconds=60, what="nothing left to forget")
