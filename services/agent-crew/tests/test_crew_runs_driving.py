@@ -5,22 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import cast
 
 import pytest
+from crewmesh_agent_crew.crew_runs.driver import DUE
 from crewmesh_agent_crew.crew_runs.errors import LeaseLostError
 from crewmesh_agent_crew.crew_runs.journal import Commit, Journal, Message
+from crewmesh_agent_crew.crew_runs.models import Held
 from crewmesh_agent_crew.models.usage import Used
 from crewmesh_agent_crew.settings import CrewRunSettings
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_kit.ids import new_id
+from crewmesh_kit.signals import Signals
+from crewmesh_testkit import polling
 from crewmesh_testkit.openai_fake import OpenAiFake
 
 from .conftest import replica
-from .harness import Running, result_of, until
+from .harness import MODEL_KEY, Running, result_of, until
+from .held_model import HeldModel
 
-QUICK = CrewRunSettings(lease_seconds=1, beat_seconds=0.25, poll_seconds=0.2)
+# What is due is looked for often; no lease runs out by itself.
+WATCHFUL = CrewRunSettings(lease_seconds=60, beat_seconds=0.25, poll_seconds=0.2)
+# Who is told looks; nobody else does.
+DROWSY = WATCHFUL.model_copy(update={"poll_seconds": 60.0})
 STEPS = 4
 
 
@@ -43,13 +52,29 @@ def parts_asked(model: OpenAiFake) -> Counter[str]:
 
 
 @pytest.fixture
+async def model() -> AsyncGenerator[HeldModel]:
+    async with HeldModel(api_key=MODEL_KEY) as model:
+        yield model
+
+
+@pytest.fixture
 async def two(crews_database: str, valkey: str, model: OpenAiFake) -> AsyncGenerator[tuple[Running, Running]]:
-    """Two replicas with a crew; each takes a second to notice that the other died."""
+    """Two replicas with a crew."""
+    async with pair(crews_database, valkey, model, WATCHFUL) as both:
+        yield both
+
+
+@asynccontextmanager
+async def pair(
+    database: str, valkey: str, model: OpenAiFake, settings: CrewRunSettings
+) -> AsyncGenerator[tuple[Running, Running]]:
     organization = new_id("org")
     async with (
-        replica(crews_database, valkey, model, QUICK, organization) as one,
-        replica(crews_database, valkey, model, QUICK, organization) as other,
+        replica(database, valkey, model, settings, organization) as one,
+        replica(database, valkey, model, settings, organization) as other,
     ):
+        # Whoever has just connected wakes everybody once; let that be over.
+        await asyncio.gather(*(each.resources.get(Signals).begun.wait() for each in (one, other)))
         made = await one.post("/v1/crews", line_of())
         assert made.status_code == 201, made.text
         yield one, other
@@ -69,7 +94,7 @@ async def row_of(service: Running, run: str) -> dict[str, object]:
 
 
 async def ended(service: Running, run: str) -> dict[str, object]:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             row = await row_of(service, run)
             if row["ended_at"] is not None:
@@ -77,53 +102,71 @@ async def ended(service: Running, run: str) -> dict[str, object]:
             await asyncio.sleep(0.02)
 
 
+async def until_epoch(service: Running, run: str, epoch: int) -> None:
+    async def taken() -> bool:
+        return int(str((await row_of(service, run))["epoch"])) >= epoch
+
+    await polling.until(taken, seconds=60, what=f"epoch {epoch}")
+
+
+async def taken_over(service: Running, journal: Journal, run: str) -> Held:
+    """Once its lease has run out; whoever holds it may extend that just in between."""
+    async with asyncio.timeout(60):
+        while True:
+            async with service.database.tenant(service.organization) as connection:
+                await connection.execute("UPDATE crew_runs SET due_at = now() - interval '1s' WHERE id = %s", [run])
+            if (taken := await journal.take(run)) is not None:
+                return taken
+
+
 class TestTakingOver:
     async def test_a_run_that_was_taken_by_another_is_written_by_that_one_alone(
-        self, two: tuple[Running, Running], model: OpenAiFake
+        self, crews_database: str, valkey: str, model: OpenAiFake
     ) -> None:
         """As after a worker froze for longer than its lease, and thaws."""
-        one, other = two
-        model.delay = 60
-        run = await begin(one)
-        await until(lambda: len(model.requests) == 1, seconds=60)
-        journal = other.resources.get(Journal)
-        async with one.database.tenant(one.organization) as connection:
-            await connection.execute("UPDATE crew_runs SET due_at = now() - interval '1s' WHERE id = %s", [run])
-        taken = await journal.take(run)
-        assert taken is not None
-        assert taken.epoch >= 2
-        await until(lambda: model.abandoned == 1, seconds=20)
-        stale = replace(taken, epoch=1)
-        with pytest.raises(LeaseLostError):
-            await one.resources.get(Journal).commit(stale, Commit(Used(), messages=[Message("x", "note", "stale")]))
-        with pytest.raises(LeaseLostError):
-            await one.resources.get(Journal).commit(stale, Commit(Used(), "completed"))
-        model.delay = 0
-        await journal.give_back([run], [taken.epoch])
-        row = await ended(one, run)
-        assert row["status"] == "completed"
-        messages = (await one.get(f"/v1/crew-runs/{run}/messages")).json()["items"]
-        assert [each["kind"] for each in messages] == ["instruction", "answer"] * STEPS
+        model.delay = 600
+        async with pair(crews_database, valkey, model, DROWSY) as (one, other):
+            run = await begin(one)
+            await until(lambda: len(model.requests) == 1)
+            journal = other.resources.get(Journal)
+            taken = await taken_over(one, journal, run)
+            assert taken.epoch >= 2
+            await until(lambda: model.abandoned >= 1)
+            stale = replace(taken, epoch=1)
+            with pytest.raises(LeaseLostError):
+                await one.resources.get(Journal).commit(stale, Commit(Used(), messages=[Message("x", "note", "stale")]))
+            with pytest.raises(LeaseLostError):
+                await one.resources.get(Journal).commit(stale, Commit(Used(), "completed"))
+            model.delay = 0
+            await journal.give_back([run], [taken.epoch])
+            other.resources.get(Signals).tell(DUE)
+            row = await ended(one, run)
+            assert row["status"] == "completed"
+            messages = (await one.get(f"/v1/crew-runs/{run}/messages")).json()["items"]
+            assert [each["kind"] for each in messages] == ["instruction", "answer"] * STEPS
 
     async def test_turns_that_are_written_down_are_not_given_again(
-        self, two: tuple[Running, Running], model: OpenAiFake
+        self, two: tuple[Running, Running], model: HeldModel
     ) -> None:
         one, _ = two
         for turns_before in range(1, STEPS):
             model.requests.clear()
             given = 0
 
-            def answer(_: object, last: int = turns_before) -> str:
+            def answer(_: object, held: int = turns_before + 1) -> str:
                 nonlocal given
                 given += 1
-                model.delay = 1.0 if given == last else 0
+                if given == held:
+                    model.gate.clear()
                 return f"answer {given}"
 
             model.answers(*[answer] * STEPS)
             run = await begin(one)
-            await until(lambda before=turns_before: len(model.requests) == before + 1, seconds=60)
+            await until(lambda: not model.gate.is_set())
             async with one.database.tenant(one.organization) as connection:
                 await connection.execute("UPDATE crew_runs SET epoch = epoch + 1, due_at = now() WHERE id = %s", [run])
+            await until_epoch(one, run, 3)
+            model.gate.set()
             row = await ended(one, run)
             assert row["status"] == "completed"
             assert int(str(row["epoch"])) >= 3
@@ -137,12 +180,12 @@ class TestTakingOver:
     ) -> None:
         organization = new_id("org")
         model.delay = 0.5
-        async with replica(crews_database, valkey, model, QUICK, organization) as one:
+        async with replica(crews_database, valkey, model, WATCHFUL, organization) as one:
             await one.post("/v1/crews", line_of())
             run = await begin(one)
-            await until(lambda: len(model.requests) == 2, seconds=60)
+            await until(lambda: len(model.requests) >= 2)
         model.delay = 0
-        async with replica(crews_database, valkey, model, QUICK, organization) as other:
+        async with replica(crews_database, valkey, model, WATCHFUL, organization) as other:
             row = await ended(other, run)
         assert row["status"] == "completed"
         assert parts_asked(model) == {f"part {n}": 1 for n in range(1, STEPS + 1)}
@@ -150,9 +193,9 @@ class TestTakingOver:
 
     async def test_a_run_that_kills_whoever_takes_it_is_given_up(self, two: tuple[Running, Running]) -> None:
         one, _ = two
-        one.model.delay = 60
+        one.model.delay = 600
         run = await begin(one)
-        await until(lambda: len(one.model.requests) == 1, seconds=60)
+        await until(lambda: len(one.model.requests) == 1)
         async with one.database.tenant(one.organization) as connection:
             await connection.execute(
                 "UPDATE crew_runs SET epoch = epoch + 1, fruitless = 8, due_at = now() WHERE id = %s", [run]
@@ -171,7 +214,6 @@ class TestMoney:
         async with one.database.tenant(one.organization) as connection:
             told = await (
                 await connection.execute(
-                    # On a busy machine a lease of a second may be lost, and a call be broken off and asked again.
                     "SELECT count(*) FILTER (WHERE outcome = 'ok') AS calls, count(DISTINCT key) AS keys,"
                     " (SELECT sum((usage->>'requests')::int) FROM crew_runs) AS requests FROM model_calls"
                 )
@@ -181,14 +223,16 @@ class TestMoney:
 
 class TestPlaces:
     async def test_what_is_beyond_the_share_waits_its_turn(
-        self, crews_database: str, valkey: str, model: OpenAiFake
+        self, crews_database: str, valkey: str, model: HeldModel
     ) -> None:
         organization = new_id("org")
         settings = CrewRunSettings(most_working=4, share=2, poll_seconds=0.2)
         async with replica(crews_database, valkey, model, settings, organization) as service:
             await service.post("/v1/crews", line_of(1))
-            model.delay = 0.2
+            model.gate.clear()
             runs = [await begin(service) for _ in range(6)]
+            await until(lambda: model.most_at_once == 2)
+            model.gate.set()
             for run in runs:
                 assert (await ended(service, run))["status"] == "completed"
         assert model.most_at_once == 2
