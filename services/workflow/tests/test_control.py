@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import SEARCH, SearchHit, SearchRequest, SearchResult
 from crewmesh_kit.signals import cancelled
+from crewmesh_testkit import polling
 from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION
 from crewmesh_workflow.engine.admission import QueueFull, WorkflowBusy
 from crewmesh_workflow.engine.children import Children
@@ -50,18 +50,11 @@ async def controlled(bench: Bench) -> AsyncGenerator[None]:
         await cancelled(loops)
 
 
-async def until_true(look: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + 10
-    while not await look():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-
-
 async def until(bench: Bench, run: str, status: str) -> None:
     async def there() -> bool:
         return (await bench.row(run))["status"] == status
 
-    await until_true(there)
+    await polling.until(there, seconds=60, what=f"{run} to be {status}", every=0.01)
 
 
 async def ask(bench: Bench, what: str, run: str, organization: str = ORGANIZATION) -> bool:
@@ -99,7 +92,8 @@ class TestCancel:
         async with controlled(bench):
             assert await ask(bench, "cancel", run)
             await until(bench, run, "cancelled")
-        assert held.stopped.is_set()
+        async with asyncio.timeout(60):
+            await held.stopped.wait()
         assert [type_ for _, type_, _ in await bench.events(run)] == [
             "run.started", "step.started", "step.cancelled", "run.cancelled",
         ]  # fmt: skip
@@ -177,6 +171,16 @@ class TestArrivals:
         assert (await bench.row(run))["status"] == "completed"
         assert bench.scheduled == []
 
+    async def test_a_run_that_its_driver_has_taken_is_not_taken_from_it_here(self, bench: Bench) -> None:
+        """Its time came just when something arrived."""
+        run = await bench.start(await bench.save(*ASKING))
+        await bench.settle()
+        (driver,) = bench.scheduled
+        assert await arrive(bench, run)
+        assert await bench.parts.journal.acquire(driver) is not None
+        assert await bench.parts.journal.acquire(driver, here=True) is None
+        assert await bench.parts.journal.acquire(driver) is not None, "it may come again"
+
     async def test_a_driver_that_cannot_be_woken_is_replaced(self, bench: Bench) -> None:
         run = await bench.start(await bench.save(*ASKING))
         await bench.settle()
@@ -240,7 +244,7 @@ class TestChildren:
                 rows = await bench.database.statement("SELECT status FROM runs")
                 return {row["status"] for row in rows} == {"cancelled"}
 
-            await until_true(all_cancelled)
+            await polling.until(all_cancelled, seconds=60, what="both runs to be cancelled", every=0.01)
 
 
 class TestLimits:

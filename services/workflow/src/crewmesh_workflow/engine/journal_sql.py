@@ -129,12 +129,14 @@ STARTED_BEFORE = (
 )
 
 # A driver may take the run when it had it last, or when nobody took it since the driver was asked for. Who drives it
-# here takes a number of its own, so that no driver that slept can take it for its own again.
+# here may only in the second case, for otherwise its driver woke by itself and is at work; and takes a number of its
+# own, so that no driver that slept can take it for its own again.
 ACQUIRE = """
 UPDATE runs SET epoch = epoch + 1, status = 'running', scheduled = scheduled + %(here)s,
     driver = CASE WHEN %(here)s = 1 THEN scheduled + 1 ELSE %(driver)s END,
     due_at = now() + %(lease)s * interval '1s'
-WHERE id = %(run)s AND (driver = %(driver)s OR epoch = %(epoch)s) AND status IN ('running', 'waiting')
+WHERE id = %(run)s AND status IN ('running', 'waiting')
+    AND (epoch = %(epoch)s OR (driver = %(driver)s AND %(here)s = 0))
 RETURNING id, org_id, workflow_id, workflow_version, trigger, traceparent, epoch, seq, created_at, test, samples,
     arrivals, failure, asked, parent_run, payer, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left
 """

@@ -37,14 +37,23 @@ def _nobody() -> None:
 
 @dataclass(eq=False, slots=True)
 class Lease:
-    """``asked`` and ``arrivals`` are what the row said last; ``changed`` is called when they say something new."""
+    """``asked`` and ``arrivals`` are what the row said last; ``changed`` is called when they say something new.
+
+    ``told`` counts how often a commit of the worker's own said so.
+    """
 
     run: str
     epoch: int
     lost: bool = False
     asked: str | None = None
     arrivals: int = 0
+    told: int = 0
     changed: Callable[[], None] = field(default=_nobody)
+
+    def tell(self, asked: str | None, arrivals: int) -> None:
+        """What the row said when the worker wrote to it."""
+        self.asked, self.arrivals = asked, arrivals
+        self.told += 1
 
     def check(self) -> None:
         if self.lost:
@@ -103,12 +112,12 @@ class Leases:
                 log.warning("leases are not extended", held=len(self._held), reason=problem.detail)
 
     async def extend(self) -> None:
-        held = list(self._held)
+        held = {lease: lease.told for lease in self._held}
         if not held:
             return
-        rows = await self._database.statement(_EXTEND, {"seconds": self.seconds, **_columns(held)})
+        rows = await self._database.statement(_EXTEND, {"seconds": self.seconds, **_columns([*held])})
         kept = {(row["id"], row["epoch"]): row for row in rows}
-        for lease in held:
+        for lease, told in held.items():
             row = kept.get((lease.run, lease.epoch))
             if row is None and lease in self._held:
                 lease.lost = True
@@ -116,6 +125,9 @@ class Leases:
                 log.warning("lease lost", run=lease.run, epoch=lease.epoch)
                 lease.changed()
             elif row is not None and (row["asked"], row["arrivals"]) != (lease.asked, lease.arrivals):
+                if lease.told != told:
+                    self._look.set()  # one of the two is older, and nobody knows which
+                    continue
                 lease.asked, lease.arrivals = row["asked"], row["arrivals"]
                 lease.changed()
 

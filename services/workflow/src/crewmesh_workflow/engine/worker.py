@@ -161,7 +161,7 @@ class Worker:
         ack = await self._desk.journal.commit(self.run, commit, keep_days=keep_days)
         self.run = ack.run
         self._asked = ack.asked
-        self._lease.asked, self._lease.arrivals = ack.asked, ack.arrivals
+        self._lease.tell(ack.asked, ack.arrivals)
         await self._desk.ends.moved(self.run, commit)
         return ack
 
