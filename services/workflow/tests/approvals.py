@@ -64,12 +64,13 @@ def control(database: Database) -> Control:
 
 @dataclass
 class Clock:
-    """What links believe the time is."""
+    """What links believe the time is: it stands, at the beginning of a second, until it is moved."""
 
     ahead: float = 0
+    began: int = field(default_factory=lambda: int(time.time()))
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        return self.began + self.ahead
 
 
 @dataclass
@@ -95,6 +96,8 @@ class Desk:
     ) -> str:
         """A run that waits for people; the question's id."""
         run, question = new_id("run"), new_id("apr")
+        while self.asked and question <= self.asked[-1]:  # lists are in the order of ids, which is that of milliseconds
+            question = new_id("apr")
         asked: JsonObject = {"title": "Pay 120 €?", "details": None, "assignees": [], **request}
         async with self.database.tenant(organization) as conn:
             await conn.execute(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from crewmesh_kit.settings import DaprSettings, DatabaseSettings
 from crewmesh_kit.signals import cancelled
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import APP_API_TOKEN, ORGANIZATION, auth_headers
+from crewmesh_testkit.polling import until
 from crewmesh_testkit.services import running
 from crewmesh_workflow.definitions import repository as definitions
 from crewmesh_workflow.engine.assembly import Assembly, Outside, assemble
@@ -42,6 +42,12 @@ from psycopg.rows import DictRow
 from pydantic import SecretStr
 
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
+
+
+@pytest.fixture(autouse=True)
+def _patient_pools(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  pytest uses it
+    """Of fifty at once most wait for a connection; on a slow machine for longer than a caller should have to."""
+    monkeypatch.setattr("crewmesh_kit.db.database._POOL_WAIT_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -256,13 +262,14 @@ class Running:
 
     async def until(self, run: str, status: str, who: Identity) -> JsonObject:
         """Wait for the run to get there."""
-        deadline = time.monotonic() + 10
-        while True:
-            found: JsonObject = (await self.get(f"/v1/runs/{run}", who)).json()
-            if found["status"] == status:
-                return found
-            assert time.monotonic() < deadline, found
-            await asyncio.sleep(0.01)
+        found: JsonObject = {}
+
+        async def there() -> JsonObject | None:
+            nonlocal found
+            found = (await self.get(f"/v1/runs/{run}", who)).json()
+            return found if found["status"] == status else None
+
+        return await until(there, seconds=60, what=lambda: f"{run} to be {status}; it is {found}", every=0.01)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from crewmesh_kit.identity import Identity
 from crewmesh_kit.settings import DaprSettings, DatabaseSettings
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import APP_API_TOKEN, ORGANIZATION, auth_headers, identity
+from crewmesh_testkit.polling import until
 from crewmesh_testkit.services import running
 from crewmesh_testkit.sharing import sharing_alone
 from crewmesh_workflow.definitions.endpoints import router
@@ -117,13 +116,12 @@ class Api:
     async def until_somebody_waits(self) -> None:
         """For a lock."""
         query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        deadline = time.monotonic() + 10
-        while True:
+
+        async def somebody_waits() -> bool:
             async with self.database.system() as conn:
-                if await (await conn.execute(query)).fetchone() is not None:
-                    return
-            assert time.monotonic() < deadline, "nobody waits"
-            await asyncio.sleep(0.01)
+                return await (await conn.execute(query)).fetchone() is not None
+
+        await until(somebody_waits, seconds=60, what="somebody to wait for a lock", every=0.01)
 
     async def execute(self, statement: str, *parameters: JsonValue) -> None:
         async with self.database.system() as conn:

@@ -20,6 +20,7 @@ from crewmesh_contracts.invocations import (
     TokenUsage,
 )
 from crewmesh_kit.errors import RemoteProblem
+from crewmesh_testkit.polling import until
 
 from services.workflow.tests.approvals import ANN, OWNER, person
 from services.workflow.tests.conftest import Running
@@ -124,12 +125,10 @@ class TestPeople:
 
     @staticmethod
     async def open_ones(office: Office, run: str) -> list[JsonObject]:
-        async with asyncio.timeout(10):
-            while True:
-                found = (await office.service.get(f"/v1/approvals?run={run}&status=open", OWNER)).json()["items"]
-                if found:
-                    return found
-                await asyncio.sleep(0.02)
+        async def found() -> list[JsonObject]:
+            return (await office.service.get(f"/v1/approvals?run={run}&status=open", OWNER)).json()["items"]
+
+        return await until(found, seconds=60, what="a question")
 
     async def test_the_workflows_rules_say_who_decides(self, office: Office) -> None:
         at_work(office, until_told)
@@ -192,7 +191,7 @@ async def test_teams_of_whoever_started_it_pay(office: Office) -> None:
     )
     who = person("usr_1", "team:team_2", "team:team_1", "role:owner", permissions=("*",))
     await office.service.post(f"/v1/workflows/{made.json()['id']}/runs", who, {})
-    payer = crew.asked[0].payer
+    payer = (await until(lambda: crew.asked, seconds=60, what="the crew to be asked"))[0].payer
     assert (payer.started_by, payer.teams, payer.step) == ("usr_1", ("team_1", "team_2"), "think")
     assert payer.workflow == made.json()["id"]
 
@@ -220,7 +219,5 @@ async def test_a_crew_that_waits_is_stopped_with_its_run(office: Office, questio
     cancelled = await office.service.post(f"/v1/runs/{run}/cancel", OWNER, {})
     assert cancelled.status_code == 200, cancelled.text
     await office.ended(run, "cancelled")
-    async with asyncio.timeout(10):
-        while not stopped:  # noqa: ASYNC110  it is said beside the end of the run
-            await asyncio.sleep(0.02)
+    await until(lambda: stopped, seconds=60, what="the crew to be stopped, which is said beside the end of the run")
     assert stopped == [f"{run}/think"]

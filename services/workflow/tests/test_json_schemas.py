@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_workflow.json_schemas import SchemaError, check_schema, mistakes
@@ -53,7 +51,5 @@ def test_doubled_references_are_counted_and_not_followed() -> None:
     levels = 40
     defs: dict[str, JsonValue] = {f"l{n}": {"allOf": [ref(n + 1), ref(n + 1)]} for n in range(levels)}
     schema: JsonObject = {"$ref": "#/$defs/l0", "$defs": {**defs, f"l{levels}": {"type": "string"}}}
-    began = time.process_time()
     with pytest.raises(SchemaError, match="unfold"):
-        check_schema(schema)
-    assert time.process_time() - began < 5, "2^40 parts would never be counted"
+        check_schema(schema)  # if it followed them it would not come back: they are 2^40

@@ -127,7 +127,7 @@ def test_amplification_is_bounded() -> None:
 
 @pytest.mark.parametrize("text", ["{" * 20_000, "{{ " * 6_000, "{{ trigger" + "[0" * 9_000, "}}" * 10_000])
 def test_reading_takes_linear_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.suppress(ExpressionError):
         compile_template(text)
-    assert time.perf_counter() - started < 5, "quadratic time would be minutes"
+    assert time.process_time() - started < 30, "quadratic time would be minutes"
