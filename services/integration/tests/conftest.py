@@ -10,3 +10,9 @@ import pytest
 @pytest.fixture(scope="module")
 def database(database_url: Callable[[str], str]) -> str:
     return database_url("integration")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many ask at once on a slow machine the last waits long for a connection; nothing is judged by that."""
+    monkeypatch.setattr("crewmesh_kit.db.database._POOL_WAIT_SECONDS", 60.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -83,7 +85,7 @@ async def client(
         policy or OutboundPolicy(allow_loopback=True, mesh_ports=frozenset()),
         lookup=names or Names(),
         user_agent="Crewmesh-Test",
-        connect_seconds=2,
+        connect_seconds=60,
         max_body_bytes=LIMIT,
         tls=tls,
     )
@@ -99,7 +101,7 @@ def request(
     *,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = b"{}",
-    timeout_seconds: float = 5,
+    timeout_seconds: float = 60,
 ) -> OutboundRequest:
     return OutboundRequest(
         method=method,
@@ -109,6 +111,20 @@ def request(
         timeout_seconds=timeout_seconds,
         seal=lambda body: {"webhook-id": "key", "webhook-signature": f"v1,over-{len(body)}-bytes"},
     )
+
+
+def pass_time(seconds: float) -> None:
+    """The running loop's clock goes forward: what is due in so many seconds is due now, however slow the machine is."""
+    loop = asyncio.get_running_loop()
+    ahead = loop.time() - time.monotonic() + seconds
+    vars(loop)["time"] = lambda: time.monotonic() + ahead
+
+
+async def outlasts(_: web.Request) -> web.Response:
+    """Whoever asks with a limit of a minute has waited for so long, and waits in vain."""
+    pass_time(61)
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 async def ok(_: web.Request) -> web.Response:

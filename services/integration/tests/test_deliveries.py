@@ -205,7 +205,7 @@ async def test_an_outcome_is_written_although_postgresql_restarts(database: str,
 
     async with integration(database) as service, site({"/": restarting}) as receiver:
         sending = asyncio.create_task(service.send("key", url=receiver.url("/")))
-        await asyncio.wait_for(killed.wait(), 20)
+        await asyncio.wait_for(killed.wait(), 60)
         await asyncio.to_thread(postgres.server.start)
         assert (await sending).json()["body"] == {"done": True}
         (record,) = await service.deliveries()

@@ -26,8 +26,11 @@ async def app(database_url: Callable[[str], str], valkey: str) -> AsyncGenerator
         indexing=IndexingSettings(wait_seconds=20),  # on a busy machine two may not be enough
     )
     app = create_app(settings, sidecar=FakeSidecar("knowledge", secrets={"redis-url": valkey}))
-    async with running(app):
-        yield app
+    with pytest.MonkeyPatch.context() as patched:
+        # Where many ask at once on a slow machine the last waits long for a connection; nothing is judged by that.
+        patched.setattr("crewmesh_kit.db.database._POOL_WAIT_SECONDS", 60.0)
+        async with running(app):
+            yield app
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ async def base(client: httpx2.AsyncClient) -> None:
 
 
 async def indexed(client: httpx2.AsyncClient, document: str) -> JsonObject:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while True:
         answer: JsonObject = (await client.get(f"{DOCUMENTS}/{document}")).json()
         if answer["status"] == "ready":

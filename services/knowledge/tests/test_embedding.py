@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from crewmesh_kit.resources import Resources
-from crewmesh_knowledge.embedding import DIMENSIONS, Embedder, open_embedder
+from crewmesh_knowledge.embedding import DIMENSIONS, Embedder, Vectors, open_embedder
+from crewmesh_knowledge.embedding.model import MiniLM
 from crewmesh_knowledge.settings import EmbeddingSettings
 
 
@@ -43,10 +45,35 @@ async def test_nothing_to_embed_is_no_vectors(embedder: Embedder) -> None:
     assert (await embedder.embed([])).shape == (0, DIMENSIONS)
 
 
-async def test_the_event_loop_keeps_turning_while_the_model_works(embedder: Embedder) -> None:
-    work = asyncio.create_task(embedder.embed(["word " * 300] * 6))
-    turns = 0
-    while not work.done():
-        await asyncio.sleep(0.005)
-        turns += 1
-    assert turns > 10
+class Watched(MiniLM):
+    """Says when it is at work."""
+
+    at_work = False
+
+    def embed(self, texts: list[str]) -> Vectors:
+        self.at_work = True
+        try:
+            return super().embed(texts)
+        finally:
+            self.at_work = False
+
+
+async def test_the_event_loop_keeps_turning_while_the_model_works() -> None:
+    model = Watched()
+    with ThreadPoolExecutor(1) as threads:
+        embedder = Embedder(model, threads, batch=3)
+
+        async def work() -> None:
+            while True:
+                await embedder.embed(["word " * 300] * 6)
+                await asyncio.sleep(0)
+
+        working = asyncio.create_task(work())
+        turns = 0
+        try:
+            async with asyncio.timeout(60):
+                while turns <= 10:
+                    await asyncio.sleep(0.005)
+                    turns += model.at_work
+        finally:
+            working.cancel()

@@ -10,6 +10,8 @@ import pytest
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import FORGET, RECALL, REMEMBER
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 Caller = Callable[..., httpx2.AsyncClient]
 CREW = "crew:answer-desk"
 

@@ -37,7 +37,7 @@ async def titles(client: httpx2.AsyncClient) -> list[str]:
 
 
 async def all_indexed(client: httpx2.AsyncClient) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while any(document["status"] != "ready" for document in (await client.get(DOCUMENTS)).json()["items"]):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
