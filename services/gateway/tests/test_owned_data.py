@@ -34,6 +34,11 @@ from .gateway import BEARER, KEY, until
 from .inside import change, held
 
 
+@pytest.fixture(autouse=True)
+def pauses_end_when_a_test_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crewmesh_gateway.exports.gatherer._PAUSE_SECONDS", 3600.0)
+
+
 class Services:
     """All services, each with some rows in pages of one; ``failures`` come first, whoever is asked."""
 
@@ -66,6 +71,13 @@ async def until_over(client: httpx2.AsyncClient, export: str, *ends: str) -> Jso
 
     await until(over)
     return found
+
+
+async def until_it_pauses(client: httpx2.AsyncClient, export: str) -> None:
+    async def pausing() -> bool:
+        return (await client.get(f"/v1/exports/{export}", headers=BEARER)).json()["error"] is not None
+
+    await until(pausing)
 
 
 def lines(file: bytes) -> list[JsonObject]:
@@ -108,11 +120,7 @@ async def test_what_fails_for_a_while_is_gone_on_with(app: FastAPI, sidecar: Fak
     services.failures = [Unavailable("It restarts.")]
     async with running(app) as client:
         export = await requested(client)
-
-        async def pausing() -> bool:
-            return (await client.get(f"/v1/exports/{export}", headers=BEARER)).json()["error"] is not None
-
-        await until(pausing)
+        await until_it_pauses(client, export)
         await change(app, "UPDATE exports SET due_at = now()")
         held(app, Gatherer).nudge()
         await until_over(client, export, "done")
@@ -144,7 +152,7 @@ async def test_another_replica_goes_on_behind_the_last_page(settings: Settings, 
     sidecar.blobs.put = put
     async with running(create_app(settings, sidecar)) as client:
         export = await requested(client)
-        await asyncio.wait_for(stopped.wait(), 15)
+        await asyncio.wait_for(stopped.wait(), 60)
     sidecar.blobs.put = original
     app = create_app(settings, sidecar)
     async with running(app) as client:
@@ -161,6 +169,7 @@ async def test_one_at_a_time_and_it_can_be_deleted(app: FastAPI, sidecar: FakeSi
     services.failures = [Unavailable("It restarts.")] * 100
     async with running(app) as client:
         export = await requested(client)
+        await until_it_pauses(client, export)
         second = await client.post("/v1/exports", headers=BEARER)
         assert (second.status_code, second.json()["export"]) == (409, export)
         assert (await client.delete(f"/v1/exports/{export}", headers=BEARER)).status_code == 204
@@ -172,6 +181,43 @@ async def test_one_at_a_time_and_it_can_be_deleted(app: FastAPI, sidecar: FakeSi
         assert sidecar.blobs.payloads
         assert (await client.delete(f"/v1/exports/{again}", headers=BEARER)).status_code == 204
     assert sidecar.blobs.payloads == {}, "the file goes with the export"
+
+
+async def test_a_part_that_is_written_while_its_export_is_deleted_goes_too(app: FastAPI, sidecar: FakeSidecar) -> None:
+    Services(sidecar)
+    writing, deleted = asyncio.Event(), asyncio.Event()
+    original = sidecar.blobs.put
+
+    async def put(payload: bytes) -> str:
+        reference = await original(payload)
+        writing.set()
+        await deleted.wait()
+        return reference
+
+    sidecar.blobs.put = put
+    async with running(app) as client:
+        export = await requested(client)
+        await asyncio.wait_for(writing.wait(), 60)
+        assert (await client.delete(f"/v1/exports/{export}", headers=BEARER)).status_code == 204
+        assert sidecar.blobs.payloads, "nobody else knows of it"
+        deleted.set()
+        await until(lambda: not sidecar.blobs.payloads)
+
+
+async def test_an_export_of_the_same_data_has_a_file_of_its_own(app: FastAPI, sidecar: FakeSidecar) -> None:
+    Services(sidecar)
+    async with running(app) as client:
+        one, other = [await whole(client) for _ in range(2)]
+        assert (await client.delete(f"/v1/exports/{one}", headers=BEARER)).status_code == 204
+        kept = await client.get(f"/v1/exports/{other}/file", headers=BEARER)
+    for service in KEEPERS:
+        assert len(of(service, lines(kept.content))) == 3
+
+
+async def whole(client: httpx2.AsyncClient) -> str:
+    export = await requested(client)
+    await until_over(client, export, "done")
+    return export
 
 
 async def test_the_file_is_deleted_when_it_expires(settings: Settings, sidecar: FakeSidecar) -> None:

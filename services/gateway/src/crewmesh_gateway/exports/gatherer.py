@@ -1,7 +1,8 @@
 """Gathers exports in the background: a page of a service becomes a part of the file, written with where to go on.
 
 Whoever dies in between leaves the export to the next replica, which goes on behind the last page that was written down.
-A part is a gzip member of its own, so that the parts one behind the other are one valid file.
+A part is a gzip member of its own, so that the parts one behind the other are one valid file. Its name is written in
+it: stores know blobs by their content, and one that another export had too would go when that is deleted.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from io import BytesIO
 
 from crewmesh_contracts.invocations.owned_data import EXPORT, KEEPERS, ExportPage, ExportRequest
 from crewmesh_kit.dapr.sidecar import Sidecar
@@ -85,7 +87,7 @@ class Gatherer:
         while True:
             page = await self._page(taken, service, cursor)
             following = service if page.cursor is not None else _after(service)
-            payload = await asyncio.to_thread(_member, service, page)
+            payload = await asyncio.to_thread(_member, service, page, f"{taken.id}.{taken.attempts}.{taken.parts}")
             blob = await self._sidecar.blobs.put(payload) if payload else None
             async with self._database.system() as conn:
                 ours = await repository.advance(
@@ -98,8 +100,10 @@ class Gatherer:
                     size=len(payload),
                     lease_seconds=_LEASE_SECONDS,
                 )
+            if not ours and blob is not None:
+                await self.drop([blob])
             if not ours or following is None:
-                return None  # somebody else has it, or it is whole
+                return None  # somebody else has it, it was deleted, or it is whole
             taken = replace(taken, parts=taken.parts + int(blob is not None))
             service, cursor = following, page.cursor
 
@@ -138,9 +142,12 @@ def _after(service: str) -> str | None:
     return _ORDER[following] if following < len(_ORDER) else None
 
 
-def _member(service: str, page: ExportPage) -> bytes:
+def _member(service: str, page: ExportPage, name: str) -> bytes:
     """JSON lines, compressed; nothing for an empty page."""
     if not page.rows:
         return b""
     lines = (json.dumps({"service": service, "table": each.table, "row": each.row}) + "\n" for each in page.rows)
-    return gzip.compress("".join(lines).encode(), compresslevel=6, mtime=0)
+    member = BytesIO()
+    with gzip.GzipFile(name, "wb", compresslevel=6, fileobj=member, mtime=0) as file:
+        file.write("".join(lines).encode())
+    return member.getvalue()

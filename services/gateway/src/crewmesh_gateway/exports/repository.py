@@ -71,6 +71,11 @@ async def get(conn: AsyncConnection[DictRow], export: str) -> Export | None:
     return None if row is None else Export.model_validate(row)
 
 
+async def hold(conn: AsyncConnection[DictRow], export: str) -> None:
+    """Until the transaction ends it gets no further."""
+    await conn.execute("SELECT id FROM exports WHERE id = %s FOR UPDATE", [export])
+
+
 async def newest_first(conn: AsyncConnection[DictRow], before: str | None, limit: int) -> list[Export]:
     query = (
         f"SELECT {_SHOWN} FROM exports WHERE %(before)s::text IS NULL OR id < %(before)s ORDER BY id DESC LIMIT %(n)s"

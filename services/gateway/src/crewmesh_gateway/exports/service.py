@@ -54,6 +54,7 @@ class Exports:
     async def delete(self, principal: Principal, export: str) -> None:
         """Its file goes with it; one that is running stops."""
         async with self._database.tenant(principal.organization) as conn:
+            await repository.hold(conn, export)
             _there(await repository.get(conn, export))
             blobs = await repository.blobs(conn, export)
             await self._gatherer.drop(blobs)
