@@ -13,10 +13,18 @@ from crewmesh_gateway.settings import Settings
 from crewmesh_testkit import FakeSidecar, running
 from crewmesh_testkit.audit_trail import watching_changes
 from fastapi import FastAPI
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from .gateway import KEY, Upstream, settings_for
 from .post import PostOffice, post_office
 from .told import WITHOUT_A_LINE
+
+# The same examples everywhere, however long they take.
+hypothesis_settings.register_profile(
+    "unhurried", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,6 +38,14 @@ def every_change_is_told(request: pytest.FixtureRequest) -> Generator[None]:
     assert changes.leaked == set()
     if any(item.path.name == "test_audit_routes.py" for item in request.session.items):
         assert changes.silent <= WITHOUT_A_LINE.keys()
+
+
+@pytest.fixture(autouse=True)
+def time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd on a slow machine waits for its connections, and is not told to come again."""
+    monkeypatch.setattr("crewmesh_kit.db.database._POOL_WAIT_SECONDS", 120.0)
+    monkeypatch.setattr("crewmesh_kit.db.database._CONNECT_SECONDS", 60)
+    monkeypatch.setattr("crewmesh_kit.signals._CONNECT_SECONDS", 60.0)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import uvicorn
 from aiohttp import web
 from crewmesh_contracts import api_keys
 from crewmesh_gateway.api_keys.models import PresentedKey
-from crewmesh_gateway.settings import Settings
+from crewmesh_gateway.settings import LimitSettings, OpenApiSettings, Settings
 from fastapi import FastAPI
 from pydantic import SecretStr
 
@@ -61,17 +62,33 @@ class Upstream:
 
 
 def settings_for(url: str) -> Settings:
+    """With time enough for a slow machine, where it is not the time that is tested."""
     plain = Settings()
-    return plain.model_copy(update={"database": plain.database.model_copy(update={"url": SecretStr(url)})})
+    return plain.model_copy(
+        update={
+            "database": plain.database.model_copy(update={"url": SecretStr(url)}),
+            "limits": LimitSettings(answer_seconds=600),
+            "openapi": OpenApiSettings(cache_seconds=3600, fetch_seconds=60),
+        }
+    )
 
 
 @asynccontextmanager
 async def served(app: FastAPI) -> AsyncGenerator[tuple[str, int]]:
     """The app behind a real server on a real port: for what only a socket shows."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, http="httptools", log_config=None, lifespan="on")
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=0,
+        http="httptools",
+        log_config=None,
+        lifespan="on",
+        timeout_keep_alive=600,  # a connection that ends by itself may do so while it is used again
+        timeout_graceful_shutdown=30,  # a test that failed in the middle of an exchange must still end
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not server.started:
             assert not serving.done(), "the server did not start"
             await asyncio.sleep(0.01)
@@ -83,11 +100,13 @@ async def served(app: FastAPI) -> AsyncGenerator[tuple[str, int]]:
         await serving
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 10) -> None:
-    """Poll with a deadline."""
-    async with asyncio.timeout(seconds):
-        while True:
-            met = condition()
-            if met if isinstance(met, bool) else await met:
-                return
-            await asyncio.sleep(0.01)
+async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 60) -> None:
+    """Poll with a deadline, and once more when it is over: the machine may have stood still."""
+    deadline = time.monotonic() + seconds
+    while True:
+        is_over = time.monotonic() >= deadline
+        met = condition()
+        if met if isinstance(met, bool) else await met:
+            return
+        assert not is_over, f"waited {seconds:g} s in vain"
+        await asyncio.sleep(0.01)

@@ -17,11 +17,12 @@ from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
 from .gateway import served, until
-from .guests import CHEAP, PASSWORD, account_settings, guest, member
+from .guests import CHEAP, FORGIVEN_PER_HOUR, PASSWORD, account_settings, guest, member
 from .inside import change
 from .post import PostOffice
 
 WRONG = "a wrong but long password"
+FORGIVEN_AFTER = 3600 // FORGIVEN_PER_HOUR + 1
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ async def test_who_guesses_waits_and_who_was_here_before_does_not(
     thief = guest(client)
     answers = [await thief.log_in("victim@example.org", f"{WRONG} {number}") for number in range(15)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 5
-    assert 1 <= int(answers[-1].headers["retry-after"]) <= 61
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= FORGIVEN_AFTER
     assert (await thief.log_in("victim@example.org")).status_code == 429, "even with the right one"
     assert (await victim.log_in("victim@example.org")).status_code == 200, "the victim is not kept out"
     assert (await guest(client).log_in("victim@example.org")).status_code == 200, "nor where they never were"
@@ -51,7 +52,7 @@ async def test_many_addresses_have_one_guess_each(client: httpx2.AsyncClient, of
     assert (await bot.log_in("victim@example.org", WRONG)).status_code == 401
     refused = await bot.log_in("victim@example.org", WRONG)
     assert refused.status_code == 429
-    assert int(refused.headers["retry-after"]) <= 61
+    assert int(refused.headers["retry-after"]) <= FORGIVEN_AFTER
 
 
 async def test_many_accounts_from_one_address(client: httpx2.AsyncClient, office: PostOffice) -> None:
@@ -87,7 +88,7 @@ async def test_failures_are_forgotten_with_time(app: FastAPI, client: httpx2.Asy
     thief = guest(client)
     answers = [await thief.log_in("victim@example.org", WRONG) for _ in range(11)]
     assert answers[-1].status_code == 429
-    await change(app, "UPDATE attempts SET at = at - interval '10 minutes'")
+    await change(app, "UPDATE attempts SET at = at - interval '10 hours'")
     assert (await thief.log_in("victim@example.org")).status_code == 200
 
 
@@ -102,7 +103,8 @@ async def test_a_thousand_logins_at_once(
     office: PostOffice, database_url: Callable[[str], str], sidecar: FakeSidecar
 ) -> None:
     """Right ones get in, wrong ones are slowed, and everything else goes on meanwhile."""
-    settings = account_settings(database_url("gateway"), office, passwords=CHEAP.model_copy(update={"waiting": 2000}))
+    crowded = CHEAP.model_copy(update={"waiting": 2000})
+    settings = account_settings(database_url("gateway"), office, passwords=crowded)
     people = [f"p{number}@example.org" for number in range(5)]
     thief_at = "192.0.2.66"
     stalls: list[float] = []
@@ -116,13 +118,13 @@ async def test_a_thousand_logins_at_once(
 
     async def come(url: str) -> list[httpx2.Response]:
         limits = httpx2.Limits(max_connections=200)
-        async with httpx2.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=3000, limits=limits) as client:
             right = [guest(client).log_in(people[number % 5]) for number in range(300)]
             wrong = [guest(client, thief_at).log_in(people[number % 5], f"{WRONG} {number}") for number in range(700)]
             return await asyncio.gather(*right, *wrong)
 
     app = create_app(settings, sidecar)
-    async with served(app) as (host, port), httpx2.AsyncClient(base_url=f"http://{host}:{port}") as client:
+    async with served(app) as (host, port), httpx2.AsyncClient(base_url=f"http://{host}:{port}", timeout=60) as client:
         for email in people:
             await member(client, office, email)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -141,9 +143,9 @@ async def test_a_thousand_logins_at_once(
     assert [answer.status_code for answer in answers[:300]] == [200] * 300
     refused = Counter(answer.status_code for answer in answers[300:])
     assert refused.keys() == {401, 429}
-    assert refused[401] <= 51 + took / 12, "as many as one address may try, and what runs empty meanwhile"
+    assert refused[401] <= 51, "as many as one address may try"
     assert grown < 200
-    assert stall < 3 * measure
+    assert stall < 20 * measure
 
 
 async def test_when_too_many_wait_the_others_come_again(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import httpx2
 import pytest
 from crewmesh_gateway.second_factor import recovery_codes, totp
+from crewmesh_gateway.second_factor.service import SecondFactor
 from crewmesh_gateway.settings import Settings
 from fastapi import FastAPI
 
@@ -18,6 +19,13 @@ from .inside import rows
 from .post import PostOffice
 
 RFC_SECRET = b"12345678901234567890"
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A code that is shown at the end of its thirty seconds would arrive after them."""
+    monkeypatch.setattr("crewmesh_gateway.accounts.lifetime.SecondFactor", partial(SecondFactor, now=lambda: NOW))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +68,11 @@ class Phone:
     secret: bytes
 
     def code(self, *, steps: int = 0) -> str:
-        return totp.code_at(self.secret, int(time.time()) // 30 + steps)
+        return totp.code_at(self.secret, int(NOW) // 30 + steps)
+
+    def wrong(self) -> str:
+        good = {self.code(steps=steps) for steps in (-1, 0, 1)}
+        return next(code for code in ("000000", "111111", "222222", "333333") if code not in good)
 
 
 @pytest.fixture
@@ -68,12 +80,17 @@ def settings(office: PostOffice, database_url: Callable[[str], str]) -> Settings
     return account_settings(database_url("gateway"), office)
 
 
+def phone_of(begun: httpx2.Response) -> Phone:
+    secret = begun.json()["secret"]
+    return Phone(base64.b32decode(secret + "=" * (-len(secret) % 8)))
+
+
 async def with_phone(client: httpx2.AsyncClient, office: PostOffice, email: str) -> tuple[Guest, Phone, list[str]]:
     somebody = await member(client, office, email)
-    begun = (await somebody.post("/v1/me/second-factor", password=PASSWORD)).json()
-    phone = Phone(base64.b32decode(begun["secret"] + "=" * (-len(begun["secret"]) % 8)))
+    phone = phone_of(await somebody.post("/v1/me/second-factor", password=PASSWORD))
     confirmed = await somebody.post("/v1/me/second-factor/confirm", code=phone.code(steps=-1))
     assert confirmed.status_code == 200, confirmed.text
+    assert (await office.next_to(email, after=1))["Subject"] == "Your second factor was turned on"
     return somebody, phone, confirmed.json()["recovery_codes"]
 
 
@@ -113,7 +130,7 @@ async def test_five_tries_for_a_token_and_not_many_more_for_a_person(
     thief = guest(client)
     token = await half_way(thief, "jan@example.org")
     for _ in range(5):
-        answer = await thief.post("/v1/auth/login/second-factor", token=token, code="000000")
+        answer = await thief.post("/v1/auth/login/second-factor", token=token, code=phone.wrong())
         assert answer.status_code == 401
     late = await thief.post("/v1/auth/login/second-factor", token=token, code=phone.code())
     assert late.status_code == 401, "the sixth is not looked at"
@@ -121,7 +138,7 @@ async def test_five_tries_for_a_token_and_not_many_more_for_a_person(
     for _ in range(3):
         token = await half_way(thief, "jan@example.org")
         for _ in range(5):
-            answer = await thief.post("/v1/auth/login/second-factor", token=token, code="000000")
+            answer = await thief.post("/v1/auth/login/second-factor", token=token, code=phone.wrong())
             answers.append(answer.status_code)
     assert 429 in answers, "new tokens give no new tries without end"
     assert answers.count(401) <= 5
@@ -139,7 +156,7 @@ async def test_a_recovery_code_works_once(client: httpx2.AsyncClient, office: Po
 
 async def test_new_recovery_codes_end_the_old_ones(client: httpx2.AsyncClient, office: PostOffice) -> None:
     lea, phone, old = await with_phone(client, office, "lea@example.org")
-    wrong = await lea.post("/v1/me/second-factor/recovery-codes", code="000000")
+    wrong = await lea.post("/v1/me/second-factor/recovery-codes", code=phone.wrong())
     assert wrong.status_code == 403
     renewed = await lea.post("/v1/me/second-factor/recovery-codes", code=phone.code())
     assert renewed.status_code == 200
@@ -155,12 +172,11 @@ async def test_turning_it_off_needs_both(client: httpx2.AsyncClient, office: Pos
     assert again.status_code == 409, "who has one cannot have it replaced by who found the screen"
     path, body = "/v1/me/second-factor", {"password": PASSWORD, "code": phone.code()}
     assert (await mia.send("DELETE", path, {**body, "password": "not the password"})).status_code == 403
-    assert (await mia.send("DELETE", path, {**body, "code": "000000"})).status_code == 403
+    assert (await mia.send("DELETE", path, {**body, "code": phone.wrong()})).status_code == 403
     assert (await mia.send("DELETE", path, body)).status_code == 204
     assert (await mia.send("DELETE", path, {**body, "code": codes[0]})).status_code == 409
     assert "access_token" in (await mia.log_in("mia@example.org")).json()
-    subjects = [message["Subject"] for message in office.to("mia@example.org")]
-    assert "Your second factor was turned on" in subjects
+    assert (await office.next_to("mia@example.org", after=2))["Subject"] == "Your second factor was turned off"
 
 
 async def test_beginning_needs_the_password_and_confirming_a_code(
@@ -169,8 +185,9 @@ async def test_beginning_needs_the_password_and_confirming_a_code(
     nia = await member(client, office, "nia@example.org")
     assert (await nia.post("/v1/me/second-factor/confirm", code="123456")).status_code == 409
     assert (await nia.post("/v1/me/second-factor", password="not the password")).status_code == 403
-    assert (await nia.post("/v1/me/second-factor", password=PASSWORD)).status_code == 200
-    assert (await nia.post("/v1/me/second-factor/confirm", code="000000")).status_code == 403
+    begun = await nia.post("/v1/me/second-factor", password=PASSWORD)
+    assert begun.status_code == 200
+    assert (await nia.post("/v1/me/second-factor/confirm", code=phone_of(begun).wrong())).status_code == 403
     assert "access_token" in (await nia.log_in("nia@example.org")).json(), "it is not on yet"
 
 
