@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast, get_type_hints
 
@@ -43,6 +43,8 @@ Hold = Callable[[], AbstractContextManager[None]]
 _LEASE_SECONDS = 15.0
 _RESULT_WRITTEN_WITHIN_SECONDS = 60.0
 _LONGEST_POLL_PAUSE_SECONDS = 0.5
+# Longer than a statement takes that is cancelled in its midst.
+_CANCEL_AGAIN_SECONDS = 10.0
 
 log = get_logger(__name__)
 
@@ -305,9 +307,10 @@ class Idempotency:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            # Before Python 3.12 the pool may swallow it together with a connection that it hands out.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
 
     async def _extend(self, claim: Claim, holder: str) -> None:
         async with self._database.tenant(claim.organization) as conn:
