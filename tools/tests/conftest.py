@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from crewmesh_testkit import polling
+from crewmesh_testkit.ports import free_port
 from crewmesh_tools.mesh.layout import Layout
 from crewmesh_tools.mesh.logfiles import RotatingLog
 from crewmesh_tools.mesh.probes import http_check
@@ -29,22 +29,6 @@ server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
 print("up", os.getpid(), flush=True)
 server.serve_forever()
 """
-
-
-def free_port() -> int:
-    """Below the range from which the kernel serves outgoing connections."""
-    for port in range(21_500 + os.getpid() % 500, 32_700):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise AssertionError("no port is free")
-
-
-async def poll(condition: Callable[[], object], *, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        await asyncio.sleep(0.02)
 
 
 Supervise = Callable[[ProcessSpec], Process]
@@ -67,7 +51,7 @@ def server_spec(tmp_path: Path) -> ProcessSpec:
         check=http_check(port, "/healthz"),
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"]},
-        stop_seconds=2,
+        stop_seconds=60,
     )
 
 
@@ -101,4 +85,7 @@ def script(server_spec: ProcessSpec) -> Callable[[str], ProcessSpec]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    async def poll(condition: Callable[[], object]) -> None:
+        await polling.until(condition, seconds=60, what="what the test waits for", every=0.02)
+
     return poll

@@ -11,7 +11,7 @@ from typing import cast
 
 import psycopg
 import pytest
-from crewmesh_testkit.ports import free_port
+from crewmesh_testkit.ports import free_port, is_free
 from crewmesh_tools.backup import __main__ as command
 from crewmesh_tools.backup import archive, database
 from crewmesh_tools.backup.create import Source, create, write_metrics
@@ -32,7 +32,8 @@ ABOUT = archive.About(crewmesh="0.1.0", postgres="18.6", taken_at=datetime(2026,
 
 def offset() -> int:
     """Such that both ports of the layout are free, and nobody else's."""
-    return free_port() - POSTGRES_PORT
+    between = VALKEY_PORT - POSTGRES_PORT
+    return next(port for port in iter(free_port, None) if is_free(port + between)) - POSTGRES_PORT
 
 
 def small_archive(folder: Path) -> Path:

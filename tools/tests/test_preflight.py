@@ -35,7 +35,12 @@ def nearly_full(_: Path) -> SimpleNamespace:
     return SimpleNamespace(free=100 * 1024**2)
 
 
+def nearly_empty(_: Path) -> SimpleNamespace:
+    return SimpleNamespace(free=100 * 1024**3)
+
+
 def test_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", nearly_empty)
     assert disk_warning(tmp_path) == ""
     check_disk(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", nearly_full)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+from crewmesh_testkit.ports import free_port
 from crewmesh_tools.mesh.layout import Layout
+from crewmesh_tools.mesh.probes import http_check
 from crewmesh_tools.mesh.process import Process
 from crewmesh_tools.mesh.specs import ProcessSpec
 from crewmesh_tools.mesh.state import same_process
@@ -20,14 +23,21 @@ Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 def is_alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def soon(event: asyncio.Event) -> None:
+    await asyncio.wait_for(event.wait(), 60)
 
 
 async def test_it_becomes_ready_and_its_output_is_kept(
     supervise: Supervise, server_spec: ProcessSpec, layout: Layout
 ) -> None:
     process = supervise(server_spec)
-    await process.ready_once.wait()
+    await soon(process.ready_once)
     assert process.state == "ready"
     assert process.status().pid == process.pid
     assert f"up {process.pid}" in (layout.logs / "server.log").read_text()
@@ -37,7 +47,7 @@ async def test_a_killed_process_is_started_again_and_counted(
     supervise: Supervise, server_spec: ProcessSpec, until: Until
 ) -> None:
     process = supervise(server_spec)
-    await process.ready_once.wait()
+    await soon(process.ready_once)
     first = process.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
@@ -51,28 +61,29 @@ async def test_a_killed_process_is_started_again_and_counted(
 
 async def test_a_process_that_never_gets_ready_is_reported(supervise: Supervise, script: Script) -> None:
     process = supervise(script("import sys; print('no configuration'); sys.exit(3)"))
-    await process.hopeless.wait()
+    await soon(process.hopeless)
     assert process.detail == "exit status 3"
     assert not process.ready_once.is_set()
 
 
 async def test_one_that_ends_before_it_can_be_looked_at(supervise: Supervise, server_spec: ProcessSpec) -> None:
     process = supervise(replace(server_spec, command=("/bin/true",)))
-    await process.hopeless.wait()
+    await soon(process.hopeless)
     assert process.detail == "exit status 0"
 
 
 async def test_a_program_that_does_not_exist_is_reported(supervise: Supervise, server_spec: ProcessSpec) -> None:
     process = supervise(replace(server_spec, command=("/nonexistent/program",)))
-    await process.hopeless.wait()
+    await soon(process.hopeless)
     assert "could not be started" in process.detail
 
 
 async def test_it_waits_for_what_it_needs(supervise: Supervise, server_spec: ProcessSpec, script: Script) -> None:
     needed = supervise(server_spec)
-    dependant = supervise(replace(script("import time; time.sleep(60)"), name="dependant", needs=("server",)))
+    silent = replace(script("import time; time.sleep(60)"), name="dependant", check=http_check(free_port(), "/healthz"))
+    dependant = supervise(replace(silent, needs=("server",)))
     assert dependant.pid is None
-    await needed.ready_once.wait()
+    await soon(needed.ready_once)
     assert dependant.status().state in ("waiting", "starting")
 
 
@@ -143,7 +154,7 @@ async def test_work_after_the_first_answer_delays_readiness_and_is_tried_again(
             raise ConnectionError("the database system is starting up")
 
     process = supervise(replace(server_spec, once_up=bootstrap))
-    await process.ready_once.wait()
+    await soon(process.ready_once)
     assert len(attempts) == 2
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from crewmesh_testkit.ports import free_port
 from crewmesh_tools.mesh.errors import MeshError
 from crewmesh_tools.mesh.layout import Layout
 from crewmesh_tools.mesh.leftovers import clean_up, stop_supervisor
@@ -73,7 +74,7 @@ async def test_start_and_stop_in_order(layout: Layout, server_spec: ProcessSpec,
         check = http_check(port, "/healthz")
         return replace(server_spec, name=name, port=port, tier=tier, needs=needs, command=command, check=check)
 
-    specs = (noting("database", server_spec.port, 0), noting("app", server_spec.port + 1, 3, "database"))
+    specs = (noting("database", server_spec.port, 0), noting("app", free_port(), 3, "database"))
     running = asyncio.create_task(Supervisor(layout).run(lambda: Plan(specs, KEYS)))
     await until(lambda: phase_of(layout) == "ready")
     os.kill(os.getpid(), signal.SIGTERM)
