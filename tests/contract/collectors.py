@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import yaml
+from crewmesh_testkit.collector import receiving
 from crewmesh_testkit.ports import free_port
 from crewmesh_tools.go_programs import Pinned, ensure_built
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -48,7 +46,7 @@ class Line:
 class Sink:
     """What came out of the collector."""
 
-    port: int
+    port: int = 0
     spans: list[Span] = field(default_factory=list[Span])
     lines: list[Line] = field(default_factory=list[Line])
 
@@ -91,7 +89,8 @@ def complaint(files: tuple[str, ...], *others: Path) -> str:
 def running(files: tuple[str, ...], folder: Path, override: Callable[[Sink], Mapping]) -> Generator[Sink]:
     """Until it says that it is well. ``override`` says where it listens, sends to and keeps things instead."""
     health, metrics = free_port(), free_port()
-    with _sink() as sink:
+    sink = Sink()
+    with receiving(sink.take) as sink.port:
         here = written(
             folder / "here.yml",
             {
@@ -130,31 +129,7 @@ def _wait_until_well(url: str, process: subprocess.Popen[bytes], log: Path) -> N
         try:
             with urlopen(url, timeout=2) as answer:
                 return answer.status == 200
-        except URLError:
+        except OSError:
             return False
 
     eventually(well, "the collector does not become well")
-
-
-@contextmanager
-def _sink() -> Generator[Sink]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            sink.take(self.path, self.rfile.read(int(self.headers.get("content-length", "0"))))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object, **__: object) -> None:
-            """What was sent is looked at, not how."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    sink = Sink(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield sink
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

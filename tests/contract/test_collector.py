@@ -96,7 +96,7 @@ def _lines(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, Line
         return {"receivers": here, **to_loki(sink)}
 
     with running(COMPOSE, tmp_path_factory.mktemp("docker"), override) as sink:
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as engine:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as engine:
             for service, text in told.items():
                 engine.sendall(as_docker_says(service, text))
         eventually(lambda: len(sink.lines) >= len(told), "a line is missing")
@@ -246,7 +246,7 @@ def send(url: str, spans: Iterable[Span]) -> None:
     request = ExportTraceServiceRequest()
     request.resource_spans.add().scope_spans.add().spans.extend(spans)
     asked = Request(url, request.SerializeToString(), {"content-type": "application/x-protobuf"})
-    with urlopen(asked, timeout=20) as answer:
+    with urlopen(asked, timeout=60) as answer:
         assert answer.status == 200
 
 

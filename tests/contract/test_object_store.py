@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -118,7 +117,7 @@ def running(command: Sequence[str], folder: Path, health: str, environment: dict
         try:
             with urlopen(health, timeout=2) as answer:
                 return answer.status in (200, 204)
-        except URLError:
+        except OSError:
             return False
 
     try:

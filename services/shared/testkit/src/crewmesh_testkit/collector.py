@@ -1,10 +1,10 @@
-"""An OTLP collector, small: it takes the spans that the services of a whole mesh export and remembers them by trace."""
+"""What is sent to us by POST; and an OTLP collector, small: it remembers the spans of a whole mesh by their trace."""
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,8 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class SpanCollector:
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self) -> None:
+        self.url = ""
         self._spans: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
 
     def spans_of(self, trace_id: str) -> set[tuple[str, str]]:
@@ -23,7 +23,7 @@ class SpanCollector:
     def services_of(self, trace_id: str) -> set[str]:
         return {service for service, _ in self.spans_of(trace_id)}
 
-    def take(self, body: bytes) -> None:
+    def take(self, _path: str, body: bytes) -> None:
         for group in ExportTraceServiceRequest.FromString(body).resource_spans:
             names = [item.value.string_value for item in group.resource.attributes if item.key == "service.name"]
             for scope in group.scope_spans:
@@ -33,24 +33,34 @@ class SpanCollector:
 
 @contextmanager
 def running_collector() -> Generator[SpanCollector]:
-    """In a thread of its own, so that it outlives the event loops of single tests."""
+    collector = SpanCollector()
+    with receiving(collector.take) as port:
+        collector.url = f"http://127.0.0.1:{port}"
+        yield collector
+
+
+@contextmanager
+def receiving(take: Callable[[str, bytes], None]) -> Generator[int]:
+    """The port at which ``take`` gets path and body of every POST.
+
+    In a thread of its own, so that it outlives the event loops of single tests.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            collector.take(self.rfile.read(int(self.headers.get("content-length", "0"))))
+            take(self.path, self.rfile.read(int(self.headers.get("content-length", "0"))))
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
 
         def log_message(self, *_: object, **__: object) -> None:
-            """Spans are looked at, not requests."""
+            """What was sent is looked at, not how."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    collector = SpanCollector(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield collector
+        yield server.server_port
     finally:
         server.shutdown()
         server.server_close()
