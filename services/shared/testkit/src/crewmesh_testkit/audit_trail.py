@@ -181,4 +181,4 @@ async def audit_line(sidecar: FakeSidecar, action: str, resource: str | None = N
         lines = [line for line in audit_lines(sidecar) if line.action == action and resource in (None, line.resource)]
         return lines[-1] if lines else None
 
-    return await until(found, seconds=10, what=f"an audit line {action} of {resource or 'anything'}")
+    return await until(found, seconds=60, what=f"an audit line {action} of {resource or 'anything'}")

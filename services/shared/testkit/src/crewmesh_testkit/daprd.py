@@ -23,7 +23,7 @@ from crewmesh_testkit.ports import free_port
 from crewmesh_testkit.spawning import spawn
 
 _API_TOKEN = "test-api-token"
-_READY_SECONDS, _STOP_SECONDS = 30.0, 10.0
+_READY_SECONDS, _STOP_SECONDS = 120.0, 10.0
 
 _COMPONENT = """apiVersion: dapr.io/v1alpha1
 kind: Component
@@ -99,7 +99,7 @@ def _write_resources(folder: Path, valkey: ValkeyServer, secrets: Mapping[str, s
     blobs.mkdir()
     secrets_file.write_text(json.dumps(secrets))
     components = {
-        "pubsub": ("pubsub.redis", {**redis, "processingTimeout": "3s", "redeliverInterval": "1s"}),
+        "pubsub": ("pubsub.redis", {**redis, "processingTimeout": "60s", "redeliverInterval": "15s"}),
         "statestore": ("state.redis", redis),
         "secretstore": ("secretstores.local.file", {"secretsFile": str(secrets_file), "nestedSeparator": ":"}),
         "blobs": ("bindings.localstorage", {"rootPath": str(blobs)}),

@@ -8,8 +8,16 @@ import pytest
 
 from crewmesh_testkit.collector import SpanCollector, running_collector
 from crewmesh_testkit.identities import EDGE_TOKEN
+from crewmesh_testkit.log_capture import logging_as_before
 from crewmesh_testkit.mesh import MeshProcess
 from crewmesh_testkit.servers import PostgresServer, running_postgres, running_valkey
+
+
+@pytest.fixture(autouse=True, name="logging_as_before")
+def _logging_as_before() -> Generator[None]:
+    """A program that a test ran in its own process wrote to the test's output, which is closed after it."""
+    with logging_as_before():
+        yield
 
 
 @pytest.fixture(scope="session")

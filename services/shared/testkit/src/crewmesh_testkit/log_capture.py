@@ -14,12 +14,18 @@ from crewmesh_kit.settings import LogSettings
 
 @contextmanager
 def captured_log(app_id: str, settings: LogSettings | None = None) -> Generator[io.StringIO]:
+    stream = io.StringIO()
+    with logging_as_before():
+        logs.configure(app_id, settings or LogSettings(), stream=stream)
+        yield stream
+
+
+@contextmanager
+def logging_as_before() -> Generator[None]:
     root = logging.getLogger()
     handlers, level, configuration = root.handlers, root.level, structlog.get_config()
-    stream = io.StringIO()
-    logs.configure(app_id, settings or LogSettings(), stream=stream)
     try:
-        yield stream
+        yield
     finally:
         root.handlers, root.level = handlers, level
         structlog.configure(**configuration)

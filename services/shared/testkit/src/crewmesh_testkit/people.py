@@ -31,7 +31,7 @@ async def signed_up(mesh: MeshProcess, email: str, *, organization: str) -> Pers
         if asked.status != 202:
             raise RuntimeError(f"signing up was not accepted: {asked.body}")
         token = await until(
-            lambda: token_in_mail(mesh.home / ".crewmesh" / "mail", email), seconds=20, what=f"a mail to {email}"
+            lambda: token_in_mail(mesh.home / ".crewmesh" / "mail", email), seconds=60, what=f"a mail to {email}"
         )
         begun = await client.post("/v1/auth/verify-email", {"token": token, "password": PASSWORD})
     if begun.status != 200:
