@@ -25,7 +25,7 @@ async def test_a_loop_that_raises_is_started_again(background: Background) -> No
         await asyncio.Event().wait()
 
     background.supervise("fragile", fragile)
-    await asyncio.wait_for(recovered.wait(), 5)
+    await asyncio.wait_for(recovered.wait(), 60)
     assert runs == 3
 
 
@@ -39,7 +39,7 @@ async def test_a_loop_that_returns_is_done(background: Background) -> None:
         ended.set()
 
     background.supervise("once", once)
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 60)
     await background.close()
     assert runs == 1
 
@@ -55,7 +55,7 @@ async def test_loops_are_cancelled_at_the_end(background: Background) -> None:
             cancelled.set()
 
     background.supervise("forever", forever)
-    await asyncio.wait_for(running.wait(), 5)
+    await asyncio.wait_for(running.wait(), 60)
     await background.close()
     assert cancelled.is_set()
 
@@ -65,7 +65,7 @@ async def test_work_in_hand_is_waited_for(background: Background) -> None:
     task = background.start("piece", release.wait())
     assert not await background.drain(0.01)
     release.set()
-    assert await background.drain(5)
+    assert await background.drain(60)
     assert await task
 
 
@@ -80,7 +80,7 @@ async def test_work_that_fails_holds_nothing_up(background: Background) -> None:
         raise RuntimeError("broken")
 
     background.start("failing", failing())
-    assert await background.drain(5)
+    assert await background.drain(60)
 
 
 async def test_a_loop_whose_cancellation_was_swallowed_still_ends() -> None:
@@ -97,5 +97,5 @@ async def test_a_loop_whose_cancellation_was_swallowed_still_ends() -> None:
 
     background.supervise("stubborn", stubborn)
     await asyncio.sleep(0)
-    await asyncio.wait_for(background.close(), 5)
+    await asyncio.wait_for(background.close(), 60)
     assert swallowed == 2

@@ -42,7 +42,15 @@ async def texts(database: Database, organization: str | None) -> list[str]:
 async def until_one_waits(database: Database) -> None:
     """For a row that another transaction holds."""
     waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    await until(lambda: database.statement(waiting), seconds=20, what="a statement that waits")
+    await until(lambda: database.statement(waiting), seconds=60, what="a statement that waits")
+
+
+async def until_one_sleeps(database: Database) -> None:
+    sleeping = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'"
+        " AND wait_event = 'PgSleep'"
+    )
+    await until(lambda: database.statement(sleeping), seconds=60, what="a statement that sleeps", every=0.01)
 
 
 class TestTenant:
@@ -143,7 +151,7 @@ class TestTransaction:
 
         for _ in range(8):  # twice as often as there are connections
             task = asyncio.create_task(hang())
-            await asyncio.sleep(0.02)
+            await until_one_sleeps(database)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -169,10 +177,10 @@ class TestTransaction:
     async def test_a_full_pool_is_a_problem_that_says_to_come_again(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(database._pool, "timeout", 0.05)  # pyright: ignore[reportPrivateUsage]
         held = [database.system() for _ in range(4)]
         for transaction in held:
             await transaction.__aenter__()
+        monkeypatch.setattr(database._pool, "timeout", 0.05)  # pyright: ignore[reportPrivateUsage]
         with pytest.raises(DatabaseUnavailable) as refused:
             await texts(database, None)
         assert refused.value.headers["Retry-After"] == "2"
@@ -194,7 +202,7 @@ class TestRestartedServer:
                     async with database.system() as conn:
                         return (await conn.execute("INSERT INTO inbox VALUES ('c', 's', 'e')")).rowcount
 
-                waiting = asyncio.create_task(persistently(write_it, seconds=30))
+                waiting = asyncio.create_task(persistently(write_it, seconds=300))
                 await asyncio.to_thread(postgres.server.start)
                 assert await waiting == 1
 

@@ -28,7 +28,6 @@ SIDECAR = {"dapr-api-token": APP_API_TOKEN}
 
 
 def reader() -> dict[str, str]:
-    """Made when it is needed: a token lives for a minute only."""
     return auth_headers(identity("things:read"), audience="knowledge")
 
 

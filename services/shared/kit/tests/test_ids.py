@@ -1,5 +1,6 @@
 import re
 import time
+from itertools import count
 
 import pytest
 from crewmesh_kit.ids import new_id
@@ -15,6 +16,13 @@ def test_ids_sort_by_the_time_they_were_made() -> None:
     while time.time_ns() // 1_000_000 <= deadline:
         pass
     assert earlier < new_id("run")
+
+
+def test_ids_of_one_millisecond_sort_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = count(1_800_000_000_000_000_000, 1_000)
+    monkeypatch.setattr("crewmesh_kit.ids.time.time_ns", lambda: next(moments))
+    made = [new_id("run") for _ in range(1_000)]
+    assert made == sorted(made)
 
 
 def test_ids_do_not_repeat() -> None:

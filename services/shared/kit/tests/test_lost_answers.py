@@ -9,7 +9,6 @@ from aiohttp import web
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.errors import Unavailable
 from crewmesh_kit.settings import DaprSettings
-from crewmesh_testkit.ports import free_port
 
 WHOLE = b'{"hits": []}'
 
@@ -17,7 +16,6 @@ WHOLE = b'{"hits": []}'
 @pytest.fixture
 async def sidecar() -> AsyncGenerator[Sidecar]:
     """A sidecar's port on which the test decides what is said."""
-    port = free_port()
     app = web.Application()
 
     async def say(request: web.Request) -> web.Response:
@@ -28,8 +26,8 @@ async def sidecar() -> AsyncGenerator[Sidecar]:
     app.router.add_route("*", "/v1.0/invoke/knowledge/method/{path:.*}", say)
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    async with Sidecar("workflow", DaprSettings(http_port=port)) as sidecar:
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with Sidecar("workflow", DaprSettings(http_port=int(runner.addresses[0][1]))) as sidecar:
         yield sidecar
     await runner.cleanup()
 

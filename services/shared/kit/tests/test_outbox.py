@@ -14,6 +14,7 @@ from crewmesh_kit.db.inbox import first_time
 from crewmesh_kit.db.migrations import migrate
 from crewmesh_kit.db.outbox import Outbox
 from crewmesh_kit.errors import BadGateway, Unavailable
+from crewmesh_kit.signals import cancelled
 from crewmesh_testkit import ORGANIZATION, OTHER_ORGANIZATION, FakeSidecar
 from crewmesh_testkit.polling import until
 
@@ -61,8 +62,7 @@ async def relay(database: Database, broker: Broker) -> AsyncGenerator[Outbox]:
     relay = Outbox(database, broker)
     running = asyncio.create_task(relay.run())
     yield relay
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancelled([running])
 
 
 async def create(database: Database, *names: str, fail: bool = False) -> None:
@@ -112,20 +112,19 @@ class TestRelay:
         monkeypatch.setattr(outbox, "_POLL_SECONDS", 3600)
         running = asyncio.create_task(Outbox(database, broker).run())
         await create(database, "Acme")
-        await until(lambda: names(broker) == ["Acme"], seconds=10, what="the event", every=0.005)
+        await until(lambda: names(broker) == ["Acme"], seconds=60, what="the event", every=0.005)
         await create(database, "Bcme")
-        await until(lambda: names(broker) == ["Acme", "Bcme"], seconds=10, what="the next event", every=0.005)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await until(lambda: names(broker) == ["Acme", "Bcme"], seconds=60, what="the next event", every=0.005)
+        await cancelled([running])
 
     async def test_publishes_more_than_a_batch_in_order_and_leaves_nothing(
         self, database: Database, broker: Broker, relay: Outbox
     ) -> None:
         wanted = [str(number) for number in range(250)]
         await create(database, *wanted)
-        await until(lambda: len(names(broker)) == 250, seconds=20, what="all events")
+        await until(lambda: len(names(broker)) == 250, seconds=60, what="all events")
         assert names(broker) == wanted
-        await until(lambda: _is_empty(database), seconds=5, what="an empty outbox")
+        await until(lambda: _is_empty(database), seconds=60, what="an empty outbox")
 
     async def test_two_replicas_share_the_work(self, database: Database, broker: Broker) -> None:
         await create(database, *(str(number) for number in range(200)))
@@ -139,7 +138,7 @@ class TestRelay:
         await create(database, "a", "b")
         broker.hangs_after_publishing = True
         dying = asyncio.create_task(Outbox(database, broker).relay_batch())
-        await broker.is_hanging.wait()
+        await asyncio.wait_for(broker.is_hanging.wait(), 60)
         dying.cancel()
         await asyncio.gather(dying, return_exceptions=True)
         broker.hangs_after_publishing = False
@@ -155,10 +154,10 @@ class TestRelay:
     async def test_waits_for_a_broker_that_is_away(self, database: Database, broker: Broker, relay: Outbox) -> None:
         broker.broker_is_down = True
         await create(database, "Acme")
-        await until(lambda: not database.outbox_filled.is_set(), seconds=5, what="the relay to try")
+        await until(lambda: not database.outbox_filled.is_set(), seconds=60, what="the relay to try")
         assert names(broker) == []
         broker.broker_is_down = False
-        await until(lambda: names(broker) == ["Acme"], seconds=5, what="the event")
+        await until(lambda: names(broker) == ["Acme"], seconds=60, what="the event")
 
     async def test_one_bad_event_does_not_hold_up_the_others(self, database: Database, broker: Broker) -> None:
         broker.dislikes = "bad"

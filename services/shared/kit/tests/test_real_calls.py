@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from crewmesh_kit.errors import BadGateway, GatewayTimeout, NotFound, RemoteProblem, Unavailable
 from crewmesh_testkit import ORGANIZATION, identity
@@ -46,9 +44,8 @@ class TestCalls:
     async def test_streams_pass_unbuffered(self, probe: Probe) -> None:
         headers = {"authorization": await probe.sidecar.authorization(identity("ask"), audience=APP)}
         async with probe.sidecar.forward(APP, "GET", "/internal/stream", headers=headers) as answer:
-            began = asyncio.get_running_loop().time()
             assert await answer.content.readline() == b"first\n"
-            assert asyncio.get_running_loop().time() - began < 0.7
+            probe.stream_goes_on.set()
             assert await answer.content.readline() == b"last\n"
 
 

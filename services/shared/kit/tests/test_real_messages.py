@@ -52,7 +52,7 @@ class TestDelivery:
                 await outbox.add(conn, _Happened(organization=ORGANIZATION, name=trace))
         event = await until(
             lambda: next((event for event in probe.handled if trace in str(event.data)), None),
-            seconds=20,
+            seconds=60,
             what="the event from the outbox",
         )
         assert trace in probe.traces[event.id]
@@ -161,7 +161,7 @@ class TestDeadLetters:
                 letters = [letter for letter in await probe.dead() if letter.id not in before]
                 return letters if len(letters) == count else None
 
-            return await until(found, seconds=20, what=f"{count} new dead letters")
+            return await until(found, seconds=60, what=f"{count} new dead letters")
 
         (first,) = await new(1)
         await probe.letters.redrive(OPERATOR, first.id)

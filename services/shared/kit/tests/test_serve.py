@@ -16,6 +16,8 @@ from threading import Thread
 import pytest
 from crewmesh_testkit.ports import free_port
 
+# What takes a second takes half a minute where everything else is done at the same time.
+_SECONDS = 60
 SERVICE = """
 import asyncio
 import gc
@@ -79,13 +81,13 @@ class Running:
     port: int
 
     def get(self, path: str, method: str = "GET") -> HTTPResponse:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=_SECONDS)
         connection.request(method, path)
         return connection.getresponse()
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.process.wait(_SECONDS)
 
     def log(self) -> list[dict[str, str]]:
         assert self.process.stdout is not None
@@ -105,7 +107,7 @@ def launch(folder: Path, port: int, **variables: str) -> Running:
 
 
 def wait_until_open(running: Running) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         with socket.socket() as trial:
             if trial.connect_ex(("127.0.0.1", running.port)) == 0:
@@ -117,7 +119,7 @@ def wait_until_open(running: Running) -> None:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Generator[Running]:
-    running = launch(tmp_path, free_port(), CREWMESH_HTTP__SHUTDOWN_SECONDS="5")
+    running = launch(tmp_path, free_port(), CREWMESH_HTTP__SHUTDOWN_SECONDS="300")
     try:
         wait_until_open(running)
         yield running
@@ -155,9 +157,7 @@ def test_work_in_hand_is_finished(running: Running, tmp_path: Path) -> None:
 def test_an_open_stream_does_not_hold_it_up(running: Running) -> None:
     stream = running.get("/v1/stream")
     assert stream.readline() == b"id: 1\n"
-    stopped_at = time.monotonic()
-    assert running.stop() == 0
-    assert time.monotonic() - stopped_at < 3
+    assert running.stop() == 0, "long before the time for what is in hand is over"
     assert stream.read() == b'event: number\ndata: {"is":0}\n\n'
 
 
@@ -177,7 +177,7 @@ def test_it_logs_json_only(running: Running) -> None:
 )
 def test_wrong_settings_are_named_and_keep_it_down(tmp_path: Path, variables: dict[str, str], told: str) -> None:
     refused = launch(tmp_path, free_port(), **variables)
-    assert refused.process.wait(20) == 78
+    assert refused.process.wait(_SECONDS) == 78
     (line,) = refused.log()
     assert told in str(line["reasons"])
     assert "sesame" not in str(line)
@@ -195,6 +195,6 @@ def test_asked_to_stop_while_it_waits_for_its_sidecar_it_stops(tmp_path: Path) -
 
 def wait_for_in_flight(running: Running) -> None:
     """Until a request besides this one is being answered."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + _SECONDS
     while b"crewmesh_http_requests_in_flight 2.0" not in running.get("/metrics").read():
         assert time.monotonic() < deadline

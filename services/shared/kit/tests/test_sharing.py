@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -63,6 +64,9 @@ async def replicas(database_url: Callable[[str], str], valkey: str) -> AsyncGene
             await stack.enter_async_context(Signals.open(valkey, app_id=f"sharing-{id(clock)}")) for _ in range(2)
         ]
         one, other = (Sharing(database, Idempotency(database), each, now=lambda: clock[0]) for each in signals)
+        # What is known by then is forgotten.
+        for each in signals:
+            await asyncio.wait_for(each.begun.wait(), 60)
         yield Replicas(database, one, other, signals[0], clock)
 
 
@@ -97,14 +101,14 @@ async def test_a_change_holds_at_once_here_and_in_a_moment_everywhere(replicas: 
         async def is_closed() -> bool:
             return not await replicas.sees(replicas.other)
 
-        await until(is_closed, seconds=5, every=0.01, what="the other replica to know")
+        await until(is_closed, seconds=60, every=0.01, what="the other replica to know")
         await replicas.put(replicas.other, AccessRequest())
         assert await replicas.sees(replicas.other)
 
         async def is_open() -> bool:
             return await replicas.sees(replicas.one)
 
-        await until(is_open, seconds=5, every=0.01, what="the first replica to know")
+        await until(is_open, seconds=60, every=0.01, what="the first replica to know")
 
 
 async def test_a_change_that_is_rolled_back_changes_nothing(replicas: Replicas) -> None:

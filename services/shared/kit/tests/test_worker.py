@@ -128,7 +128,7 @@ async def test_a_connected_worker_is_ready_and_stays(
     worker: WorkflowWorker, sidecar: Sidecar, left: list[bool]
 ) -> None:
     async with worker.running():
-        await until(lambda: sidecar.asked > LONG_ENOUGH, seconds=10, what="the worker to be looked at")
+        await until(lambda: sidecar.asked > LONG_ENOUGH, seconds=60, what="the worker to be looked at")
         assert await worker.why_not_ready() is None
     assert left == []
 
@@ -138,24 +138,24 @@ async def test_a_lost_worker_is_not_ready_and_then_leaves(
 ) -> None:
     async with worker.running():
         sidecar.connected_workers = 0
-        await until(worker.why_not_ready, seconds=5, what="the worker to be unready")
-        await until(lambda: left, seconds=5, what="the worker to leave")
+        await until(worker.why_not_ready, seconds=60, what="the worker to be unready")
+        await until(lambda: left, seconds=60, what="the worker to leave")
 
 
 async def test_a_worker_that_comes_back_stays(worker: WorkflowWorker, sidecar: Sidecar, left: list[bool]) -> None:
     async with worker.running():
         sidecar.connected_workers = 0
-        await until(worker.why_not_ready, seconds=5, what="the worker to be unready")
+        await until(worker.why_not_ready, seconds=60, what="the worker to be unready")
         sidecar.connected_workers = 1
 
         async def ready() -> bool:
             return await worker.why_not_ready() is None
 
-        await until(ready, seconds=5, what="the worker to be ready again")
+        await until(ready, seconds=60, what="the worker to be ready again")
 
 
 async def test_a_sidecar_that_is_away_is_waited_for(worker: WorkflowWorker, sidecar: Sidecar, left: list[bool]) -> None:
     async with worker.running():
         sidecar.away = True
-        await until(lambda: sidecar.asked > LONG_ENOUGH, seconds=10, what="the sidecar to be asked for workers")
+        await until(lambda: sidecar.asked > LONG_ENOUGH, seconds=60, what="the sidecar to be asked for workers")
     assert left == []

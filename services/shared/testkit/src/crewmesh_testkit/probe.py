@@ -16,7 +16,7 @@ import uvicorn
 from crewmesh_contracts.base import Contract, Reply
 from crewmesh_contracts.events import CloudEvent
 from crewmesh_contracts.invocations import Invocation
-from crewmesh_kit.app import Resources, Service
+from crewmesh_kit.app import Resources, Service, provided
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.dead_letters import DeadLetter, DeadLetters
@@ -78,10 +78,12 @@ async def ask(question: Question, who: Annotated[Identity, requires("ask")]) -> 
 
 
 @router.get("/internal/stream")
-async def stream(_: Annotated[Identity, requires("ask")]) -> StreamingResponse:
+async def stream(
+    _: Annotated[Identity, requires("ask")], goes_on: Annotated[asyncio.Event, provided(asyncio.Event)]
+) -> StreamingResponse:
     async def lines() -> AsyncIterator[bytes]:
         yield b"first\n"
-        await asyncio.sleep(1.0)
+        await goes_on.wait()
         yield b"last\n"
 
     return StreamingResponse(lines(), media_type="text/plain")
@@ -98,6 +100,7 @@ class Probe:
     traces: dict[str, str] = field(default_factory=dict[str, str])
     attempts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     fail_times: dict[str, int] = field(default_factory=dict[str, int])
+    stream_goes_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def sidecar(self) -> Sidecar:
@@ -124,7 +127,7 @@ class Probe:
     async def until_handled(self, event_id: str) -> CloudEvent:
         return await until(
             lambda: next((event for event in self.handled if event.id == event_id), None),
-            seconds=20,
+            seconds=60,
             what=f"the event {event_id} to be handled",
         )
 
@@ -135,7 +138,7 @@ class Probe:
         async def found() -> DeadLetter | None:
             return next((letter for letter in await self.dead() if mark in letter.model_dump_json()), None)
 
-        return await until(found, seconds=20, what=f"a dead letter with {mark}")
+        return await until(found, seconds=60, what=f"a dead letter with {mark}")
 
     def put_on_stream(self, payload: bytes) -> None:
         """Past any sidecar, as a foreign producer on the same broker would."""
@@ -159,6 +162,7 @@ async def running_probe(postgres: PostgresServer, folder: Path) -> AsyncGenerato
         settings = ServiceSettings(http=HttpServerSettings(port=port), dapr=sidecar_process.settings)
         service = Service(APP, settings, title="Probe", version="0")
         probe = Probe(service, sidecar_process, client)
+        service.resources.add(probe.stream_goes_on)
         service.database(migrations=_folder_in(folder, "migrations"))
         service.routes(router)
         service.subscribe(topic=TOPIC, handler=probe.handle)
@@ -177,7 +181,7 @@ def _folder_in(folder: Path, name: str = "dapr") -> Path:
 async def _serving(service: Service, port: int) -> AsyncGenerator[None]:
     server = uvicorn.Server(uvicorn.Config(service.app, host="127.0.0.1", port=port, log_config=None, lifespan="on"))
     task = asyncio.create_task(server.serve())
-    await until(lambda: server.started or task.done(), seconds=60, what="the service to start")
+    await until(lambda: server.started or task.done(), seconds=120, what="the service to start")
     assert server.started, "the service did not start; see its log"
     yield
     server.should_exit = True
@@ -191,4 +195,4 @@ async def _until_subscribed(probe: Probe) -> None:
         await probe.sidecar.publish(TOPIC, event)
         return bool(probe.handled)
 
-    await until(arrives, seconds=30, every=0.3, what="the sidecar to subscribe")
+    await until(arrives, seconds=120, every=0.3, what="the sidecar to subscribe")
