@@ -34,6 +34,7 @@ _DETAIL: LiteralString = (
     "SELECT"
     + _SUMMARY
     + """, trigger, output, response, parent_path, deadline_at, seq AS last_event,
+split_part(traceparent, '-', 2) AS trace_id,
 (SELECT count(*) FROM runs child WHERE child.parent_run = runs.id) AS children,
 (SELECT coalesce(jsonb_object_agg(status, number), '{}') FROM (
     SELECT status, count(*) AS number FROM steps WHERE run_id = runs.id GROUP BY status) counted) AS progress,
