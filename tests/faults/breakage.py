@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import psutil
 from crewmesh_testkit.mesh import APPS, MeshProcess
@@ -44,10 +46,11 @@ async def freeze(mesh: MeshProcess) -> None:
 
 async def wipe_scheduler(mesh: MeshProcess) -> None:
     """Every reminder that Dapr keeps is gone: whoever sleeps in there is not woken by it."""
-    pid = await asyncio.to_thread(mesh.kill, "scheduler")
-    await until(lambda: not psutil.pid_exists(pid), seconds=5, every=0.01, what="the scheduler to be gone")
-    # The supervisor waits half a second before it starts the next one.
-    shutil.rmtree(mesh.layout.state / "scheduler")
+    data = mesh.layout.state / "scheduler"
+    # The one that runs keeps the files it has open; the next one finds nothing, however soon it is started.
+    taken_away = data.rename(data.with_name("scheduler.wiped"))
+    await asyncio.to_thread(mesh.kill, "scheduler")
+    shutil.rmtree(taken_away)
 
 
 async def fill_disk(mesh: MeshProcess) -> None:
@@ -59,27 +62,51 @@ async def fill_disk(mesh: MeshProcess) -> None:
     start that falls into this time ends likewise.
     """
     over = asyncio.get_running_loop().time() + FULL_SECONDS
-    while asyncio.get_running_loop().time() < over:
-        await asyncio.to_thread(_limit_postgres, mesh, _FULL_AT_BYTES)
-        await asyncio.sleep(0.2)
-    await asyncio.to_thread(_limit_postgres, mesh, None)
+    try:
+        while asyncio.get_running_loop().time() < over:
+            await asyncio.to_thread(_limit_postgres, mesh, f"{_FULL_AT_BYTES}:")
+            await asyncio.sleep(0.2)
+    finally:
+        await until(lambda: asyncio.to_thread(_has_room, mesh), seconds=60, every=0.2, what="room for PostgreSQL")
 
 
-def _limit_postgres(mesh: MeshProcess, size: int | None) -> None:
+def _has_room(mesh: MeshProcess) -> bool:
+    """Whether no process of PostgreSQL has a limit any more. One that kept it would fail for the rest of its life."""
+    _limit_postgres(mesh, "unlimited:")
+    return not any(_is_limited(pid) for pid in _of_postgres(mesh))
+
+
+def _limit_postgres(mesh: MeshProcess, limit: str) -> None:
+    # First the one that starts the others: whom it starts after that has its limit from the beginning.
+    _limit(_of_postgres(mesh)[:1], limit)
+    _limit(_of_postgres(mesh)[1:], limit)
+
+
+def _of_postgres(mesh: MeshProcess) -> list[int]:
+    """Its processes, the one that starts the others first; none while it is not running."""
     postmaster = mesh.status().process("postgres").pid
     if postmaster is None:
-        return
+        return []
     try:
-        children = psutil.Process(postmaster).children(recursive=True)
+        return [postmaster, *(child.pid for child in psutil.Process(postmaster).children(recursive=True))]
     except psutil.NoSuchProcess:
-        return
-    limit = "unlimited:" if size is None else f"{size}:"
-    pids = [str(postmaster), *(str(child.pid) for child in children)]
-    command = ["sh", "-c", 'for pid in "$@"; do prlimit --pid "$pid" --fsize="$0"; done', limit, *pids]
+        return []
+
+
+def _limit(pids: Sequence[int], limit: str) -> None:
+    command = ["sh", "-c", 'for pid in "$@"; do prlimit --pid "$pid" --fsize="$0"; done', limit, *map(str, pids)]
     # A process may limit others of its own account.
     account = ordinary_account()
     # Some of them end between the look and the call.
     subprocess.run(account.command(command, needs=()) if account else command, capture_output=True, check=False)
+
+
+def _is_limited(pid: int) -> bool:
+    try:
+        limits = Path(f"/proc/{pid}/limits").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it has ended
+    return not re.search(r"^Max file size +unlimited", limits, re.M)
 
 
 async def _pid(mesh: MeshProcess, name: str) -> int:

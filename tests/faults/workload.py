@@ -11,7 +11,7 @@ from crewmesh_testkit.polling import until
 
 ITEMS = 20
 DELAY_SECONDS = 3
-_ACKNOWLEDGED_WITHIN = 120.0
+_ACKNOWLEDGED_WITHIN = 240.0
 
 
 @dataclass(frozen=True, slots=True)
