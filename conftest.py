@@ -1,5 +1,8 @@
 """The fixtures of the testkit, for every test of the repository, and how they are shared out among processes.
 
+Hypothesis tries the same examples everywhere and takes its time, as by itself where it knows that it is in a CI: what
+was tried before a change is tried after it, on however slow a machine.
+
 ``make test`` runs with ``-n 2``. A process gets whole files, in the order in which they are named. Two kinds stay in
 one process: those that need the whole mesh, which come last, for they share it and break it; and the gateway's, which
 are judged together in the end.
@@ -8,10 +11,13 @@ are judged together in the end.
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["crewmesh_testkit.fixtures"]
+
+settings.load_profile("ci")
 
 _TOGETHER = {"tests/mesh/": "mesh", "tests/edge/": "mesh", "tests/faults/": "mesh", "services/gateway/": "gateway"}
 
