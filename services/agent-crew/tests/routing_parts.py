@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+import pytest
 from crewmesh_agent_crew.catalogue.models import EVERYTHING, Capability, ModelEntry, Prices
 from crewmesh_agent_crew.models.calls import Message, ModelCall, ModelReply
 from crewmesh_agent_crew.models.errors import UnknownModel
@@ -19,7 +20,7 @@ from crewmesh_agent_crew.routing.breaker import Breakers
 from crewmesh_agent_crew.routing.candidates import Patience
 from crewmesh_agent_crew.routing.limits import AccountLimits
 from crewmesh_agent_crew.routing.router import Router
-from crewmesh_agent_crew.routing.valkey import connected
+from crewmesh_agent_crew.routing.valkey import Valkey, connected
 from crewmesh_agent_crew.settings import PoolSettings, Settings
 from crewmesh_kit.dapr.sidecar import Sidecar
 from crewmesh_kit.ids import new_id
@@ -106,6 +107,16 @@ class Routing:
 
 
 @asynccontextmanager
+async def patiently_connected(resources: Resources) -> AsyncGenerator[Valkey]:
+    """On a busy machine an answer may take longer than one is worth waiting for; here everything depends on it."""
+    with pytest.MonkeyPatch.context() as patched:
+        for limit in ("_CONNECT_SECONDS", "_ANSWER_SECONDS"):
+            patched.setattr(f"crewmesh_agent_crew.routing.valkey.{limit}", 60.0)
+        async with connected(resources) as store:
+            yield store
+
+
+@asynccontextmanager
 async def routing(
     valkey: str,
     accounts: Mapping[str, str] | Sequence[Account],
@@ -113,7 +124,8 @@ async def routing(
     *,
     attempts: int = 3,
     failures: int = 1_000,
-    first_token_seconds: float = 10,
+    first_token_seconds: float = 60,
+    longest_pause: float = 0.5,
     pool: PoolSettings | None = None,
     with_content: bool = False,
 ) -> AsyncGenerator[Routing]:
@@ -125,7 +137,7 @@ async def routing(
     resources = Resources()
     resources.add(FakeSidecar("agent-crew", secrets={"redis-url": valkey}), as_=Sidecar)
     resources.add(Settings())
-    async with open_adapters(resources) as adapters, connected(resources) as store:
+    async with open_adapters(resources) as adapters, patiently_connected(resources) as store:
         trying = Attempts(
             adapters,
             Pool(pool or PoolSettings()),
@@ -135,9 +147,9 @@ async def routing(
             with_content=with_content,
         )
         reachable = Accounts(known)
-        patience = Patience(attempts=attempts, pause=0.01, longest_pause=0.5, pause_with_others=0.1)
+        patience = Patience(attempts=attempts, pause=0.01, longest_pause=longest_pause, pause_with_others=0.1)
         kept = KeptAnswers(store, seconds=60)
-        router = Router(chain, reachable, trying, kept, patience=patience, seconds=20)
+        router = Router(chain, reachable, trying, kept, patience=patience, seconds=60)
         yield Routing(router, trying, chain, reachable, clock)
 
 

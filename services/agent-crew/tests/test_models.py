@@ -13,6 +13,7 @@ from crewmesh_kit.ids import new_id
 from crewmesh_testkit.openai_fake import ChatRequest
 
 from .harness import Running, until
+from .passing_time import pass_time
 
 INVOICE: JsonObject = {
     "type": "object",
@@ -21,6 +22,13 @@ INVOICE: JsonObject = {
     "additionalProperties": False,
 }
 FOUND = '{"number": "R-17", "total": 12.5}'
+
+
+@pytest.fixture(autouse=True)
+def valkey_may_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is kept there is worth waiting for here."""
+    for limit in ("_CONNECT_SECONDS", "_ANSWER_SECONDS"):
+        monkeypatch.setattr(f"crewmesh_agent_crew.routing.valkey.{limit}", 60.0)
 
 
 def answer_of(response: httpx2.Response) -> ModelAnswer:
@@ -185,19 +193,25 @@ class TestServersInTrouble:
         assert answer_of(await service.ask(key=key, prompt="x")).text == "ok"
 
     async def test_a_server_that_hangs(self, service: Running) -> None:
-        service.model.delay = 60
-        response = await service.ask(prompt="x", timeout_seconds=0.3)
-        assert slug_of(response) == (504, "model-timeout", True)
+        service.model.hangs()
+        asking = asyncio.create_task(service.ask(prompt="x", timeout_seconds=60))
+        await until(lambda: len(service.model.requests) == 1)
+        pass_time(61)
+        assert slug_of(await asking) == (504, "model-timeout", True)
         await until(lambda: service.model.abandoned == 1)
 
     async def test_both_questions_share_the_time(self, service: Running) -> None:
         def slow(_: ChatRequest) -> str:
-            service.model.delay = 60
+            pass_time(40)
+            service.model.delay = 50
             return "unusable"
 
         service.model.answers(slow)
-        response = await service.ask(task="extract", prompt="x", output_schema=INVOICE, timeout_seconds=0.5)
-        assert slug_of(response) == (504, "model-timeout", True)
+        question = service.ask(task="extract", prompt="x", output_schema=INVOICE, timeout_seconds=60)
+        asking = asyncio.create_task(question)
+        await until(lambda: len(service.model.requests) == 2, seconds=120)
+        pass_time(25)
+        assert slug_of(await asking) == (504, "model-timeout", True)
         assert len(service.model.requests) == 2
 
     async def test_nonsense_is_final(self, service: Running) -> None:

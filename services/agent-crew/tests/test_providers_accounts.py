@@ -29,7 +29,6 @@ from crewmesh_testkit.audit_trail import audit_line
 from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import auth_headers, identity
 from crewmesh_testkit.log_capture import captured_log
-from crewmesh_testkit.openai_fake import OpenAiFake
 from crewmesh_testkit.services import running
 from pydantic import SecretStr
 
@@ -290,7 +289,7 @@ class TestAsking:
         ):
             assert await other.accounts() == ["default"]
             await one.add(name="acme", kind="anthropic", base_url=anthropic.url, key=KEY)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while "acme" not in await other.accounts():  # noqa: ASYNC110  told over Valkey
                     await asyncio.sleep(0.01)
             account = await other.resources.get(Accounts).get(who.organization, "acme")
@@ -309,9 +308,7 @@ class TestAsking:
     async def test_the_button_says_what_is_wrong(self, desk: Desk, anthropic: AnthropicFake) -> None:
         await desk.add(name="wrong", kind="anthropic", base_url=anthropic.url, key="sk-not-this-one-123")
         await desk.add(name="other", kind="openai-compatible", base_url=f"{anthropic.url}/nowhere", key=KEY)
-        async with OpenAiFake() as gone:
-            away = gone.url
-        await desk.add(name="away", kind="openai", base_url=away, key=KEY)
+        await desk.add(name="away", kind="openai", base_url="http://127.0.0.1:1/v1", key=KEY)
         found = [(await desk.tested(name))["trouble"] for name in ("wrong", "other", "away")]
         assert [trouble["kind"] for trouble in found if isinstance(trouble, dict)] == [
             "bad-key",

@@ -75,7 +75,7 @@ async def asked(gate: Gate, url: str, *found: str, trusted: bool = False) -> byt
     connector = guarded_connector(gate, lookup, keep=True)
     async with aiohttp.ClientSession() as anywhere, aiohttp.ClientSession(connector=connector) as guarded:
         account = Account(name="acme", kind="openai", base_url=url, key="k", trusted=trusted, organization="org_1")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await Http(anywhere, guarded, gate).whole(account, Outgoing(f"{url}/models", {}, method="GET"))
 
 

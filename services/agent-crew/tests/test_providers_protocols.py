@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import pytest
 from crewmesh_agent_crew.models.calls import Image, Message, ModelCall, Tokens, ToolCall, ToolSpec
@@ -259,8 +260,8 @@ class TestFailures:
 
     async def test_a_server_that_is_away(self, kind: ProviderKind, adapters: Adapters) -> None:
         async with provider(kind, adapters, streamed=False) as asked:
-            pass
-        failure = await asked.failure()
+            nobody_is_there = replace(asked, account=replace(asked.account, base_url="http://127.0.0.1:1"))
+            failure = await nobody_is_there.failure()
         assert (failure.kind, failure.tokens_paid) == ("unavailable", False)
 
 
@@ -270,8 +271,11 @@ class TestModels:
             assert await adapters.models(asked.account) == ["fake"]
 
 
-async def test_a_connection_serves_one_stream_after_the_other(streamed: Provider) -> None:
+async def test_a_connection_serves_one_stream_after_the_other(
+    streamed: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What follows the last word of a stream is read, so that the connection is kept."""
+    monkeypatch.setattr("crewmesh_agent_crew.providers.http._END_SECONDS", 60)
     for _ in range(3):
         await streamed.ask()
     assert streamed.fake.connections == 1

@@ -23,6 +23,7 @@ from crewmesh_kit.errors import Problem
 from crewmesh_testkit.openai_fake import OpenAiFake
 
 from .harness import until
+from .passing_time import pass_time
 from .provider_fakes import Words
 from .routing_parts import entry, question, routing
 
@@ -59,10 +60,10 @@ class TestInPlace:
         assert len(first.requests) == 1
 
     async def test_nobody_waits_longer_than_the_call_may_take(self, valkey: str, first: OpenAiFake) -> None:
-        first.fails(429, times=9, retry_after="1")
-        async with routing(valkey, {"first": first.url}) as under_test:
+        first.fails(429, times=9, retry_after="60")
+        async with routing(valkey, {"first": first.url}, longest_pause=100) as under_test:
             with pytest.raises(ModelRateLimited):
-                await under_test.ask(question(timeout_seconds=0.3))
+                await under_test.ask(question(timeout_seconds=50))
         assert len(first.requests) == 1
 
     async def test_what_was_paid_for_is_asked_anew_only_by_whoever_pays(self, valkey: str, first: OpenAiFake) -> None:
@@ -185,8 +186,11 @@ class TestTime:
         first.hangs()
         second.hangs()
         async with routing(valkey, {"first": first.url, "second": second.url}) as under_test:
+            asking = asyncio.create_task(under_test.ask(question(timeout_seconds=60)))
+            await until(lambda: len(first.requests) == 1)
+            pass_time(61)
             with pytest.raises(ModelTimeout):
-                await under_test.ask(question(timeout_seconds=1))
+                await asking
             await until(lambda: first.abandoned == 1)
         assert second.requests == []
 
@@ -194,21 +198,28 @@ class TestTime:
         self, valkey: str, first: OpenAiFake, second: OpenAiFake
     ) -> None:
         first.hangs()
-        sink = Words()
+        call = question(timeout_seconds=600)
         accounts = {"first": first.url, "second": second.url}
-        async with routing(valkey, accounts, first_token_seconds=0.2) as under_test:
-            course = await under_test.router.course(under_test.organization, question())
+        async with routing(valkey, accounts, first_token_seconds=60) as under_test:
+            course = await under_test.router.course(under_test.organization, call)
+            sending = asyncio.create_task(under_test.router.send(await course.next(), call, Words()))
+            await until(lambda: len(first.requests) == 1)
+            pass_time(61)
             with pytest.raises(Exception, match="did not begin"):
-                await under_test.router.send(await course.next(), question(), sink)
+                await sending
             await until(lambda: first.abandoned == 1)
 
     async def test_a_stream_that_has_begun_may_take_longer(self, valkey: str, first: OpenAiFake) -> None:
-        first.words_per_second = 3
+        first.words_per_second = 2
         first.answers("one two three four five six seven eight")
-        sink = Words()
-        async with routing(valkey, {"first": first.url}, first_token_seconds=2) as under_test:
-            (candidate,) = await under_test.router.candidates(under_test.organization, question())
-            reply = await under_test.router.send(candidate, question(), sink)
+        sink, call = Words(), question(timeout_seconds=3_600)
+        async with routing(valkey, {"first": first.url}, first_token_seconds=60) as under_test:
+            (candidate,) = await under_test.router.candidates(under_test.organization, call)
+            sending = asyncio.create_task(under_test.router.send(candidate, call, sink))
+            await until(lambda: bool(sink.said))
+            first.words_per_second = 0.02
+            pass_time(1_000)
+            reply = await sending
         assert reply.text == sink.text == "one two three four five six seven eight"
 
     async def test_who_leaves_closes_the_connection(self, valkey: str, first: OpenAiFake) -> None:

@@ -19,6 +19,7 @@ from crewmesh_agent_crew.turns.errors import TurnAnswerUnusable, TurnLimitReache
 from crewmesh_agent_crew.turns.runner import Ports, TurnRunner
 from crewmesh_contracts.base import JsonObject
 
+from .passing_time import pass_time
 from .turn_parts import ANY_OBJECT, Model, Thought, Toolbox, answers, uses
 
 NUMBER: JsonObject = {
@@ -131,24 +132,26 @@ class TestLimits:
         ended = asyncio.Event()
 
         async def never(_: ModelCall) -> ModelReply:
+            pass_time(61)
             try:
                 await asyncio.Event().wait()
             finally:
                 ended.set()
             return ModelReply()
 
-        with pytest.raises(TurnTimeout, match=r"within 0.05 s"):
-            await turns.run(asked(Limits(seconds=0.05)), Ports(never, Toolbox()))
+        with pytest.raises(TurnTimeout, match=r"within 60 s"):
+            await turns.run(asked(Limits(seconds=60)), Ports(never, Toolbox()))
         assert ended.is_set()
 
     async def test_the_time_of_coworkers_is_not_the_agents_own(self, turns: TurnRunner) -> None:
         async def slow(_: JsonObject) -> str:
-            await asyncio.sleep(1.6)
+            pass_time(40)
+            await asyncio.sleep(0.01)
             return "done"
 
         helper = LocalTool(ToolSpec(name="ask", description="d", parameters=ANY_OBJECT), slow)
         replies = iter([uses("ask", {}), uses("ask", {}), ModelReply(text="ok")])
-        said = await turns.run(asked(Limits(seconds=3), helpers=[helper]), Model(lambda _: next(replies)).with_())
+        said = await turns.run(asked(Limits(seconds=60), helpers=[helper]), Model(lambda _: next(replies)).with_())
         assert said.text == "ok"
 
 
@@ -246,7 +249,8 @@ class TestCancelling:
             return ModelReply()
 
         working = asyncio.create_task(turns.run(asked(), Ports(never, Toolbox())))
-        await asking.wait()
+        async with asyncio.timeout(300):
+            await asking.wait()
         working.cancel()
         with pytest.raises(asyncio.CancelledError):
             await working
@@ -271,7 +275,7 @@ class TestCancelling:
 
             return Model(think).with_()
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             said = await asyncio.gather(*(turns.run(managed(2), manager(2)) for _ in range(64)))
         assert len(said) == 64
 
