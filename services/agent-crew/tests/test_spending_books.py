@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from crewmesh_agent_crew.budgets.repository import BudgetRepository
 from crewmesh_agent_crew.budgets.schemas import NewBudget
+from crewmesh_agent_crew.crew_runs.service import CrewRuns
 from crewmesh_agent_crew.models.thinking import Thinking
 from crewmesh_agent_crew.spending.bookkeeping import Bookkeeping
 from crewmesh_agent_crew.spending.charge import Charge
@@ -18,7 +19,10 @@ from crewmesh_kit.owned_data.forgetting import Forgetting
 from .harness import Running
 from .money import question
 
-_EVERYTHING = NewBudget.model_validate({"name": "All", "scope": {"kind": "organization"}, "limit": "100"})
+# No period: a month may end between two calls.
+_EVERYTHING = NewBudget.model_validate(
+    {"name": "All", "scope": {"kind": "organization"}, "period": "total", "limit": "100"}
+)
 _EVERY_RUN = NewBudget.model_validate({"name": "Runs", "scope": {"kind": "run"}, "period": "total", "limit": "1"})
 
 
@@ -97,8 +101,9 @@ async def test_old_answers_are_forgotten(service: Running) -> None:
 
 async def test_what_work_that_is_not_over_was_answered_is_kept(service: Running) -> None:
     """It may be played again, and must not pay again."""
-    begun = await service.post("/v1/crews/answer-desk/runs?wait=50", {"inputs": {"question": "What?"}})
+    begun = await service.post("/v1/crews/answer-desk/runs", {"inputs": {"question": "What?"}})
     run = begun.json()["id"]
+    assert (await service.resources.get(CrewRuns).wait(service.organization, run, 300)).status == "completed"
     async with service.database.tenant(service.organization) as conn:
         await conn.execute("UPDATE model_replies SET at = at - interval '31 days'")
 

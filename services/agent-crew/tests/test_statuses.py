@@ -78,7 +78,7 @@ async def test_what_is_said_here_is_seen_there(replicas: list[Replica], organiza
     async def seen_there() -> bool:
         return await there.seen(organization) == {"crun_1": {"writer": "thinking", "editor": "calling_tool"}}
 
-    await until(seen_there, seconds=5, what="the statuses at the other replica")
+    await until(seen_there, seconds=60, what="the statuses at the other replica")
     assert await there.seen(new_id("org")) == {}
     # It goes on there.
     there.statuses.now(organization, "writer", "crun_1", "idle")
@@ -88,7 +88,7 @@ async def test_what_is_said_here_is_seen_there(replicas: list[Replica], organiza
     async def gone() -> bool:
         return not await there.seen(organization) and not await here.seen(organization)
 
-    await until(gone, seconds=5, what="nobody at work")
+    await until(gone, seconds=60, what="nobody at work")
 
 
 async def test_changes_are_events_twice_a_second_at_most_and_the_last_one_counts(
@@ -96,6 +96,8 @@ async def test_changes_are_events_twice_a_second_at_most_and_the_last_one_counts
 ) -> None:
     activities: list[AgentActivity] = ["thinking", "calling_tool", "waiting"]
     began = asyncio.get_running_loop().time()
+    replicas[0].statuses.now(organization, "writer", "crun_1", "waiting")
+    await until(lambda: published.events, seconds=60, what="the first status")
     for number in range(300):
         replicas[0].statuses.now(organization, "writer", "crun_1", activities[number % 3])
         await asyncio.sleep(0.005)
@@ -105,7 +107,7 @@ async def test_changes_are_events_twice_a_second_at_most_and_the_last_one_counts
         last = published.events[-1].data if published.events else None
         return isinstance(last, dict) and last["status"] == "idle"
 
-    await until(told, seconds=5, what="the last status")
+    await until(told, seconds=60, what="the last status")
     seconds = asyncio.get_running_loop().time() - began
     assert 2 <= len(published.events) <= seconds * 2 + 2
     assert {event.type for event in published.events} == {"crewmesh.agent_status.changed.v1"}
@@ -148,12 +150,12 @@ class TestOverHttp:
         async def hidden() -> bool:
             return (await service.get("/v1/agents/statuses")).json()["items"] == []
 
-        await until(hidden, seconds=5, what="a hidden crew")
+        await until(hidden, seconds=60, what="a hidden crew")
 
     async def test_followers_see_everybody_and_then_each_change(self, service: Running) -> None:
         statuses, views = service.resources.get(Statuses), service.resources.get(StatusViews)
         statuses.now(service.organization, "writer", "crun_1", "thinking")
-        async with asyncio.timeout(10), aclosing(views.follow(service.who("crews:read"))) as following:
+        async with asyncio.timeout(60), aclosing(views.follow(service.who("crews:read"))) as following:
             first = await anext(following)
             assert b'"agent":"writer","status":"thinking"' in first
             statuses.now(service.organization, "editor", "crun_1", "calling_tool")

@@ -43,7 +43,7 @@ class TestStop:
         service.model.delay = 60
         key = new_id("test")
         asked = asyncio.create_task(ask(service, key))
-        await until(lambda: len(service.model.requests) == 1, seconds=60)
+        await until(lambda: len(service.model.requests) == 1, seconds=300)
         assert await service.stop(key)
         await until(lambda: service.model.abandoned == 1)
         assert is_stopped(await asked)
@@ -77,14 +77,14 @@ async def test_a_stop_reaches_the_replica_that_works(
         joined = asyncio.create_task(other.ask(key=key, prompt="x"))
         await until(lambda: len(model.requests) == 1)
         worker = other if await one.stop(key) else one  # which of the two got the key does not matter
-        await until(lambda: model.abandoned == 1, seconds=20)
+        await until(lambda: model.abandoned == 1)
         assert is_stopped(await asked)
         assert is_stopped(await joined)
         again = new_id("test")
         asked = asyncio.create_task(one.ask(key=again, prompt="x"))
         await until(lambda: len(model.requests) == 2)
         assert not await other.stop(again)
-        await until(lambda: model.abandoned == 2, seconds=20)
+        await until(lambda: model.abandoned == 2)
         assert is_stopped(await asked)
         assert worker.organization == organization
 
@@ -97,16 +97,17 @@ async def test_a_kickoff_that_waits_for_a_place_is_stopped_too(
     async with replica(crews_database, valkey, model, CrewRunSettings(share=1), organization) as service:
         await service.post("/v1/crews", starter_crews()[0].model_dump(mode="json"))
         at_work = asyncio.create_task(service.kickoff("q", key=first))
-        await until(lambda: len(model.requests) == 1, seconds=60)
+        await until(lambda: len(model.requests) == 1, seconds=300)
         waits = asyncio.create_task(service.kickoff("q", key=second))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (await service.get("/v1/crew-runs?status=queued")).json()["items"]:  # noqa: ASYNC110  a row's state
                 await asyncio.sleep(0.01)
         assert await service.stop(second)
         assert await service.stop(first)
         assert is_stopped(await at_work)
         assert is_stopped(await waits)
-        assert (len(model.requests), model.abandoned) == (1, 1)
+        await until(lambda: model.abandoned == 1)
+        assert len(model.requests) == 1
 
 
 async def test_the_cost_of_a_kickoff_that_was_stopped_is_written_down(service: Running) -> None:
@@ -117,7 +118,7 @@ async def test_the_cost_of_a_kickoff_that_was_stopped_is_written_down(service: R
     service.model.answers(slow)
     key = new_id("test")
     asked = asyncio.create_task(service.kickoff("q", key=key))
-    await until(lambda: len(service.model.requests) == 2, seconds=60)
+    await until(lambda: len(service.model.requests) == 2, seconds=300)
     await service.stop(key)
     assert is_stopped(await asked)
     (record,) = (await service.get("/v1/crew-runs")).json()["items"]

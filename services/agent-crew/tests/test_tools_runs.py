@@ -70,7 +70,7 @@ class World:
 
     async def ended(self, run: JsonObject) -> JsonObject:
         """A busy machine takes its time with the first turn."""
-        await self.service.resources.get(CrewRuns).wait(self.service.organization, str(run["id"]), 90)
+        await self.service.resources.get(CrewRuns).wait(self.service.organization, str(run["id"]), 300)
         answer = await self.service.get(f"/v1/crew-runs/{run['id']}", who=self.service.who("*"))
         return answer.json()
 
