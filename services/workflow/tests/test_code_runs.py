@@ -10,6 +10,8 @@ from crewmesh_testkit.identities import identity
 from services.workflow.tests.conftest import Running
 
 CREW = identity(RUN_CODE.permission, subject="crun_" + "1" * 32)
+# How long code takes is judged where it takes too long.
+SLOWLY: JsonObject = {"timeout_seconds": 60}
 
 
 async def test_without_permission(service: Running) -> None:
@@ -18,7 +20,8 @@ async def test_without_permission(service: Running) -> None:
 
 
 async def test_the_last_expression_is_the_result(service: Running) -> None:
-    answer = await service.post(RUN_CODE.path, CREW, {"source": "print('x')\nsum(n)", "inputs": {"n": [1, 2]}})
+    request: JsonObject = {"source": "print('x')\nsum(n)", "inputs": {"n": [1, 2]}, **SLOWLY}
+    answer = await service.post(RUN_CODE.path, CREW, request)
     assert answer.status_code == 200, answer.text
     assert answer.json() == {"result": 3, "printed": "x\n"}
 
@@ -26,8 +29,8 @@ async def test_the_last_expression_is_the_result(service: Running) -> None:
 @pytest.mark.parametrize(
     ("request_", "slug"),
     [
-        ({"source": "1 / 0"}, "code-failed"),
-        ({"source": "open('/etc/passwd')"}, "code-failed"),
+        ({"source": "1 / 0", **SLOWLY}, "code-failed"),
+        ({"source": "open('/etc/passwd')", **SLOWLY}, "code-failed"),
         ({"source": "while True: pass", "timeout_seconds": 0.2}, "code-timed-out"),
         ({"source": "1", "timeout_seconds": 600}, "validation-failed"),
         ({"source": "1", "network": True}, "validation-failed"),

@@ -14,8 +14,10 @@ from crewmesh_workflow.definitions.diff import Diff, diff
 from crewmesh_workflow.definitions.documents import concise, notation_of_file, read_document, write_document
 from crewmesh_workflow.definitions.normal import normal, same, spelled_out
 from crewmesh_workflow.seed.subscriptions import answer_a_question
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from services.workflow.tests.examples import UNHURRIED
 
 BASE: JsonObject = {
     "name": "w",
@@ -146,8 +148,6 @@ def test_a_draft_that_is_no_definition_yet() -> None:
     assert len(told.edges.removed) == 1
 
 
-# The machine may be busy with something else: how long an example takes says nothing.
-unhurried = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXT = st.text(alphabet="aZ09 -_:#\n\t\r'\"\\|>\0\x85\xa0\u2028\ufeffé漢😀", max_size=12)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
@@ -159,7 +159,7 @@ FIELDS = st.sampled_from(
 )
 
 
-@unhurried
+@UNHURRIED
 @given(st.dictionaries(FIELDS, JSON), st.dictionaries(FIELDS, JSON))
 def test_whatever_a_draft_holds_it_can_be_compared(one: JsonObject, other: JsonObject) -> None:
     assert diff(one, one).same
@@ -249,13 +249,13 @@ def test_yaml_that_is_refused(text: str, why: str) -> None:
     assert why in str(refused.value)
 
 
-@unhurried
+@UNHURRIED
 @given(JSON | st.from_regex(r"[-+0-9.eExo_:~ntyf#|>'\" \n]{0,9}", fullmatch=True))
 def test_what_is_written_as_yaml_is_read_as_it_was(value: JsonValue) -> None:
     assert read_yaml(write_yaml(value)) == value
 
 
-@unhurried
+@UNHURRIED
 @given(st.text(alphabet="ab:-?[]{},&*!|>'\"%@`#\n \t0", max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for notation in ("json", "yaml"):

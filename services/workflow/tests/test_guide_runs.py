@@ -77,7 +77,7 @@ async def test_the_code_gives_what_one_would_expect(tmp_path: Path) -> None:
     results: dict[str, JsonValue] = {"total": 35.7, "names": ["Ada", "Zoë"]}
     sandbox = Sandbox(str(tmp_path), workers=1)
     for node in code_nodes():
-        request = CodeRequest(language=node.language, source=node.source, inputs=inputs[node.id], timeout_seconds=30)
+        request = CodeRequest(language=node.language, source=node.source, inputs=inputs[node.id], timeout_seconds=60)
         assert (await sandbox.run(request)).result == results.pop(node.id)
     await sandbox.close()
     assert not results

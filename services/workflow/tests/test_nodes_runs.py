@@ -10,6 +10,8 @@ from services.workflow.tests.conftest import Bench, Running
 from services.workflow.tests.test_control import controlled, until
 
 OWNER = identity("workflows:write", "workflows:read", "runs:read", "runs:write")
+# How long code takes is judged where it takes too long.
+SLOWLY: JsonObject = {"timeout_seconds": 60}
 
 
 async def run(
@@ -18,7 +20,7 @@ async def run(
     """The run at its end."""
     saved = await service.post("/v1/workflows", OWNER, {"name": "w", "nodes": nodes, "edges": edges, **more})
     assert saved.status_code == 201, saved.text
-    started = await service.post(f"/v1/workflows/{saved.json()['id']}/runs?wait=30", OWNER, {"input": data})
+    started = await service.post(f"/v1/workflows/{saved.json()['id']}/runs?wait=50", OWNER, {"input": data})
     assert started.status_code in (200, 201, 202), started.text
     found: JsonObject = (await service.get(f"/v1/runs/{started.json()['id']}", OWNER)).json()
     assert found["finished_at"] is not None, found
@@ -28,6 +30,7 @@ async def run(
 class TestCode:
     async def test_for_every_item(self, service: Running) -> None:
         code: JsonObject = {"id": "double", "kind": "code", "source": "print(n)\nn * 2", "inputs": {"n": "{{ item }}"}}
+        code |= SLOWLY
         body: JsonObject = {"nodes": [code], "output": {"n": "{{ steps.double.output.result }}"}}
         ended = await run(
             service,
@@ -39,7 +42,7 @@ class TestCode:
         assert ended["output"] == {"all": [2, 4, 6]}
 
     async def test_its_mistake_is_told_once_with_its_line(self, service: Running) -> None:
-        ended = await run(service, [{"id": "sum", "kind": "code", "source": "a = 1\na / 0"}], [], None)
+        ended = await run(service, [{"id": "sum", "kind": "code", "source": "a = 1\na / 0", **SLOWLY}], [], None)
         assert ended["status"] == "failed"
         assert ended["error"] == {
             "node": "sum",

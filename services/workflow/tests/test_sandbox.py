@@ -12,8 +12,10 @@ from crewmesh_contracts.base import JsonValue
 from crewmesh_workflow.sandbox.errors import CodeFailed, CodeTimedOut
 from crewmesh_workflow.sandbox.model import CodeRequest, CodeResult
 from crewmesh_workflow.sandbox.service import Sandbox
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from services.workflow.tests.examples import UNHURRIED
 
 PIECES = (
     *(
@@ -76,11 +78,11 @@ def shared(loop: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> It
     loop.run(sandbox.close())
 
 
-def python(source: str, *, seconds: float = 5.0, memory: int = 64, **inputs: JsonValue) -> CodeRequest:
+def python(source: str, *, seconds: float = 60.0, memory: int = 64, **inputs: JsonValue) -> CodeRequest:
     return CodeRequest(language="python", source=source, inputs=inputs, timeout_seconds=seconds, memory_mib=memory)
 
 
-def script(source: str, *, seconds: float = 5.0, memory: int = 64, **inputs: JsonValue) -> CodeRequest:
+def script(source: str, *, seconds: float = 60.0, memory: int = 64, **inputs: JsonValue) -> CodeRequest:
     return CodeRequest(language="javascript", source=source, inputs=inputs, timeout_seconds=seconds, memory_mib=memory)
 
 
@@ -204,12 +206,12 @@ class TestAnything:
     )
     source = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(UNHURRIED, max_examples=60)
     @given(value=json)
     def test_json_comes_back_as_it_went_in(self, loop: asyncio.Runner, shared: Sandbox, value: JsonValue) -> None:
         assert loop.run(shared.run(python("value", value=value))).result == value
 
-    @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(UNHURRIED, max_examples=80)
     @given(source=source)
     def test_of_nonsense(self, loop: asyncio.Runner, shared: Sandbox, source: str) -> None:
         with suppress(CodeFailed, CodeTimedOut):
