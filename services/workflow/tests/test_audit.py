@@ -70,7 +70,7 @@ class Caller:
         async def asked() -> list[Any]:
             return (await self.call("GET", f"/v1/approvals?run={run}"))["items"]
 
-        return (await until(asked, seconds=10, what="the question"))[0]["id"]
+        return (await until(asked, seconds=60, what="the question"))[0]["id"]
 
     async def draft(self, workflow: str, *nodes: JsonObject) -> None:
         definition: JsonObject = {"name": "told", "nodes": [*nodes]}
@@ -200,7 +200,7 @@ async def delete(caller: Caller) -> tuple[str, str]:
         headers = auth_headers(OWNER, audience="workflow")
         return (await caller.service.client.delete(f"/v1/runs/{run}", headers=headers)).status_code == 204
 
-    await until(deleted, seconds=10, what="the run to be forgotten")
+    await until(deleted, seconds=60, what="the run to be forgotten")
     return "run.deleted", run
 
 

@@ -9,6 +9,7 @@ import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.ids import new_id
+from crewmesh_kit.signals import cancelled
 from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION
 from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.runs.repository import id_at
@@ -111,10 +112,12 @@ class TestWhenItIsOver:
     async def test_it_happens_by_itself(self, bench: Bench) -> None:
         (run,) = await many(bench.database, 1, events=1)
         task = asyncio.create_task(Retention(bench.database, RetentionSettings(purge_seconds=0.05)).run())
-        async with asyncio.timeout(10):
-            while await count(bench.database, "runs", run):
-                pass
-        task.cancel()
+        try:
+            async with asyncio.timeout(60):
+                while await count(bench.database, "runs", run):
+                    pass
+        finally:
+            await cancelled([task])
 
 
 class TestBatches:

@@ -91,20 +91,20 @@ async def publish(service: Running, workflow: str, definition: JsonObject) -> No
 
 async def start(service: Running, workflow: str, input_: JsonValue = None) -> JsonObject:
     """A run that has ended."""
-    started = await service.post(f"/v1/workflows/{workflow}/runs?wait=10", OWNER, {"input": input_ or {}})
+    started = await service.post(f"/v1/workflows/{workflow}/runs?wait=50", OWNER, {"input": input_ or {}})
     assert started.status_code == 200, started.text
     return started.json()
 
 
 async def again(service: Running, run: JsonObject, what: str, body: JsonValue = None) -> JsonObject:
     """A new run that has ended."""
-    answered = await service.post(f"/v1/runs/{run['id']}/{what}?wait=10", OWNER, body)
+    answered = await service.post(f"/v1/runs/{run['id']}/{what}?wait=50", OWNER, body)
     assert answered.status_code == 200, answered.text
     return answered.json()
 
 
 async def refused(service: Running, run: JsonObject, what: str, body: JsonValue = None) -> tuple[int, str]:
-    answered = await service.post(f"/v1/runs/{run['id']}/{what}?wait=5", OWNER, body)
+    answered = await service.post(f"/v1/runs/{run['id']}/{what}?wait=50", OWNER, body)
     problem = answered.json()
     return answered.status_code, f"{str(problem.get('type')).rsplit('/', 1)[-1]}: {problem.get('detail')}"
 
@@ -147,7 +147,7 @@ class TestRerun:
     async def test_a_test_run_stays_one(self, service: Running, searches: Searches) -> None:
         workflow = await save(service, CHAIN)
         body: JsonObject = {"samples": {"c": {"text": "sample"}}}
-        first = (await service.post(f"/v1/workflows/{workflow}/test?wait=10", OWNER, body)).json()
+        first = (await service.post(f"/v1/workflows/{workflow}/test?wait=50", OWNER, body)).json()
         for what, more in EVERY_WAY:
             second = await again(service, first, what, more)
             assert (second["test"], second["output"]) == (True, {"text": "sample"})

@@ -55,7 +55,7 @@ def search(service: Running, gate: asyncio.Event) -> None:
 
 async def a_run(service: Running) -> None:
     """Wait until there is one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         found = []
         while not found:
             found = (await service.get("/v1/runs", OWNER)).json()["items"]
@@ -86,7 +86,7 @@ class TestStart:
                 "output": {"i": "{{ trigger.data }}"},
             },
         )
-        started = await service.client.post(f"/v1/workflows/{workflow}/runs?wait=5", headers=headers())
+        started = await service.client.post(f"/v1/workflows/{workflow}/runs?wait=50", headers=headers())
         assert (started.status_code, started.json()["output"]) == (200, {"i": {}})
 
     async def test_every_mistake_in_the_input_is_told(self, service: Running) -> None:
@@ -148,7 +148,7 @@ class TestOncePerKey:
         )
         assert {answer.status_code for answer in answers} == {201}
         assert len({answer.json()["id"] for answer in answers}) == 1
-        later = await service.post("/v1/workflows/greets/runs?wait=5", OWNER, body, **{"idempotency-key": "k"})
+        later = await service.post("/v1/workflows/greets/runs?wait=50", OWNER, body, **{"idempotency-key": "k"})
         assert (later.status_code, later.json()["status"]) == (200, "completed")
         assert len((await service.get("/v1/runs", OWNER)).json()["items"]) == 1
 
@@ -175,14 +175,14 @@ class TestWait:
         search(service, gate)
         workflow = await save(service, SEARCHES)
         asked = asyncio.create_task(
-            service.post(f"/v1/workflows/{workflow}/runs?wait=20", OWNER, {"input": {"q": "Q"}})
+            service.post(f"/v1/workflows/{workflow}/runs?wait=50", OWNER, {"input": {"q": "Q"}})
         )
         await a_run(service)
         gate.set()
         began = time.monotonic()
         ended = await asked
         assert (ended.status_code, ended.json()["output"]) == (200, {"text": "T\nQ"})
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 40, "it waits for the end, and not for as long as it may"
 
     async def test_it_gives_up_in_time_and_the_run_goes_on(self, service: Running) -> None:
         gate = asyncio.Event()
@@ -195,7 +195,7 @@ class TestWait:
 
     async def test_a_failed_run_is_an_answer_too(self, service: Running) -> None:
         workflow = await save(service, {"name": "f", "nodes": [{"id": "f", "kind": "fail", "message": "no"}]})
-        failed = await service.post(f"/v1/workflows/{workflow}/runs?wait=5", OWNER, {})
+        failed = await service.post(f"/v1/workflows/{workflow}/runs?wait=50", OWNER, {})
         assert (failed.status_code, failed.json()["status"]) == (200, "failed")
         assert failed.json()["error"] == {"type": "failed-by-workflow", "detail": "no", "node": "f"}
 
@@ -205,7 +205,7 @@ class TestWait:
         respond: JsonObject = {"id": "r", "kind": "respond", "status": 202, "body": {"got": "{{ trigger.data.q }}"}}
         nodes: list[JsonValue] = [respond, {"id": "s", "kind": "knowledge.search", "knowledge_base": "k", "query": "q"}]
         workflow = await save(service, {"name": "r", "nodes": nodes, "edges": [{"from": "r", "to": "s"}]})
-        answered = await service.post(f"/v1/workflows/{workflow}/runs?wait=5", OWNER, {"input": {"q": 1}})
+        answered = await service.post(f"/v1/workflows/{workflow}/runs?wait=50", OWNER, {"input": {"q": 1}})
         assert (answered.status_code, answered.json()["status"]) == (200, "running")
         assert answered.json()["response"] == {"status": 202, "headers": {}, "body": {"got": 1}}
         gate.set()
@@ -228,17 +228,17 @@ class TestTryingOut:
         )
         assert stored.status_code == 200, stored.text
         body: JsonObject = {"samples": {"s": {"text": "a sample", "hits": []}}}
-        tried = await service.post(f"/v1/workflows/{workflow}/test?wait=5", OWNER, body)
+        tried = await service.post(f"/v1/workflows/{workflow}/test?wait=50", OWNER, body)
         run = tried.json()
         assert (tried.status_code, run["status"], run["output"]) == (200, "completed", {"new": "a sample"})
         assert (run["test"], run["origin"]) == (True, "test")
         assert run["workflow_version"] < 0
-        again = (await service.post(f"/v1/workflows/{workflow}/test?wait=5", OWNER, body)).json()
+        again = (await service.post(f"/v1/workflows/{workflow}/test?wait=50", OWNER, body)).json()
         assert again["workflow_version"] == run["workflow_version"]
         versions = (await service.get(f"/v1/workflows/{workflow}/versions", OWNER)).json()["items"]
         assert [version["version"] for version in versions] == [1]
         published = (
-            await service.post(f"/v1/workflows/{workflow}/test?wait=5", OWNER, {**body, "version": "latest"})
+            await service.post(f"/v1/workflows/{workflow}/test?wait=50", OWNER, {**body, "version": "latest"})
         ).json()
         assert (published["output"], published["workflow_version"]) == ({"text": "a sample"}, 1)
         assert service.sidecar.calls == []
@@ -248,7 +248,7 @@ class TestTryingOut:
     async def test_a_workflow_that_was_never_published(self, service: Running) -> None:
         saved = await service.post("/v1/workflows?publish=false", OWNER, GREETS)
         workflow = saved.json()["id"]
-        tried = await service.post(f"/v1/workflows/{workflow}/test?wait=5", OWNER, {"input": {"name": "A"}})
+        tried = await service.post(f"/v1/workflows/{workflow}/test?wait=50", OWNER, {"input": {"name": "A"}})
         assert tried.json()["output"] == {"text": "Hello A"}
         refused = await service.post(
             f"/v1/workflows/{workflow}/test", OWNER, {"input": {"name": "A"}, "version": "latest"}
@@ -265,7 +265,7 @@ class TestTryingOut:
     async def test_any_trigger_can_be_tried(self, service: Running) -> None:
         await save(service, GREETS)
         trigger: JsonObject = {"kind": "webhook", "id": 7, "source": [], "type": {}, "data": {"name": "hook"}}
-        tried = await service.post("/v1/workflows/greets/test?wait=5", OWNER, {"trigger": trigger})
+        tried = await service.post("/v1/workflows/greets/test?wait=50", OWNER, {"trigger": trigger})
         assert (tried.json()["output"], tried.json()["trigger"]) == ({"text": "Hello hook"}, trigger)
 
     async def test_a_version_that_there_is_not(self, service: Running) -> None:
@@ -289,7 +289,7 @@ class TestLimits:
         assert int(refused.headers["retry-after"]) > 0
         gate.set()
         await service.until(first.json()["id"], "completed", OWNER)
-        retried = await service.post(f"/v1/workflows/{workflow}/runs?wait=5", OWNER, {}, **{"idempotency-key": "2"})
+        retried = await service.post(f"/v1/workflows/{workflow}/runs?wait=50", OWNER, {}, **{"idempotency-key": "2"})
         assert retried.status_code == 200, retried.text
 
     async def test_what_queues_is_begun_later(self, service: Running) -> None:

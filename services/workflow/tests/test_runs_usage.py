@@ -49,9 +49,9 @@ async def test_the_sum_of_a_run(service: Running) -> None:
     ]
     definition: JsonObject = {"name": "asks", "nodes": nodes, "edges": [{"from": "ask", "to": "copy"}]}
     workflow = (await service.post("/v1/workflows", OWNER, definition)).json()["id"]
-    run = (await service.post(f"/v1/workflows/{workflow}/runs?wait=5", OWNER, {})).json()
+    run = (await service.post(f"/v1/workflows/{workflow}/runs?wait=50", OWNER, {})).json()
     assert run["usage"] == {"requests": 4, "prompt_tokens": 40, "completion_tokens": 20, "cost": "0.0004"}
     samples: JsonObject = {"ask": {"usage": {"requests": "many", "prompt_tokens": 1e300}}, "inner": {"usage": 7}}
-    tried = (await service.post(f"/v1/workflows/{workflow}/test?wait=5", OWNER, {"samples": samples})).json()
+    tried = (await service.post(f"/v1/workflows/{workflow}/test?wait=50", OWNER, {"samples": samples})).json()
     assert tried["status"] == "completed"
     assert tried["usage"]["requests"] == 0
