@@ -22,6 +22,7 @@ from crewmesh_contracts import permissions
 from crewmesh_testkit.identities import EDGE_TOKEN
 from crewmesh_testkit.mesh import JsonDict, MeshClient, MeshProcess
 from crewmesh_testkit.people import signed_up
+from crewmesh_testkit.polling import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -90,8 +91,9 @@ async def callers(mesh: MeshProcess) -> AsyncGenerator[list[Caller]]:
         revoked = await _key(owner, editor, [_SCOPE])
         await owner.request("DELETE", f"/v1/api-keys/{revoked['id']}")
         made.append(Caller("a revoked key", revoked["key"], None))
-        soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
-        expired = await _key(owner, editor, [_SCOPE], expires_at=soon)
+        # Far enough ahead to be accepted however long the way there takes.
+        soon = datetime.now(UTC) + timedelta(seconds=15)
+        expired = await _key(owner, editor, [_SCOPE], expires_at=soon.isoformat())
         made.append(Caller("an expired key", expired["key"], None))
         person = await signed_up(mesh, "matrix@example.org", organization="Elsewhere")
         # A login would end with the first route that logs out.
@@ -99,8 +101,18 @@ async def callers(mesh: MeshProcess) -> AsyncGenerator[list[Caller]]:
             wanted = {"name": "matrix", "scopes": sorted(permissions.BY_NAME)}
             key = (await other.post("/v1/api-keys", wanted)).body["key"]
         made.append(Caller("the key of another organization's owner", key, frozenset(permissions.BY_NAME)))
-        await asyncio.sleep(1.1)  # until the one that expires has
+        await asyncio.gather(*(_refused(mesh, key["key"]) for key in (revoked, expired)))
         yield made
+
+
+async def _refused(mesh: MeshProcess, key: str) -> None:
+    """Until the key is good for nothing any more."""
+    async with mesh.client(key=key) as client:
+
+        async def refused() -> bool:
+            return (await client.get("/v1/runs")).status == 401
+
+        await until(refused, seconds=60, every=0.2, what="a key to have ended")
 
 
 async def _service_account(owner: MeshClient, role: str) -> str:

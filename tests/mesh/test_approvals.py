@@ -33,7 +33,7 @@ async def begin(client: MeshClient) -> tuple[str, str]:
         found = (await client.get(f"/v1/approvals?run={run}")).body["items"]
         return str(found[0]["id"]) if found else None
 
-    return run, await until(asked, seconds=30, what=f"a question of {run}")
+    return run, await until(asked, seconds=120, what=f"a question of {run}")
 
 
 async def end(client: MeshClient, run: str) -> JsonDict:
@@ -41,7 +41,7 @@ async def end(client: MeshClient, run: str) -> JsonDict:
         found = (await client.get(f"/v1/runs/{run}")).body
         return found if found["finished_at"] else None
 
-    return await until(ended, seconds=30, what=f"the end of {run}")
+    return await until(ended, seconds=120, what=f"the end of {run}")
 
 
 async def anonymously(client: MeshClient, method: str, path: str, body: bytes | None = None) -> ApiAnswer:

@@ -18,7 +18,7 @@ async def line(client: MeshClient, query: str) -> JsonDict:
         items = (await client.get(f"/v1/audit-events?{query}")).body["items"]
         return items[0] if items else None
 
-    return await until(found, seconds=30, what=f"an audit line with {query}")
+    return await until(found, seconds=120, what=f"an audit line with {query}")
 
 
 async def test_what_is_changed_in_a_service_arrives_in_the_log(mesh: MeshProcess) -> None:

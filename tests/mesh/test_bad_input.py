@@ -50,7 +50,16 @@ BAD = [
     ),
     Bad("an extension named __proto__", "/v1/events", 422, "validation-failed", "__proto__", body=event(__proto__="x")),
     Bad("a dict where a string belongs", "/v1/events", 422, "validation-failed", "type", body=event(type={"a": 1})),
-    Bad("10 MB", "/v1/events", 413, "payload-too-large", "", body=event(data="x" * 10_000_000)),
+    Bad(
+        "10 MB",
+        "/v1/events",
+        413,
+        "payload-too-large",
+        "",
+        # Told to close, the other side would do so with its answer, while there is more to be sent.
+        headers=JSON | {"connection": "keep-alive"},
+        body=event(data="x" * 10_000_000),
+    ),
     Bad(
         "unknown fields",
         "/v1/workflows",

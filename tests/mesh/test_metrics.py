@@ -22,7 +22,7 @@ _ENDS = re.compile(r"_(?:bucket|sum|count)$")
 
 
 def _read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -71,7 +71,7 @@ async def test_dashboards_and_alerts_ask_for_what_the_mesh_tells(mesh: MeshProce
         return not lacking
 
     try:
-        await until(nothing_lacks, seconds=60, every=1, what="the metrics")
+        await until(nothing_lacks, seconds=120, every=1, what="the metrics")
     except AssertionError as error:
         raise AssertionError(f"nobody tells {sorted(lacking)}") from error
 
@@ -87,4 +87,4 @@ async def test_sidecars_are_connected_as_the_alerts_want_it(mesh: MeshProcess) -
             for name in ("dapr_placement_actor_runtimes_total", "dapr_scheduler_sidecars_connected")
         )
 
-    await until(connected, seconds=60, every=1, what="workers and sidecars to be counted")
+    await until(connected, seconds=120, every=1, what="workers and sidecars to be counted")

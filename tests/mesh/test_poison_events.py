@@ -16,7 +16,7 @@ async def dead_letter(client: MeshClient, mark: str) -> JsonDict:
         listed = await client.get("/v1/dead-letters?limit=200")
         return next((letter for letter in listed.body["items"] if mark in str(letter)), None)
 
-    return await until(found, seconds=60, what=f"a dead letter with {mark}")
+    return await until(found, seconds=180, what=f"a dead letter with {mark}")
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ async def test_a_dead_letter_can_be_redriven_once_its_cause_is_gone(mesh: MeshPr
             mine = [entry for entry in listed if mark in str(entry)]
             return len(mine) == 2 and any(entry["redriven_at"] for entry in mine)
 
-        await until(died_again, seconds=60, what="the redriven event back among the dead")
+        await until(died_again, seconds=180, what="the redriven event back among the dead")

@@ -39,7 +39,7 @@ async def status(client: MeshClient, run: str, wanted: str) -> JsonDict:
         found = (await client.get(f"/v1/runs/{run}")).body
         return found if found["status"] == wanted else None
 
-    return await until(there, seconds=30, what=f"{run} to be {wanted}")
+    return await until(there, seconds=120, what=f"{run} to be {wanted}")
 
 
 async def test_a_run_is_waited_for_and_begun_again_from_a_step(mesh: MeshProcess) -> None:
@@ -79,7 +79,7 @@ async def test_a_run_that_sleeps_is_paused_resumed_and_cancelled(mesh: MeshProce
 
         following = asyncio.create_task(follow())
         assert (await client.post(f"/v1/runs/{run}/cancel", {})).status == 200
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             told = await following
         assert told[-1] == "run.cancelled"
         assert [type_ for type_ in told if type_ in ("run.paused", "run.resumed")] == ["run.paused", "run.resumed"]
