@@ -20,10 +20,10 @@ def new_id(prefix: str) -> str:
 
 
 def uuid7_hex() -> str:
-    """RFC 9562: 48 bits of Unix milliseconds, the version, then random bits around the variant."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
-    high = random >> 68  # 12 bits
-    low = random & ((1 << 62) - 1)
+    """RFC 9562: 48 bits of Unix milliseconds, the version, twelve bits of what is more than them (its method 3), then
+    random bits behind the variant."""
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    high = (nanoseconds << 12) // 1_000_000
+    low = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
     value = ((milliseconds & ((1 << 48) - 1)) << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | low
     return f"{value:032x}"
