@@ -57,13 +57,13 @@ async def refreshed(
     return await with_cookie(client, "/v1/auth/refresh", refresh_token, csrf, **headers)
 
 
-async def refused(client: httpx2.AsyncClient, access_token: str, *, seconds: float) -> None:
-    """Wait until the access token opens nothing any more."""
+async def refused(client: httpx2.AsyncClient, access_token: str) -> None:
+    """Wait until the access token opens nothing any more; it is remembered for longer than that is waited for."""
 
     async def closed() -> bool:
         return (await client.get("/v1/me", headers=bearer(access_token))).status_code == 401
 
-    await until(closed, seconds=seconds)
+    await until(closed)
 
 
 def cookies_of(answer: httpx2.Response) -> dict[str, tuple[str, set[str]]]:

@@ -67,7 +67,7 @@ class PostOffice:
 
     async def next_to(self, address: str, *, after: int = 0) -> EmailMessage:
         """The mail to the address that follows the first ``after`` ones."""
-        await until(lambda: len(self.to(address)) > after, seconds=30)
+        await until(lambda: len(self.to(address)) > after)
         return self.to(address)[after]
 
     async def token_to(self, address: str, *, after: int = 0) -> str:

@@ -61,7 +61,7 @@ async def test_the_whole_journey(client: httpx2.AsyncClient, office: PostOffice,
     assert notice["Subject"] == "Your password was changed"
     assert "Hello Ada King" in text_of(notice)
     await until(lambda: any("password-changed" in str(event.data) for event in sidecar.published_on("audit")))
-    assert any(event.type == "crewmesh.organization.created.v1" for event in sidecar.published_on("organizations"))
+    await until(lambda: any("Engines" in str(event.data) for event in sidecar.published_on("organizations")))
 
 
 async def test_an_address_that_has_an_account_gets_another_mail(client: httpx2.AsyncClient, office: PostOffice) -> None:
@@ -95,15 +95,17 @@ async def test_who_follows_the_link_of_a_strangers_wish_gets_no_account_of_their
     """Also when the newest mail is the stranger's, as after "send it again"."""
     owner, thief = guest(client), guest(client)
     await owner.sign_up("dana@example.org")
+    own = await office.token_to("dana@example.org")
     await thief.sign_up("dana@example.org", password=_THIEFS)
+    await office.next_to("dana@example.org", after=1)
     await thief.post("/v1/auth/verify-email/resend", email="dana@example.org")
-    links = [await office.token_to("dana@example.org", after=after) for after in (0, 2)]
-    refused = await owner.verify(links[1])
+    foreign = await office.token_to("dana@example.org", after=2)
+    refused = await owner.verify(foreign)
     assert (refused.status_code, refused.json()["type"].rsplit("/", 1)[1]) == (403, "not-who-signed-up")
-    page = await client.post("/v1/auth/pages/verify-email", data={"token": links[1], "password": PASSWORD})
+    page = await client.post("/v1/auth/pages/verify-email", data={"token": foreign, "password": PASSWORD})
     assert page.status_code == 403
     assert "not the password that was chosen" in page.text
-    assert (await owner.verify(links[0])).status_code == 200
+    assert (await owner.verify(own)).status_code == 200
     assert (await thief.log_in("dana@example.org", _THIEFS)).status_code == 401
     assert (await owner.log_in("dana@example.org")).status_code == 200
 

@@ -12,6 +12,7 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import AuditRecorded
 from crewmesh_gateway.audit.denials import Denials, Refusal
 from crewmesh_gateway.sessions.access_tokens import AccessTokens
+from crewmesh_gateway.settings import AuditSettings, Settings
 from crewmesh_kit.background import Background
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.identity import Identity
@@ -25,6 +26,12 @@ from .inside import held
 
 VIEWER, REVOKED, EXPIRED = (key_of(name, name[0] * 32) for name in ("viewerkey", "revokedkey", "expiredkey"))
 AGENT = {"user-agent": "curl/8.5"}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """What is counted is told when a test says so, not when its time is over."""
+    return settings.model_copy(update={"audit": AuditSettings(denied_window_seconds=3600)})
 
 
 @pytest.fixture
@@ -47,9 +54,9 @@ async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
 
 
 def told(sidecar: FakeSidecar) -> list[AuditRecorded]:
-    """Without what else is told by other parts of the gateway."""
-    events = [AuditRecorded.model_validate(event.data) for event in sidecar.published_on("audit")]
-    return [event for event in events if event.action == "request.denied"]
+    """Without what else is told by other parts of the gateway. What a stop let be published twice is one by its id."""
+    events = {event.id: AuditRecorded.model_validate(event.data) for event in sidecar.published_on("audit")}
+    return [event for event in events.values() if event.action == "request.denied"]
 
 
 async def one(sidecar: FakeSidecar) -> AuditRecorded:

@@ -175,10 +175,13 @@ async def test_only_the_sidecar_may_name_the_client(settings: Settings, sidecar:
         assert await guess("2001:db8:1:3::1", **token) == 401
 
 
-async def test_many_requests_with_one_cold_key_share_one_query(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_requests_with_one_cold_key_share_one_query(
+    settings: Settings, sidecar: FakeSidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(settings.model_copy(update={"keys": KeySettings(cache_seconds=300)}), sidecar)
     async with running(app):
         principals = held(app, Principals)
-        await asyncio.wait_for(held(app, Signals).begun.wait(), 10)
+        await asyncio.wait_for(held(app, Signals).begun.wait(), 60)
         asked = 0
         statement = Database.statement
 

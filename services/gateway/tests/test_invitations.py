@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import httpx2
 from crewmesh_gateway.main import create_app
@@ -179,6 +180,7 @@ async def test_an_organization_is_no_way_to_send_mails_to_everybody(settings: Se
     app = create_app(settings.model_copy(update={"invitations": few}), sidecar)
     async with running(app) as client:
         olga, other = await founder(app), await founder(app, "Elsewhere")
+        began = time.monotonic()
         first = (await invite(client, olga, "a0@example.org")).json()["id"]
         assert (await client.post(f"/v1/invitations/{first}/resend", headers=olga.headers)).status_code == 200
         assert (await client.delete(f"/v1/invitations/{first}", headers=olga.headers)).status_code == 204
@@ -189,7 +191,7 @@ async def test_an_organization_is_no_way_to_send_mails_to_everybody(settings: Se
         ):
             assert refused.status_code == 429
             assert refused.json()["type"].endswith("/too-many-invitations")
-            assert int(refused.headers["retry-after"]) == 1200
+            assert 1199 - (time.monotonic() - began) <= int(refused.headers["retry-after"]) <= 1200
         assert len(await mails(app)) == 3
         assert (await invite(client, other, "a0@example.org")).status_code == 201
 

@@ -14,7 +14,7 @@ from crewmesh_gateway.mail.service import Mailer
 from crewmesh_gateway.main import create_app
 from crewmesh_gateway.settings import MailSettings
 from crewmesh_kit.db.database import Database
-from crewmesh_testkit import FakeSidecar, free_port, running
+from crewmesh_testkit import FakeSidecar, running
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -39,7 +39,7 @@ async def none_left(app: FastAPI) -> None:
     async def empty() -> bool:
         return not await rows(app, "SELECT 1 FROM mails")
 
-    await until(empty, seconds=30)
+    await until(empty)
 
 
 def by_smtp(office: PostOffice, **other: object) -> MailSettings:
@@ -94,7 +94,7 @@ async def test_a_server_that_is_busy_is_asked_again(office: PostOffice, url: str
 
 
 async def test_a_server_that_comes_later_gets_what_waited(url: str, sidecar: FakeSidecar) -> None:
-    nobody = MailSettings(host="127.0.0.1", port=free_port(), tls="none", first_pause_seconds=0.05)
+    nobody = MailSettings(host="127.0.0.1", port=1, tls="none", first_pause_seconds=0.05)
     app = create_app(account_settings(url, mail=nobody), sidecar)
     async with running(app):
         await post(app)

@@ -8,7 +8,7 @@ from itertools import product
 import httpx2
 import pytest
 from crewmesh_gateway.main import create_app
-from crewmesh_gateway.settings import Settings
+from crewmesh_gateway.settings import KeySettings, Settings
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
@@ -155,6 +155,7 @@ async def test_whoever_is_removed_is_out_at_once_with_their_keys_and_their_place
     settings: Settings, sidecar: FakeSidecar
 ) -> None:
     """On the other replica too."""
+    settings = settings.model_copy(update={"keys": KeySettings(cache_seconds=300)})
     app, replica = create_app(settings, sidecar), create_app(settings, sidecar)
     async with running(app) as client, running(replica) as elsewhere:
         olga = await founder(app)
@@ -173,7 +174,7 @@ async def test_whoever_is_removed_is_out_at_once_with_their_keys_and_their_place
             async def is_out(shown: dict[str, str] = headers) -> bool:
                 return (await elsewhere.get("/v1/me", headers=shown)).status_code == 401
 
-            await until(is_out, seconds=3)
+            await until(is_out)
         assert await rows(app, "SELECT id FROM api_keys WHERE user_id = %s", mia.id) == []
         assert await rows(app, "SELECT team_id FROM team_members WHERE user_id = %s", mia.id) == []
         assert await rows(app, "SELECT last_org_id FROM users WHERE id = %s", mia.id) == [{"last_org_id": None}]

@@ -78,7 +78,7 @@ async def test_the_document_joins_what_answers_and_keeps_what_answered(
         return web.json_response(described(f"/v1/{resource}", "Page", Page={"title": app}))
 
     upstream.handler = handler
-    fresh = settings.model_copy(update={"openapi": OpenApiSettings(cache_seconds=0)})
+    fresh = settings.model_copy(update={"openapi": OpenApiSettings(cache_seconds=0, fetch_seconds=60)})
     async with running(create_app(fresh, sidecar)) as client:
         first = (await client.get("/openapi.json")).json()
         down.clear()

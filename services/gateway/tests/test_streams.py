@@ -29,7 +29,7 @@ async def raw(address: Address, target: str, *, method: str = "GET") -> int:
     reader, writer = await asyncio.open_connection(*address)
     line = f"{method} {target} HTTP/1.1\r\nhost: x\r\nauthorization: {BEARER['authorization']}\r\n"
     writer.write(f"{line}connection: close\r\n\r\n".encode("latin-1"))
-    head = await reader.readline()
+    head = await asyncio.wait_for(reader.readline(), 60)
     writer.close()
     return int(head.split()[1]) if head else 0
 
@@ -51,7 +51,7 @@ async def test_an_event_arrives_before_the_stream_ends(address: Address, upstrea
         client.get("/v1/runs/run_1/events", headers=BEARER) as answer,
     ):
         assert answer.content_type == "text/event-stream"
-        assert await asyncio.wait_for(answer.content.readuntil(b"\n\n"), 5) == b"id: 1\ndata: first\n\n"
+        assert await asyncio.wait_for(answer.content.readuntil(b"\n\n"), 60) == b"id: 1\ndata: first\n\n"
         go_on.set()
         assert await answer.content.read() == b"id: 2\ndata: second\n\n"
 
@@ -104,7 +104,7 @@ async def test_a_request_body_arrives_before_it_is_complete(address: Address, up
     upstream.handler = handler
     async with aiohttp.ClientSession("http://{}:{}".format(*address)) as client:
         sending = asyncio.create_task(client.post("/v1/events", headers=BEARER, data=body()))
-        assert await asyncio.wait_for(arrived.get(), 5) == b"first"
+        assert await asyncio.wait_for(arrived.get(), 60) == b"first"
         go_on.set()
         async with await sending as answer:
             assert await answer.text() == "done"
@@ -150,9 +150,9 @@ async def test_a_client_that_leaves_cancels_the_work(address: Address, upstream:
     writer.write(f"GET /v1/runs HTTP/1.1\r\nhost: x\r\nauthorization: {BEARER['authorization']}\r\n\r\n".encode())
     if begun:
         await reader.readuntil(b"\r\n\r\n")
-    await asyncio.wait_for(working.wait(), 5)
+    await asyncio.wait_for(working.wait(), 60)
     writer.close()
-    await asyncio.wait_for(cancelled.wait(), 5)
+    await asyncio.wait_for(cancelled.wait(), 60)
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_cancels_the_work(
@@ -172,9 +172,9 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_cancels_the_work(
     _, writer = await asyncio.open_connection(*address)
     head = f"POST /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: {BEARER['authorization']}\r\n"
     writer.write(f"{head}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n".encode())
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(begun.wait(), 60)
     writer.close()
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 60)
 
 
 async def test_a_service_that_dies_in_its_answer_leaves_it_visibly_incomplete(
@@ -203,7 +203,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(settings: Se
         reader, writer = await asyncio.open_connection(*address)
         head = f"POST /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: {BEARER['authorization']}\r\n"
         writer.write(f"{head}content-length: 100\r\n\r\nhello".encode())
-        assert b" 408 " in await asyncio.wait_for(reader.readline(), 5)
+        assert b" 408 " in await asyncio.wait_for(reader.readline(), 60)
         writer.close()
 
 

@@ -279,7 +279,7 @@ async def test_two_replicas_agree(settings: Settings, sidecar: FakeSidecar, offi
         async def is_out() -> bool:
             return (await there.get("/v1/me")).status_code == 401
 
-        await until(is_out, seconds=2)
+        await until(is_out)
         assert (await there.log_in(EMAIL)).json()["organization"] is None
         vera.access_token = there.access_token
         assert (await vera.get("/v1/me")).json()["organization"] is None
@@ -289,5 +289,5 @@ async def test_two_replicas_agree(settings: Settings, sidecar: FakeSidecar, offi
         in_it = Guest(clients[0], vera.address, switched.json()["access_token"])
         assert (await in_it.get("/v1/me")).json()["role"] == "owner"
         assert (await vera.post("/v1/auth/logout-all")).status_code == 200
-        await until(is_out, seconds=2)
+        await until(is_out)
         assert (await vera.get("/v1/me")).status_code == 401
