@@ -20,7 +20,7 @@ from crewmesh_tools.mesh.control_plane import go_environment
 
 from tests.rules.repository import ROOT
 
-_READY_SECONDS, _STOP_SECONDS = 30.0, 15.0
+_READY_SECONDS, _STOP_SECONDS = 120.0, 30.0
 _LOCAL = "127.0.0.1"
 
 
@@ -28,7 +28,7 @@ _LOCAL = "127.0.0.1"
 def kongs_sidecar(mesh: MeshProcess, folder: Path) -> Generator[tuple[int, str]]:
     """Its port and its token."""
     token = uuid4().hex
-    http, grpc, internal, metrics = (free_port() for _ in range(4))
+    http, grpc, internal, metrics = free_ports(4)
     layout = mesh.layout
     command = [
         *(str(ensure_dapr(ROOT / "dapr-config" / "runtime") / "daprd"), "--app-id", "kong"),
@@ -57,6 +57,14 @@ def kongs_sidecar(mesh: MeshProcess, folder: Path) -> Generator[tuple[int, str]]
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(_STOP_SECONDS)
+
+
+def free_ports(number: int) -> list[int]:
+    """No two of them the same."""
+    found: set[int] = set()
+    while len(found) < number:
+        found.add(free_port())
+    return list(found)
 
 
 def _wait_until_healthy(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
