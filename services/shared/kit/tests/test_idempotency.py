@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -221,6 +221,24 @@ class TestFailure:
         shop.doors.set()
         assert await first == await buy(replicas[1], shop)
         assert shop.sold == 1
+
+    async def test_a_heartbeat_that_missed_the_end_of_the_work_is_told_again(
+        self, databases: list[Database], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        idempotency, shop, beating = Idempotency(databases[0], lease_seconds=1.5), Shop(), asyncio.Event()
+        shop.doors.clear()
+
+        async def misses(*_: object) -> None:
+            beating.set()
+            with suppress(asyncio.CancelledError):  # as the pool of connections may, before Python 3.12
+                await asyncio.Event().wait()
+
+        monkeypatch.setattr(idempotency, "_extend", misses)
+        monkeypatch.setattr("crewmesh_kit.db.idempotency._CANCEL_AGAIN_SECONDS", 0.01)
+        buying = asyncio.create_task(buy(idempotency, shop))
+        await asyncio.wait_for(beating.wait(), 60)
+        shop.doors.set()
+        assert (await asyncio.wait_for(buying, 60)).number == 1
 
     async def test_a_stopping_service_frees_what_it_could_not_finish(self, replicas: list[Idempotency]) -> None:
         shop = Shop()
