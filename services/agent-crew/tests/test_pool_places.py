@@ -11,7 +11,7 @@ from crewmesh_agent_crew.pool.errors import ModelQueueFull
 from crewmesh_agent_crew.pool.service import Pool
 from crewmesh_agent_crew.providers.protocol import Account
 from crewmesh_agent_crew.settings import PoolSettings
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
@@ -161,7 +161,6 @@ async def test_a_place_that_comes_together_with_the_cancellation_goes_to_the_nex
         assert work.order[-1] == "a2"
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["begin", "end", "cancel"]), st.integers(0, 2), st.integers(0, 1)), max_size=60

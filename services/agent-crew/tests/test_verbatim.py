@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import pytest
 from crewmesh_agent_crew.turns.verbatim import hide, reveal
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 # Far more of the characters that matter than chance would bring.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXTS = st.text(st.one_of(st.sampled_from("{}:`\ue000onctew"), st.characters()))
 
 
-@unhurried
 @given(TEXTS)
 def test_hiding_is_exact_both_ways(text: str) -> None:
     assert reveal(hide(text)) == text
 
 
-@unhurried
 @given(TEXTS, TEXTS)
 def test_hidden_text_may_stand_inside_of_other_text(text: str, around: str) -> None:
     assert reveal(hide(around) + hide(text)) == around + text

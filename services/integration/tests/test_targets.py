@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from crewmesh_integration.guard.targets import BadUrlError, parse_target
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 REFUSED = [
@@ -133,7 +133,7 @@ _URLS = st.one_of(
 
 
 @given(_URLS)
-@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1_000, deadline=None)
 def test_whatever_is_accepted_means_the_same_to_the_http_client(text: str) -> None:
     try:
         target = parse_target(text)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from crewmesh_knowledge.documents.chunking import chunks_of
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 PARAGRAPH = "A run survives the death of any process. Every step is journalled before the next one begins. "
@@ -50,7 +50,6 @@ def test_neighbours_overlap_by_whole_words() -> None:
         assert following.text.startswith("word")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     text=st.text(alphabet=st.sampled_from(list("ab.\n #。学")), max_size=600),
     size=st.integers(min_value=1, max_value=120),
