@@ -113,7 +113,7 @@ class Person:
         return Person(self.service, self.who, made.json()["id"])
 
     async def say(self, text: str, *, wait: float = 20, **more: object) -> Shown:
-        """The exchange, when it has ended or asks something; CrewAI may still be loading at first."""
+        """The exchange, when it has ended or asks something."""
         said = await self.ask("POST", f"{self.path}/messages?wait={wait}", {"text": text, **more})
         assert said.status_code == 201, said.text
         exchange: Shown = said.json()
@@ -123,7 +123,7 @@ class Person:
             return exchange["answer"]["status"] != "working"
 
         if wait:
-            await until(rests, seconds=90, what="an answer")
+            await until(rests, seconds=180, what="an answer")
         return exchange
 
     async def messages(self, query: str = "") -> list[Shown]:
@@ -157,7 +157,7 @@ class Person:
 
     async def watch(self, screen: Screen, *, kind: str = "done", at: Running | None = None) -> None:
         """Until such an event comes."""
-        async with asyncio.timeout(90), self.following(screen, at=at) as events:
+        async with asyncio.timeout(180), self.following(screen, at=at) as events:
             async for event in events:
                 if event.kind == kind:
                     return

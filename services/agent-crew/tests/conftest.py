@@ -10,6 +10,7 @@ import pytest
 from crewmesh_agent_crew.crews.shipped import starter_crews
 from crewmesh_agent_crew.main import create_app
 from crewmesh_agent_crew.settings import CrewRunSettings, ModelSettings, Settings
+from crewmesh_agent_crew.turns.runner import TurnRunner
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.settings import DatabaseSettings
 from crewmesh_testkit.fake_sidecar import FakeSidecar
@@ -18,7 +19,7 @@ from crewmesh_testkit.services import running
 from pydantic import SecretStr
 
 from .embedded_server import Server, running_embedded_model
-from .harness import MODEL_KEY, Running
+from .harness import MODEL_KEY, Running, until
 from .tool_desk import ToolDesk, tool_desk
 
 
@@ -95,6 +96,9 @@ async def replica(
     )
     app = create_app(settings, FakeSidecar("agent-crew", secrets={"model-api-key": MODEL_KEY, "redis-url": valkey}))
     async with running(app) as client:
+        turns = app.state.resources.get(TurnRunner)
+        # CrewAI is loaded once in a process, which takes long; after that no first turn is slower than the others.
+        await until(lambda: turns.why_not_ready() is None, seconds=300)
         yield Running(client, app.state.resources, model, organization)
 
 

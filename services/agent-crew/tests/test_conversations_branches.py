@@ -36,10 +36,10 @@ async def test_an_answer_given_again_stands_beside_the_first(ann: Person, model:
     second = await ann.say("two")
     path = f"{ann.path}/messages/{second['answer']['id']}/regenerate"
     key = new_id("test")
-    again = await ann.ask("POST", f"{path}?wait=20", {"settings": {"model": "fast"}}, key=key)
+    again = await ann.ask("POST", f"{path}?wait=50", {"settings": {"model": "fast"}}, key=key)
     assert again.status_code == 201, again.text
     assert again.json()["message"]["id"] == second["message"]["id"]
-    repeated = await ann.ask("POST", f"{path}?wait=20", {"settings": {"model": "fast"}}, key=key)
+    repeated = await ann.ask("POST", f"{path}?wait=50", {"settings": {"model": "fast"}}, key=key)
     assert repeated.json()["answer"]["id"] == again.json()["answer"]["id"]
     assert [each.model for each in model.requests if "two" in each.last.content] == ["fake", "fake-mini"]
     listed = await ann.messages()

@@ -113,7 +113,7 @@ async def test_a_title_is_asked_for_as_the_guardrails_want_it(
     async def titled() -> bool:
         return bool((await ann.ask("GET", ann.path)).json()["title"])
 
-    await until(titled, seconds=20, what="a title")
+    await until(titled, seconds=60, what="a title")
     titles = [request.prompt for request in model.requests if "Give this conversation a title" in request.prompt]
     assert bool(titles) is asked
     assert "ann@example.org" not in "".join(titles)

@@ -56,7 +56,7 @@ async def ann(replicas: list[Running]) -> Person:
 
 async def until_all_hear(model: HeldModel, *screens: Screen) -> None:
     """The answer ends no sooner."""
-    await until(lambda: all(screen.hears(TEXT) for screen in screens), seconds=90, what="everything to be heard")
+    await until(lambda: all(screen.hears(TEXT) for screen in screens), seconds=120, what="everything to be heard")
     model.ending.set()
 
 
@@ -69,7 +69,7 @@ async def test_an_answer_given_here_is_followed_there_and_back(
     watching = asyncio.create_task(ann.watch(elsewhere, at=replicas[1]))
     hearing = asyncio.create_task(until_all_hear(model, screen, elsewhere))
     turns = 0
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(180):
         while not screen.events or screen.events[-1].kind != "done":
             turns += 1
             async with ann.following(screen, at=replicas[turns % 2]) as events:
@@ -92,7 +92,7 @@ async def test_when_whoever_answers_dies_another_goes_on_and_the_stream_with_it(
     await ann.watch(screen)
     model.ending.clear()
     exchange = await ann.say("Tell me again", wait=0)
-    async with asyncio.timeout(60), ann.following(screen, at=replicas[1]) as events:
+    async with asyncio.timeout(180), ann.following(screen, at=replicas[1]) as events:
         async for event in events:
             if event.kind == "words" and "word5" in screen.words:
                 break
@@ -123,7 +123,7 @@ async def until_taken_over(service: Running, crew_run: str) -> None:
         async with service.database.tenant(service.organization) as connection:
             return await (await connection.execute(expire, [crew_run])).fetchone() is None
 
-    await until(taken_over, seconds=60, what="another to take over", every=0.5)
+    await until(taken_over, seconds=120, what="another to take over", every=0.5)
 
 
 async def test_who_does_not_read_holds_nobody_up(ann: Person, model: HeldModel) -> None:
@@ -135,7 +135,7 @@ async def test_who_does_not_read_holds_nobody_up(ann: Person, model: HeldModel) 
         screen = Screen()
         await asyncio.gather(ann.watch(screen), until_all_hear(model, screen))
         assert screen.heard(TEXT)
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(180):
             async for event in never_read_on:
                 if event.kind == "done":
                     break
@@ -159,12 +159,12 @@ async def test_the_stream_of_one_answer_tells_how_it_ends_whenever_that_is(
         rows = await read(self, conversation, after, limit)
         if not rows and not model.gate.is_set():
             model.gate.set()
-            await until(over, seconds=90, what="the end of the answer")
+            await until(over, seconds=120, what="the end of the answer")
         return rows
 
     monkeypatch.setattr(ConversationRepository, "events", events)
     screen = Screen()
-    async with asyncio.timeout(120), ann.following(screen, until=id_) as following:
+    async with asyncio.timeout(180), ann.following(screen, until=id_) as following:
         async for _ in following:
             ann.service.resources.get(Signals).tell(channel_of(ann.id))
     assert model.gate.is_set()
@@ -184,7 +184,7 @@ async def test_a_question_is_decided_in_the_chat(replicas: list[Running], model:
     async def asks() -> bool:
         return (await coder.message(id_))["status"] == "waiting"
 
-    await until(asks, seconds=60, what="a question")
+    await until(asks, seconds=120, what="a question")
     [question] = (await coder.message(id_))["questions"]
     assert (question["kind"], question["tool"]) == ("tool", "python")
     screen = Screen()
@@ -197,7 +197,7 @@ async def test_a_question_is_decided_in_the_chat(replicas: list[Running], model:
     async def answered() -> bool:
         return (await coder.message(id_))["status"] == "done"
 
-    await until(answered, seconds=60, what="an answer")
+    await until(answered, seconds=120, what="an answer")
     # Who comes back when all is over misses nothing of what came before the end.
     await coder.watch(screen)
     assert screen.last("done")["text"] == "Nobody let me."

@@ -99,7 +99,7 @@ class TestAnswers:
         async def titled() -> bool:
             return (await ann.ask("GET", ann.path)).json()["title"] == "Mesh networks"
 
-        await until(titled, seconds=60, what="a title")
+        await until(titled, seconds=120, what="a title")
 
     async def test_without_a_model_the_title_is_the_message(self, ann: Person, model: ScriptedModel) -> None:
         model.when(shown="long", then=lambda _: _failing_from_now_on(model))
@@ -108,7 +108,7 @@ class TestAnswers:
         async def titled() -> bool:
             return (await ann.ask("GET", ann.path)).json()["title"] == "A very long question about meshes"
 
-        await until(titled, seconds=60, what="a title")
+        await until(titled, seconds=120, what="a title")
 
 
 def _failing_from_now_on(model: ScriptedModel) -> str:
@@ -127,7 +127,7 @@ class TestWords:
         await ann.say("Tell me", wait=0)
         screen = Screen()
         connections = 0
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(180):
             while not screen.events or screen.events[-1].kind != "done":
                 connections += 1
                 async with ann.following(screen) as events:
@@ -157,7 +157,7 @@ class TestWords:
         titled = await ann.begin(agent="assistant", title="Greetings")
         exchange = await titled.say("Hi", wait=0)
         screen = Screen(last_id=exchange["follow_from"])
-        async with asyncio.timeout(90), titled.following(screen, until=exchange["answer"]["id"]) as events:
+        async with asyncio.timeout(180), titled.following(screen, until=exchange["answer"]["id"]) as events:
             async for _ in events:
                 pass
         assert [kind for kind in screen.kinds() if kind != "words"] == ["message", "message", "done"]
@@ -184,7 +184,7 @@ class TestCancelling:
         model.when(shown="Tell me", then=" ".join(f"word{number}" for number in range(2_000)))
         exchange = await ann.say("Tell me", wait=0)
         screen = Screen()
-        async with asyncio.timeout(90), ann.following(screen) as events:
+        async with asyncio.timeout(180), ann.following(screen) as events:
             async for event in events:
                 if event.kind == "words" and "word9" in screen.words:
                     break
@@ -194,7 +194,7 @@ class TestCancelling:
         assert (answer["id"], answer["status"]) == (exchange["answer"]["id"], "cancelled")
         assert answer["text"].startswith("word0 word1 word2")
         assert "word1999" not in answer["text"]
-        await until(_abandoned(model), seconds=60, what="the model's abandoned answer")
+        await until(_abandoned(model), seconds=120, what="the model's abandoned answer")
         await ann.watch(screen, kind="cancelled")
         assert (await ann.ask("POST", f"{ann.path}/cancel")).json()["type"].endswith("/nothing-to-cancel")
         model.words_per_second = None

@@ -49,7 +49,7 @@ async def read(service: Running, path: str) -> JsonObject:
 
 async def rested(service: Running, run: JsonObject) -> JsonObject:
     """When it has ended, or waits for people."""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(180):
         while run["status"] in ("queued", "working"):
             await asyncio.sleep(0.02)
             run = await read(service, str(run["id"]))
@@ -243,7 +243,7 @@ class TestCancel:
 
 
 async def until_status(service: Running, run: JsonObject, status: str) -> None:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(180):
         while (await read(service, str(run["id"])))["status"] != status:  # noqa: ASYNC110  it is another's doing
             await asyncio.sleep(0.02)
 

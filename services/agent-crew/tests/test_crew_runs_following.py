@@ -34,7 +34,7 @@ async def followed(service: Running, run: JsonObject, last: str | None = None) -
     if last is not None:
         headers["last-event-id"] = last
     async with (
-        asyncio.timeout(90),
+        asyncio.timeout(180),
         service.client.stream("GET", f"/v1/crew-runs/{run['id']}/events", headers=headers) as answer,
     ):
         assert answer.status_code == 200
@@ -65,7 +65,7 @@ async def test_messages_words_and_statuses_come_until_it_ends(service: Running, 
     model.ending.clear()
     run = await begun(service, "/v1/crews/answer-desk/runs")
     words, told = "", list[str]()
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(180):
         async for kind, data in following(service, run):
             if kind == "words":
                 words += str(data["text"])
@@ -89,7 +89,7 @@ async def test_whoever_was_taken_over_is_heard_no_more(service: Running, model: 
         other.add(text)
         frozen.add(" not so.")
     heard = ""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(180):
         async for kind, data in following(service, run):
             heard += str(data.get("text", "")) if kind == "words" else ""
             if "It was seven." in heard:
@@ -126,7 +126,7 @@ async def test_what_comes_just_before_the_end_is_told_however_the_end_is_noticed
 
     monkeypatch.setattr(views, "events", events)
     told = list[str]()
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(180):
         async for kind, data in following(service, run):
             told += [str(data["status"])] if kind == "status" else []
             service.resources.get(Signals).tell(channel_of(str(run["id"])))
