@@ -12,7 +12,7 @@ import sys
 import time
 
 from tests.faults.rolling_cluster import Cluster
-from tests.faults.rolling_trial import Disturb, Report, on_a_mesh_of_its_own
+from tests.faults.rolling_trial import Disturb, Report, on_a_mesh_of_its_own, told
 
 _EVERY_SECONDS = 60.0
 _SLOWER_AT_MOST = 3.0
@@ -28,10 +28,7 @@ def main() -> int:
     report = on_a_mesh_of_its_own(
         rolling(options.minutes), quiet_seconds=options.quiet, rate=options.rate, commit=options.commit
     )
-    print(report)
-    broken = [*violations(report), *(["runs are too slow"] if report.slower > _SLOWER_AT_MOST else [])]
-    print(f"violated: {', '.join(broken)}" if broken else "held")
-    return 1 if broken else 0
+    return told(report, [*violations(report), *(["runs are too slow"] if report.slower > _SLOWER_AT_MOST else [])])
 
 
 def rolling(restarts: int) -> Disturb:

@@ -11,6 +11,7 @@ import asyncio
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -19,7 +20,7 @@ from crewmesh_testkit.mesh import MeshProcess
 from crewmesh_testkit.polling import until
 from crewmesh_tools.mesh.apps import sidecar_name
 from crewmesh_tools.mesh.daprfile import App, read_dapr_file
-from crewmesh_tools.mesh.probes import http_check
+from crewmesh_tools.mesh.probes import NO_ANSWER, http_check
 from crewmesh_tools.mesh.replicas import with_replicas, write_endpoints
 from crewmesh_tools.mesh.state import ProcessStatus, read_status
 
@@ -29,7 +30,9 @@ REPLICAS = 2
 # How long one that leaves goes on as if nothing were (preStop).
 LEAVING_SECONDS = float(re.findall(r"time\.sleep\((\d+)\)", (ROOT / "k8s/base/patches/service.yaml").read_text())[0])
 _LOOK_EVERY_SECONDS = 1.0
-_ENDED_WITHIN, _BACK_WITHIN = 60.0, 120.0
+# Looks in a row, as the cluster has a failureThreshold: one that is only slow to answer goes on taking calls.
+_MISSED_AT_MOST = 4
+_ENDED_WITHIN, _BACK_WITHIN = 120.0, 240.0
 
 
 class Cluster:
@@ -40,6 +43,7 @@ class Cluster:
         self._apps = with_replicas(read_dapr_file(mesh.layout.dapr_file), REPLICAS)
         self._leaving: set[str] = set()
         self._ready: set[str] = set()
+        self._missed: Counter[str] = Counter()
 
     @property
     def names(self) -> list[str]:
@@ -105,7 +109,11 @@ class Cluster:
         write_endpoints(self._layout, self._apps, ready=lambda app: app.name in self._ready)
 
     async def _is_ready(self, app: App) -> bool:
-        return await http_check(self._layout.port(app.app_port), "/readyz")() is None
+        reason = await http_check(self._layout.port(app.app_port), "/readyz")()
+        self._missed[app.name] = 0 if reason is None else self._missed[app.name] + 1
+        return reason is None or (
+            reason == NO_ANSWER and app.name in self._ready and self._missed[app.name] <= _MISSED_AT_MOST
+        )
 
     def _process(self, name: str) -> ProcessStatus:
         status = read_status(self._layout.state_file)

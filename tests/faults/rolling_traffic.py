@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import aiohttp
 from crewmesh_kit.signals import cancelled
-from crewmesh_testkit.mesh import JsonDict
+from crewmesh_testkit.mesh import READS, JsonDict
 from crewmesh_testkit.receiver import Received, Receiver, Reply
 
 from tests.faults.rolling_cluster import Cluster
@@ -26,7 +26,6 @@ from tests.faults.world import effect_of
 from tests.load.figures import percentile
 
 EFFECTS = tuple(f"deliver-{number}" for number in range(5))
-READS = ("/v1/me", "/v1/runs?limit=1", "/v1/crews?limit=1", "/v1/deliveries?limit=1", "/v1/knowledge-bases?limit=1")
 _ROUNDS, _BETWEEN_ROUNDS_SECONDS = 20, 0.1
 _ANSWERED_WITHIN = 60.0
 
@@ -39,6 +38,9 @@ class Asked:
     what: str
     seconds: float
     trouble: str | None
+
+    def under_way(self, moment: float) -> bool:
+        return self.at <= moment <= self.at + self.seconds
 
 
 @dataclass(slots=True)

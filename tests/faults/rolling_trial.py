@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +86,13 @@ def on_a_mesh_of_its_own(disturb: Disturb, *, quiet_seconds: float, rate: float,
         two_replicas(Path(folder), offset=_OFFSET, commit=commit) as mesh,
     ):
         return asyncio.run(run_trial(mesh, disturb, quiet_seconds=quiet_seconds, rate=rate))
+
+
+def told(report: Report, broken: Sequence[str]) -> int:
+    """Print both. The exit status."""
+    print(report)
+    print(f"violated: {', '.join(broken)}" if broken else "held")
+    return 1 if broken else 0
 
 
 async def run_trial(mesh: MeshProcess, disturb: Disturb, *, quiet_seconds: float, rate: float) -> Report:

@@ -7,6 +7,7 @@ import asyncio
 from crewmesh_tools.mesh.specs import Check
 
 TIMEOUT = 3.0
+NO_ANSWER = "no answer"
 
 
 async def exchange(port: int, request: bytes, *, whole: bool = False, timeout: float = TIMEOUT) -> bytes:
@@ -43,7 +44,7 @@ def postgres_check(port: int) -> Check:
             answer = await exchange(port, bytes.fromhex("0000000804d2162f"))
         except (OSError, TimeoutError) as error:
             return _reason(error)
-        return None if answer[:1] in (b"S", b"N") else "no answer"
+        return None if answer[:1] in (b"S", b"N") else NO_ANSWER
 
     return check
 
@@ -65,4 +66,4 @@ def valkey_check(port: int, password: str) -> Check:
 def _reason(error: BaseException) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "not listening yet"
-    return "no answer" if isinstance(error, TimeoutError) else str(error)
+    return NO_ANSWER if isinstance(error, TimeoutError) else str(error)
