@@ -24,7 +24,7 @@ CREWS = 8
 PARTS = 3
 # One after the other, each in the middle of eight crews.
 BREAKAGES = ("kill agent-crew", "kill agent-crew-dapr", "kill workflow", "kill postgres")
-_ENDED_WITHIN = 240.0
+_ENDED_WITHIN = 300.0
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ async def test_crews_outlive_whatever_breaks(home: Path) -> None:
             async with mesh.client() as client:
                 await _install(client, receiver)
                 for fault in BREAKAGES:
-                    await mesh.until_ready(seconds=180)
+                    await mesh.until_ready()
                     await _trial(mesh, client, model, receiver, fault)
         finally:
             await asyncio.to_thread(mesh.stop)
@@ -62,29 +62,51 @@ async def _trial(mesh: MeshProcess, client: MeshClient, model: CountedModel, rec
     tag = fault.replace(" ", "-")
     runs = await asyncio.gather(*(_begin(client, f"{tag}-{number}") for number in range(CREWS)))
     breaks_after = 4 + (SEED + len(fault)) % 20
-    await until(lambda: len(model.answered) >= breaks_after, seconds=120, every=0.01, what="enough answers")
+    await until(lambda: len(model.answered) >= breaks_after, seconds=240, every=0.01, what="enough answers")
     began = time.monotonic()
     await FAULTS[fault](mesh)
-    await mesh.until_ready(seconds=180)
+    await mesh.until_ready()
     over = time.monotonic()
     ends = await asyncio.gather(*(_ended(client, run) for run in runs))
     what = f"{fault}, CREWMESH_FAULT_SEED={SEED}, after {breaks_after} answers"
     assert {end["status"] for end in ends} == {"completed"}, what
     assert len(model.answered) == CREWS * PARTS * CALLS_OF_A_PART, what
-    # Only while it was broken, or just before, an answer may have been lost.
-    assert model.repeated([(began, over)]) == {}, what
+    assert _paid_twice(model, began, over) == {}, what
     effects = Counter(received.body for received in receiver.requests)
     assert (len(effects), max(effects.values())) == (CREWS * PARTS, 1), f"{what}: {effects}"
     for end in ends:
         assert end["usage"]["requests"] == PARTS * CALLS_OF_A_PART, what
 
 
+def _paid_twice(model: CountedModel, began: float, over: float) -> dict[str, list[float]]:
+    """Calls that were answered again, beside those whose answer may have been lost.
+
+    That is one that was given while it was broken, or before, if its crew had not gone on with it by then.
+    """
+
+    def gone_on_with(call: str, given: float) -> bool:
+        of_crew = call.partition(",")[0] + ","
+        others = (times for other, times in model.answered.items() if other != call and other.startswith(of_crew))
+        return any(given < time_ < began for times in others for time_ in times)
+
+    def may_be_lost(call: str, given: float) -> bool:
+        return given < over + 1.0 and not gone_on_with(call, given)
+
+    return {
+        call: times
+        for call, times in model.answered.items()
+        if not all(may_be_lost(call, given) for given in times[:-1])
+    }
+
+
 async def _begin(client: MeshClient, crew: str) -> str:
     async def acknowledged() -> str | None:
-        answer = await client.try_post("/v1/workflows/crews/runs", {"input": {"crew": crew}})
+        answer = await client.try_post(
+            "/v1/workflows/crews/runs", {"input": {"crew": crew}}, {"idempotency-key": f"begin {crew}"}
+        )
         return None if answer is None or answer.status >= 500 else str(answer.body["id"])
 
-    return await until(acknowledged, seconds=60, every=0.2, what="a start that is acknowledged")
+    return await until(acknowledged, seconds=240, every=0.2, what="a start that is acknowledged")
 
 
 async def _ended(client: MeshClient, run: str) -> JsonDict:

@@ -6,7 +6,6 @@ then on finds first. What was done before stays done as it was; what comes after
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -65,12 +64,12 @@ async def test_runs_that_wait_go_on_by_the_new_code(own_mesh: MeshProcess, deplo
     async with Receiver() as receiver, own_mesh.client() as client:
         workflow = await _save(client, receiver.url("/effects"))
         runs = [await _start(client, workflow, number) for number in range(RUNS)]
-        asked = await until(lambda: _open(client, runs), seconds=90, every=0.5, what="all runs to wait")
+        asked = await until(lambda: _open(client, runs), seconds=240, every=0.5, what="all runs to wait")
         await _deploy(own_mesh, deployed)
         for approval in asked:
             answer = await client.post(f"/v1/approvals/{approval}/decisions", {"approved": True})
             assert answer.status < 300, answer.body
-        await until(lambda: _all_completed(client, runs), seconds=90, every=0.5, what="all runs to end")
+        await until(lambda: _all_completed(client, runs), seconds=240, every=0.5, what="all runs to end")
 
     assert {request.key: MARK in request.headers for request in receiver.requests} == {
         f"{run}/{node}": node == "after" for run in runs for node in ("before", "after")
@@ -97,7 +96,7 @@ async def _start(client: MeshClient, workflow: str, number: int) -> str:
 
 async def _open(client: MeshClient, runs: list[str]) -> list[str] | None:
     """The open approvals of the runs, once there is one of each."""
-    listed: list[JsonDict] = (await client.get("/v1/approvals?status=open&limit=200")).body["items"]
+    listed: list[JsonDict] = (await client.read("/v1/approvals?status=open&limit=200"))["items"]
     found = [str(item["id"]) for item in listed if item["run"] in runs]
     return found if len(found) == len(runs) else None
 
@@ -114,13 +113,13 @@ async def _deploy(mesh: MeshProcess, folder: Path) -> None:
     def started_again() -> bool:
         return mesh.status().process("workflow").pid not in (None, before.pid)
 
-    await until(lambda: asyncio.to_thread(started_again), seconds=60, every=0.5, what="the new version to start")
+    await until(started_again, seconds=120, every=0.5, what="the new version to start")
     await mesh.until_ready()
 
 
 async def _all_completed(client: MeshClient, runs: list[str]) -> bool:
     for run in runs:
-        shown = (await client.get(f"/v1/runs/{run}")).body
+        shown = await client.read(f"/v1/runs/{run}")
         assert shown["status"] != "failed", shown
         if shown["status"] != "completed":
             return False
