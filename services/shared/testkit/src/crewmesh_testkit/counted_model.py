@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from crewmesh_contracts.base import JsonObject
@@ -17,8 +16,6 @@ from crewmesh_testkit.model_fake import Says, ToolUse
 from crewmesh_testkit.openai_fake import ChatRequest, OpenAiFake
 
 CALLS_OF_A_PART = 2
-# An answer that was given so shortly before something broke may not have been written down.
-_WRITING_SECONDS = 1.0
 _PART = re.compile(r"Do part (\d+) of crew ([\w-]+)\.")
 
 
@@ -37,17 +34,6 @@ class CountedModel(OpenAiFake):
             return f"Part {part} of crew {crew} is sent."
         arguments: JsonObject = {"method": "POST", "path": f"{crew}/{part}", "body": {"crew": crew, "part": part}}
         return Says(tools=(ToolUse("post", arguments),))
-
-    def repeated(self, broken: Sequence[tuple[float, float]]) -> dict[str, list[float]]:
-        """What was answered more often than once, beside answers that were lost when something broke.
-
-        ``broken``: from when to when, by ``time.monotonic``.
-        """
-
-        def was_lost(given: float) -> bool:
-            return any(begin - _WRITING_SECONDS < given < end + _WRITING_SECONDS for begin, end in broken)
-
-        return {call: times for call, times in self.answered.items() if any(not was_lost(t) for t in times[:-1])}
 
 
 def crew_of_parts(name: str, parts: int, url: str) -> JsonObject:
