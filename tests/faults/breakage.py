@@ -1,9 +1,13 @@
-"""What breaks. Each fault is done to the processes of a running mesh from outside, by their ids."""
+"""What breaks. Each fault is done to the processes of a running mesh from outside, by their ids.
+
+What is left to chance in one is said by dice, so that a seed repeats it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import shutil
 import signal
@@ -16,10 +20,11 @@ from crewmesh_testkit.mesh import APPS, MeshProcess
 from crewmesh_testkit.polling import until
 from crewmesh_tools.servers.unprivileged import ordinary_account
 
-Fault = Callable[[MeshProcess], Awaitable[None]]
+Fault = Callable[[MeshProcess, random.Random], Awaitable[None]]
 
 FREEZE_SECONDS = 40.0
 FULL_SECONDS = 12.0
+_BETWEEN_KILLS_SECONDS = 4.0
 # Every write behind this place of a file is refused; the write-ahead log gets there with the first commits.
 _FULL_AT_BYTES = 64 * 1024
 
@@ -28,13 +33,20 @@ PROCESSES = (*APPS, *SIDECARS, "scheduler", "placement", "sentry", "postgres", "
 
 
 def kill(name: str) -> Fault:
-    async def fault(mesh: MeshProcess) -> None:
+    async def fault(mesh: MeshProcess, _dice: random.Random) -> None:
         await asyncio.to_thread(mesh.kill, name)
 
     return fault
 
 
-async def freeze(mesh: MeshProcess) -> None:
+async def kill_everything(mesh: MeshProcess, dice: random.Random) -> None:
+    """Each process once, in any order; the next one goes whether or not the last one is back."""
+    for name in dice.sample(PROCESSES, len(PROCESSES)):
+        await asyncio.to_thread(mesh.kill, name)
+        await asyncio.sleep(dice.uniform(0.0, _BETWEEN_KILLS_SECONDS))
+
+
+async def freeze(mesh: MeshProcess, _dice: random.Random) -> None:
     """The worker stops in the middle of whatever it does, loses its leases, and goes on as if nothing had been."""
     pid = await _pid(mesh, "workflow")
     os.kill(pid, signal.SIGSTOP)
@@ -44,7 +56,7 @@ async def freeze(mesh: MeshProcess) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-async def wipe_scheduler(mesh: MeshProcess) -> None:
+async def wipe_scheduler(mesh: MeshProcess, _dice: random.Random) -> None:
     """Every reminder that Dapr keeps is gone: whoever sleeps in there is not woken by it."""
     data = mesh.layout.state / "scheduler"
     # The one that runs keeps the files it has open; the next one finds nothing, however soon it is started.
@@ -53,7 +65,7 @@ async def wipe_scheduler(mesh: MeshProcess) -> None:
     shutil.rmtree(taken_away)
 
 
-async def fill_disk(mesh: MeshProcess) -> None:
+async def fill_disk(mesh: MeshProcess, _dice: random.Random) -> None:
     """PostgreSQL cannot write.
 
     A real full disk needs a file system of one's own, which an ordinary account cannot make. So the kernel is told to
@@ -117,6 +129,7 @@ async def _pid(mesh: MeshProcess, name: str) -> int:
 
 FAULTS: dict[str, Fault] = {
     **{f"kill {name}": kill(name) for name in PROCESSES},
+    "kill everything": kill_everything,
     "freeze workflow": freeze,
     "wipe scheduler": wipe_scheduler,
     "full disk": fill_disk,

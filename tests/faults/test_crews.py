@@ -7,6 +7,7 @@ if whoever asked for it died, or could write nothing down, while it was on its w
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter
 from pathlib import Path
@@ -64,7 +65,7 @@ async def _trial(mesh: MeshProcess, client: MeshClient, model: CountedModel, rec
     breaks_after = 4 + (SEED + len(fault)) % 20
     await until(lambda: len(model.answered) >= breaks_after, seconds=240, every=0.01, what="enough answers")
     began = time.monotonic()
-    await FAULTS[fault](mesh)
+    await FAULTS[fault](mesh, random.Random(SEED))
     await mesh.until_ready()
     over = time.monotonic()
     ends = await asyncio.gather(*(_ended(client, run) for run in runs))

@@ -65,7 +65,7 @@ async def run_trial(mesh: MeshProcess, fault: str, *, seed: int, runs: int) -> R
             lambda: world.effects >= breaks_after or starting.done(), seconds=240, every=0.01, what="enough effects"
         )
         began = now()
-        await FAULTS[fault](mesh)
+        await FAULTS[fault](mesh, dice)
         over = now()
         started = await starting
         ends = await until_all_ended(mesh, client, [each.run for each in started])
@@ -134,7 +134,7 @@ async def _may_repeat(client: MeshClient, fault: str, world: World) -> set[str]:
     Each request that arrived must be an attempt that is on record; of all but one, the answer was not known. Only when
     integration itself dies may an attempt be left as under way: nobody could write down what came of it.
     """
-    open_ = {*_OPEN, "sending"} if fault == "kill integration" else _OPEN
+    open_ = {*_OPEN, "sending"} if fault in ("kill integration", "kill everything") else _OPEN
     doubtful: set[str] = set()
     for key, count in world.counts().items():
         if count > 1:
