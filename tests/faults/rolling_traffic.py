@@ -39,9 +39,6 @@ class Asked:
     seconds: float
     trouble: str | None
 
-    def under_way(self, moment: float) -> bool:
-        return self.at <= moment <= self.at + self.seconds
-
 
 @dataclass(slots=True)
 class Seen:
