@@ -76,7 +76,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(_PIECES, max_size=12))
 def test_what_the_edge_lets_pass_has_one_reading(pieces: list[str]) -> None:
     path = "/v1/" + "".join(pieces)
@@ -86,7 +86,7 @@ def test_what_the_edge_lets_pass_has_one_reading(pieces: list[str]) -> None:
         assert len(normalized(path).split("/")) == len(segments), "a segment would come or go"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(_PIECES, max_size=12))
 def test_what_the_gateway_would_serve_is_not_refused_by_the_edge(pieces: list[str]) -> None:
     path = "/v1/" + "".join(pieces)

@@ -11,7 +11,7 @@ from crewmesh_agent_crew.conversations.models import File, Role, Spoken
 from crewmesh_agent_crew.conversations.works import Works
 from crewmesh_testkit.polling import until
 from crewmesh_testkit.scripted_model import ScriptedModel
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from .chatting import Person, person, with_agent
@@ -47,7 +47,6 @@ class TestCutting:
         shown = history(talk(4), {}, 10_000)
         assert [message.role for message in shown] == ["user", "assistant", "user", "assistant"]
 
-    @settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(count=st.integers(0, 30), budget=st.integers(0, 3_000), summed=st.integers(-1, 29))
     def test_what_is_shown_fits_and_begins_with_a_person(self, count: int, budget: int, summed: int) -> None:
         said = talk(count)

@@ -10,7 +10,7 @@ import pytest
 from crewmesh_agent_crew.guardrails.guard import Guard
 from crewmesh_agent_crew.guardrails.rules import Rules
 from crewmesh_agent_crew.guardrails.taint import Taint
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .tool_desk import agent
@@ -61,7 +61,7 @@ def heard(words: list[str], *, wary: bool = True) -> Listener:
     return listener
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(st.lists(st.sampled_from(PIECES), max_size=25), st.lists(st.integers(0, 400), max_size=40), st.booleans())
 def test_it_is_the_same_however_it_is_cut(pieces: list[str], cuts: list[int], wary: bool) -> None:
     text = "".join(pieces)

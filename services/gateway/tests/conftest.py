@@ -13,18 +13,10 @@ from crewmesh_gateway.settings import Settings
 from crewmesh_testkit import FakeSidecar, running
 from crewmesh_testkit.audit_trail import watching_changes
 from fastapi import FastAPI
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
 
 from .gateway import KEY, Upstream, settings_for
 from .post import PostOffice, post_office
 from .told import WITHOUT_A_LINE
-
-# The same examples everywhere, however long they take.
-hypothesis_settings.register_profile(
-    "unhurried", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
-hypothesis_settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -133,7 +133,7 @@ _URLS = st.one_of(
 
 
 @given(_URLS)
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 def test_whatever_is_accepted_means_the_same_to_the_http_client(text: str) -> None:
     try:
         target = parse_target(text)

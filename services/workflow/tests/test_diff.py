@@ -17,8 +17,6 @@ from crewmesh_workflow.seed.subscriptions import answer_a_question
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.workflow.tests.examples import UNHURRIED
-
 BASE: JsonObject = {
     "name": "w",
     "nodes": [
@@ -159,7 +157,6 @@ FIELDS = st.sampled_from(
 )
 
 
-@UNHURRIED
 @given(st.dictionaries(FIELDS, JSON), st.dictionaries(FIELDS, JSON))
 def test_whatever_a_draft_holds_it_can_be_compared(one: JsonObject, other: JsonObject) -> None:
     assert diff(one, one).same
@@ -249,13 +246,11 @@ def test_yaml_that_is_refused(text: str, why: str) -> None:
     assert why in str(refused.value)
 
 
-@UNHURRIED
 @given(JSON | st.from_regex(r"[-+0-9.eExo_:~ntyf#|>'\" \n]{0,9}", fullmatch=True))
 def test_what_is_written_as_yaml_is_read_as_it_was(value: JsonValue) -> None:
     assert read_yaml(write_yaml(value)) == value
 
 
-@UNHURRIED
 @given(st.text(alphabet="ab:-?[]{},&*!|>'\"%@`#\n \t0", max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for notation in ("json", "yaml"):

@@ -17,8 +17,6 @@ from crewmesh_workflow.expressions.values import same_key
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.workflow.tests.examples import UNHURRIED
-
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 JSON: st.SearchStrategy[JsonValue] = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
@@ -72,7 +70,6 @@ def outcome(do: Callable[[], JsonValue]) -> str:
         return f"error {error}"
 
 
-@UNHURRIED
 @given(NOISE | st.text(max_size=200))
 def test_any_text_is_read_or_refused(text: str) -> None:
     scope = Scope({"trigger": {}}, {})
@@ -82,7 +79,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert first == f"value {same_key(text)}"
 
 
-@UNHURRIED
 @given(EXPRESSIONS, JSON, JSON)
 def test_any_expression_over_any_data(expression: str, data: JsonValue, output: JsonValue) -> None:
     scope = Scope({"trigger": {"data": data}, "vars": {"a": output}, "item": data}, {"a": output, "b-c": data})
@@ -91,7 +87,6 @@ def test_any_expression_over_any_data(expression: str, data: JsonValue, output: 
     assert first == outcome(lambda: compile_template(text).value(scope))
 
 
-@UNHURRIED
 @given(st.sampled_from(sorted(FILTERS)), JSON, st.lists(JSON, max_size=3))
 def test_any_filter_takes_anything(name: str, value: JsonValue, arguments: list[JsonValue]) -> None:
     used = FILTERS[name]
@@ -99,7 +94,6 @@ def test_any_filter_takes_anything(name: str, value: JsonValue, arguments: list[
         outcome(lambda: used(value, tuple(arguments)))
 
 
-@UNHURRIED
 @given(EXPRESSIONS)
 def test_what_is_printed_reads_the_same(expression: str) -> None:
     try:
@@ -112,7 +106,6 @@ def test_what_is_printed_reads_the_same(expression: str) -> None:
     assert str(again[0]) == printed
 
 
-@UNHURRIED
 @given(st.text(max_size=60) | st.text(st.sampled_from("trige.()[]\"'+-&|=! 019stepsalx,{}"), max_size=60))
 def test_any_condition_is_read_or_refused(source: str) -> None:
     scope = Scope({"trigger": {"data": {"n": 1}}}, {})

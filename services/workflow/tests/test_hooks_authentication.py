@@ -16,8 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from services.workflow.tests.examples import UNHURRIED
-
 KEYS = HookKeys("master")
 TRIGGER = "trg_" + "0f" * 16
 OLD, NEW = KEYS.secret(TRIGGER, 1), KEYS.secret(TRIGGER, 2)
@@ -127,7 +125,6 @@ def test_what_makes_two_requests_one_delivery() -> None:
     assert delivery("none", {}, b"x") is None
 
 
-@UNHURRIED
 @given(st.uuids(), st.integers(1, 30_000))
 def test_addresses_name_their_trigger(id_: object, generation: int) -> None:
     address = Address("trg_" + str(id_).replace("-", ""), generation)
@@ -136,7 +133,6 @@ def test_addresses_name_their_trigger(id_: object, generation: int) -> None:
     assert HookKeys("another").address(token) is None
 
 
-@UNHURRIED
 @given(st.integers(0, 43), st.sampled_from("AZaz09-_"))
 def test_a_changed_address_is_none(place: int, character: str) -> None:
     token = KEYS.token(Address(TRIGGER, 1))
@@ -144,7 +140,6 @@ def test_a_changed_address_is_none(place: int, character: str) -> None:
     assert KEYS.address(changed) == (Address(TRIGGER, 1) if changed == token else None)
 
 
-@UNHURRIED
 @given(st.text(max_size=60))
 def test_nonsense_is_no_address(text: str) -> None:
     assert KEYS.address(text) is None

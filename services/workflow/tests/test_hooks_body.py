@@ -11,8 +11,6 @@ from crewmesh_workflow.hooks.body import by_name, parse_body
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.workflow.tests.examples import UNHURRIED
-
 
 @pytest.mark.parametrize(
     ("content_type", "body", "expected"),
@@ -49,7 +47,6 @@ def test_forms_have_limits(body: bytes) -> None:
         parse_body(body, "application/x-www-form-urlencoded")
 
 
-@UNHURRIED
 @given(st.binary(max_size=200), st.text(max_size=40))
 def test_anything_is_parsed_or_refused(body: bytes, content_type: str) -> None:
     with suppress(InvalidRequest):

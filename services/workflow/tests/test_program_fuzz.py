@@ -10,8 +10,6 @@ from crewmesh_workflow.program.errors import InvalidDefinitionError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.workflow.tests.examples import UNHURRIED
-
 IDS = st.sampled_from(["a", "b", "c", "d", "e"])
 PORTS = st.sampled_from(["out", "out", "true", "false", "left", "nowhere"])
 READS = st.sampled_from(
@@ -51,7 +49,7 @@ BODIES = st.builds(graph, st.lists(PLAIN, min_size=1, max_size=2), EDGES, TEXTS)
 NODES = st.lists(PLAIN | st.builds(loop, IDS, TEXTS, BODIES), min_size=1, max_size=6)
 
 
-@settings(UNHURRIED, max_examples=200)
+@settings(max_examples=200)
 @given(st.builds(graph, NODES, EDGES, TEXTS))
 def test_any_graph(body: JsonObject) -> None:
     definition = Definition.model_validate({"name": "w", **body})
@@ -65,7 +63,6 @@ def test_any_graph(body: JsonObject) -> None:
     assert all(place[edge.from_] < place[edge.to] for edge in definition.edges)
 
 
-@UNHURRIED
 @given(st.builds(graph, NODES, EDGES, TEXTS))
 def test_the_same_mistakes_every_time(body: JsonObject) -> None:
     assert told(body) == told(body)

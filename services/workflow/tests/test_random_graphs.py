@@ -8,25 +8,24 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.workflow.tests.examples import UNHURRIED
 from services.workflow.tests.graph_reference import Outcome, Reference
 from services.workflow.tests.graph_strategies import Case, cases
 from services.workflow.tests.graph_worlds import JournalledRun, MemoryRun, compiled
 
 
-@settings(UNHURRIED, max_examples=200)
+@settings(max_examples=200)
 @given(cases(), st.randoms(use_true_random=False))
 def test_any_order_of_ends_leads_to_what_the_graph_says(case: Case, dice: Random) -> None:
     assert_same(MemoryRun(compiled(case), case.data, dice).to_its_end(), Reference(case).run())
 
 
-@settings(UNHURRIED, max_examples=200)
+@settings(max_examples=200)
 @given(cases(), st.randoms(use_true_random=False), st.sets(st.integers(1, 20), min_size=1, max_size=6))
 def test_crashes_change_nothing(case: Case, dice: Random, crashes: set[int]) -> None:
     assert_same(MemoryRun(compiled(case), case.data, dice, crashes).to_its_end(), Reference(case).run())
 
 
-@settings(UNHURRIED, max_examples=200)
+@settings(max_examples=200)
 @given(
     case=cases(),
     dice=st.randoms(use_true_random=False),
@@ -42,7 +41,7 @@ def test_a_run_that_is_cancelled_undoes_what_it_did(
         assert undone(outcome) == run.to_be_undone()
 
 
-@settings(UNHURRIED, max_examples=40)
+@settings(max_examples=40)
 @given(case=cases(), crashes=st.sets(st.integers(1, 12), max_size=5))
 def test_crashes_change_nothing_in_a_real_journal(url: str, case: Case, crashes: set[int]) -> None:
     assert_same(asyncio.run(JournalledRun(case, crashes).to_its_end(url)), Reference(case).run())

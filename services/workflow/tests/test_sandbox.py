@@ -15,8 +15,6 @@ from crewmesh_workflow.sandbox.service import Sandbox
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.workflow.tests.examples import UNHURRIED
-
 PIECES = (
     *(
         "x",
@@ -206,12 +204,12 @@ class TestAnything:
     )
     source = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 
-    @settings(UNHURRIED, max_examples=60)
+    @settings(max_examples=60)
     @given(value=json)
     def test_json_comes_back_as_it_went_in(self, loop: asyncio.Runner, shared: Sandbox, value: JsonValue) -> None:
         assert loop.run(shared.run(python("value", value=value))).result == value
 
-    @settings(UNHURRIED, max_examples=80)
+    @settings(max_examples=80)
     @given(source=source)
     def test_of_nonsense(self, loop: asyncio.Runner, shared: Sandbox, source: str) -> None:
         with suppress(CodeFailed, CodeTimedOut):

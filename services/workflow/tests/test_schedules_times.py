@@ -11,8 +11,6 @@ from crewmesh_workflow.schedules import ScheduleError, check_schedule, describe,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.workflow.tests.examples import UNHURRIED
-
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
@@ -49,7 +47,7 @@ def test_through_changes_of_the_clock(expression: str, zone: str, after: str, ex
     assert due(expression, zone, after) == expected
 
 
-@settings(UNHURRIED, max_examples=200)
+@settings(max_examples=200)
 @given(
     minute=st.sampled_from(["*", "0", "30", "59", "*/7", "0,45"]),
     hour=st.sampled_from(["*", "0", "1", "2", "3", "*/5", "1-3"]),
