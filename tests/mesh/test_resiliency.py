@@ -20,6 +20,13 @@ async def activations(mesh: MeshProcess, app: str, policy: str) -> float:
     return sum(float(value) for value in re.findall(pattern, await mesh.sidecar_metrics(app), re.M))
 
 
+async def asked_again(mesh: MeshProcess, service: str) -> float:
+    """How often the gateway itself repeated a request for this service, after its sidecar had."""
+    _, metrics = await mesh.call_app("gateway", "GET", "/metrics")
+    pattern = rf'^crewmesh_proxy_asked_again_total{{service="{service}"}} (\S+)$'
+    return sum(float(value) for value in re.findall(pattern, metrics, re.M))
+
+
 async def test_a_breaker_opens_on_a_service_that_is_down_and_closes_when_it_is_back(mesh: MeshProcess) -> None:
     await mesh.until_ready()
     assert (await mesh.call("workflow", SEARCH, QUESTION))[0] == 200
@@ -61,6 +68,21 @@ async def test_a_lost_connection_is_tried_again(mesh: MeshProcess) -> None:
 
         await until(tried_again, seconds=120, what="a retry")
         await until(answered, seconds=120, every=0.5, what="an answer after a retry")
+
+
+async def test_a_service_that_restarts_is_a_pause_at_the_edge(mesh: MeshProcess) -> None:
+    await mesh.until_ready()
+    before = await asked_again(mesh, "knowledge")
+    async with mesh.client() as client:
+
+        async def waited_for() -> bool:
+            # Where it was back before it was asked, or only after it was waited for, it goes again.
+            await asyncio.to_thread(mesh.kill, "knowledge")
+            answer = await client.get("/v1/knowledge-bases")
+            assert answer.status in (200, 503), answer.body
+            return answer.status == 200 and await asked_again(mesh, "knowledge") > before
+
+        await until(waited_for, seconds=240, what="an answer by the service after its restart")
 
 
 async def test_no_answer_of_a_service_is_tried_again(mesh: MeshProcess) -> None:

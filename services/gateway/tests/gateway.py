@@ -12,7 +12,7 @@ import uvicorn
 from aiohttp import web
 from crewmesh_contracts import api_keys
 from crewmesh_gateway.api_keys.models import PresentedKey
-from crewmesh_gateway.settings import LimitSettings, OpenApiSettings, Settings
+from crewmesh_gateway.settings import LimitSettings, OpenApiSettings, ProxySettings, Settings
 from fastapi import FastAPI
 from pydantic import SecretStr
 
@@ -68,6 +68,7 @@ def settings_for(url: str) -> Settings:
         update={
             "database": plain.database.model_copy(update={"url": SecretStr(url)}),
             "limits": LimitSettings(answer_seconds=600),
+            "proxy": ProxySettings(absence_seconds=0),
             "openapi": OpenApiSettings(cache_seconds=3600, fetch_seconds=60),
         }
     )

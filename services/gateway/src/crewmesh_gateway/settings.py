@@ -48,6 +48,13 @@ class ProxySettings(SettingsGroup):
         le=3600,
         description="How long a begun answer may pause. Event streams send a heartbeat every 15 s.",
     )
+    absence_seconds: float = Field(
+        default=25.0,
+        ge=0,
+        le=300,
+        description="How long a service that cannot be reached is waited for, since it was first missed. Less than the "
+        "20 s for which a sidecar remembers addresses lets requests fail whose service another replica could answer.",
+    )
 
 
 class TokenSettings(SettingsGroup):

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from crewmesh_gateway.principals.access import AnySignedIn, check_organization_stands
 from crewmesh_gateway.principals.doorkeeper import Doorkeeper
+from crewmesh_gateway.proxy.absences import Absences
 from crewmesh_gateway.proxy.answers import AnswerCutOff, pass_back, refusal
 from crewmesh_gateway.proxy.body import ClientGone, RequestBody
 from crewmesh_gateway.proxy.errors import ServiceTooSlow, ServiceUnavailable, SlowBody
@@ -39,12 +40,14 @@ class Proxy:
         self,
         doorkeeper: Doorkeeper,
         guesses: Guesses,
+        absences: Absences,
         signer: TokenSigner,
         sidecar: Sidecar,
         settings: ProxySettings,
     ) -> None:
         self._doorkeeper = doorkeeper
         self._guesses = guesses
+        self._absences = absences
         self._signer = signer
         self._sidecar = sidecar
         self._settings = settings
@@ -78,21 +81,29 @@ class Proxy:
         self, app: str, method: str, target: Target, headers: dict[str, str], body: RequestBody, send: Send
     ) -> None:
         seconds = self._settings.first_byte_seconds
+        until = asyncio.get_running_loop().time() + seconds
         try:
-            async with asyncio.timeout(seconds) as patience:
+            async with asyncio.timeout_at(until) as patience:
                 content = await body.content()
-                async with self._sidecar.forward(
-                    app,
-                    method,
-                    target.path_and_query,
-                    headers=headers,
-                    body=content,
-                    timeout=self._settings.silence_seconds,
-                ) as answer:
-                    patience.reschedule(None)
-                    if (refused := await refusal(app, answer)) is not None:
-                        raise refused
-                    await pass_back(app, answer, send, last=body.answered)
+
+                async def attempt() -> None:
+                    patience.reschedule(until)
+                    async with self._sidecar.forward(
+                        app,
+                        method,
+                        target.path_and_query,
+                        headers=headers,
+                        body=content,
+                        timeout=self._settings.silence_seconds,
+                    ) as answer:
+                        patience.reschedule(None)
+                        if (refused := await refusal(app, answer)) is not None:
+                            raise refused
+                        self._absences.found(app)
+                        await pass_back(app, answer, send, last=body.answered)
+
+                # What streams in cannot be sent again.
+                await (self._absences.ask(app, attempt) if isinstance(content, bytes | None) else attempt())
         except Exception as error:
             if body.failure is not None:
                 raise body.failure from error

@@ -11,6 +11,7 @@ from crewmesh_kit.identity import TokenSigner
 from crewmesh_kit.resources import Resources
 
 from crewmesh_gateway.principals.doorkeeper import Doorkeeper
+from crewmesh_gateway.proxy.absences import Absences
 from crewmesh_gateway.proxy.endpoints import Proxy, proxy_routes
 from crewmesh_gateway.proxy.guesses import Guesses
 from crewmesh_gateway.settings import Settings
@@ -28,6 +29,7 @@ async def open_proxy(resources: Resources) -> AsyncGenerator[Proxy]:
     yield Proxy(
         resources.get(Doorkeeper),
         Guesses(settings.throttle),
+        Absences(settings.proxy.absence_seconds),
         resources.get(TokenSigner),
         resources.get(Sidecar),
         settings.proxy,
