@@ -20,6 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
@@ -100,8 +101,17 @@ async def test_a_collector_that_is_away_holds_nothing_up() -> None:
 def test_a_mark_is_sent_while_what_it_tells_of_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     sent, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(sent))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     with span("a run"):
         mark("run started", run="run_1")
         (marked,) = sent.get_finished_spans()
     assert (marked.name, dict(marked.attributes or {})) == ("run started", {"run": "run_1"})
+
+
+def test_where_nothing_is_recorded_a_block_stays_in_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = TracerProvider(sampler=ALWAYS_OFF)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    with telemetry.continued(CALLER), span("a run"):
+        assert trace_headers() == CALLER
+    with span("nobody's run"):
+        assert trace_headers(), "what belongs to no trace yet begins one"

@@ -66,9 +66,10 @@ def create_app(
     service.subscribe(topic=OrganizationCreated.topic, handler=on_organization_event)
     service.subscribe(topic=OrganizationStatusChanged.topic, handler=on_status_changed)
     service.owned_data(RUNS_BY_AGE)
-    service.routes(triggers.router, triggers.of_workflow, hooks.router, schedules.router, definitions.router)
-    service.routes(access_router(WORKFLOW, workflow_id))
-    service.routes(runs.router, approvals.router, approval_links.router, code_runs.router, dead_letters.router)
+    # What is asked for most comes first: a request's path is held against one route after the other.
+    service.routes(runs.router, hooks.router, triggers.router, triggers.of_workflow, schedules.router)
+    service.routes(definitions.router, access_router(WORKFLOW, workflow_id))
+    service.routes(approvals.router, approval_links.router, code_runs.router, dead_letters.router)
     return service.app
 
 

@@ -87,7 +87,8 @@ class Proxy:
                 content = await body.content()
 
                 async def attempt() -> None:
-                    patience.reschedule(until)
+                    if patience.when() is None:
+                        patience.reschedule(until)
                     async with self._sidecar.forward(
                         app,
                         method,

@@ -25,7 +25,7 @@ from crewmesh_kit.resources import Resources
 _RECONNECT_SECONDS = 1.0
 _CONNECT_SECONDS = 2.0
 # Other replicas hear of what comes in quick succession at once.
-_GATHER_SECONDS = 0.01
+_GATHER_SECONDS = 0.02
 
 log = get_logger(__name__)
 

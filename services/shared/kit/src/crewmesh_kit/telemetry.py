@@ -69,8 +69,17 @@ def request_tracing(provider: TracerProvider, settings: TelemetrySettings) -> Te
 @contextmanager
 def span(name: str, **attributes: str | int | float | bool) -> Generator[trace.Span]:
     """A span around a block; an exception that leaves the block marks it as failed."""
+    current = trace.get_current_span()
+    if _nothing_is_recorded() and current.get_span_context().is_valid:
+        yield current  # the block belongs to a trace already, which is all that it can have
+        return
     with trace.get_tracer("crewmesh").start_as_current_span(name, attributes=attributes) as current:
         yield current
+
+
+def _nothing_is_recorded() -> bool:
+    provider = trace.get_tracer_provider()
+    return isinstance(provider, TracerProvider) and provider.sampler is ALWAYS_OFF
 
 
 def mark(name: str, **attributes: str | int | float | bool) -> None:

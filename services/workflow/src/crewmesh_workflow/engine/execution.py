@@ -184,7 +184,7 @@ class Execution:
                     self._meet(frame, node, step, node.does)
                 case CompiledEffect():
                     input_ = node.does.render(frame.scope()) if given is None else given
-                    self.begin_effect(frame, node, replace(step, input=input_), node.does)
+                    self.begin_effect(frame, node, Step(path, "running", attempt=1, input=input_), node.does)
                 case Waiting():
                     self._begin_wait(frame, node, step, node.does)
                 case Each() | Repeat():
@@ -214,7 +214,7 @@ class Execution:
     def launch(self, frame: Frame, node: CompiledNode, step: Step, does: CompiledEffect) -> None:
         self.active[step.path] = (frame, node)
         self.record(step)
-        self.turn.ready.append(Ready(step, node, does))
+        self.turn.ready.append(Ready(self.steps[step.path], node, does))
 
     def _begin_wait(self, frame: Frame, node: CompiledNode, step: Step, does: Waiting) -> None:
         wait = does.render(self._place(frame, step.path))

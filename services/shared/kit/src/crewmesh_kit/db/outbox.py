@@ -26,7 +26,7 @@ from crewmesh_kit.logs import get_logger
 _BATCH = 100
 _POLL_SECONDS = 1.0
 # Events that are committed shortly after each other leave together, and not in the way of what is being done.
-_GATHER_SECONDS = 0.02
+_GATHER_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 60
 
 log = get_logger(__name__)

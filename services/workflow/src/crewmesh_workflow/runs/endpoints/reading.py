@@ -6,9 +6,9 @@ import hashlib
 from typing import Annotated
 
 from crewmesh_contracts.ids import WorkflowId
-from crewmesh_kit.http.etags import etag_of, is_current
+from crewmesh_kit.http.etags import UNCHANGED, IfNoneMatch, answer_unchanged
 from crewmesh_kit.http.pagination import Page, PageQuery
-from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime
 
@@ -77,22 +77,15 @@ async def count_runs(identity: Reader, runs: TheRuns) -> RunStats:
     return await runs.stats(identity)
 
 
-@router.get("/{run}", responses={304: {"description": "Unchanged since the ETag given in If-None-Match."}})
-async def get_run(
-    run: RunId,
-    identity: Reader,
-    runs: TheRuns,
-    response: Response,
-    if_none_match: Annotated[str | None, Header()] = None,
-) -> RunDetail:
+@router.get("/{run}", response_model=RunDetail, responses=UNCHANGED)
+async def get_run(run: RunId, identity: Reader, runs: TheRuns, if_none_match: IfNoneMatch = None) -> Response:
     """Get a run with what started it and what came of it, or what it waits for."""
-    found = await runs.get(identity, run)
+    # Written down once, for the ETag and for the caller: nothing is asked for as often.
+    found = (await runs.get(identity, run)).model_dump_json().encode()
     # Not the number of its last event: decisions about it and runs that it started tell no event of it.
-    version = hashlib.sha256(found.model_dump_json().encode()).hexdigest()[:32]
-    if is_current(if_none_match, version):
-        raise HTTPException(304, headers={"ETag": etag_of(version)})
-    response.headers["ETag"] = etag_of(version)
-    return found
+    answer = Response(found, media_type="application/json")
+    answer_unchanged(if_none_match, hashlib.sha256(found).hexdigest()[:32], answer)
+    return answer
 
 
 @router.get("/{run}/steps")
