@@ -25,7 +25,7 @@ from tests.load.engine import EngineSide, open_engine
 from tests.load.figures import percentile
 from tests.load.generator import running_generator
 from tests.load.results import Contest, Round
-from tests.load.sidecar import running_sidecar
+from tests.load.sidecar import Bench, running_sidecar
 from tests.load.webhook import open_webhook
 from tests.load.worker import running_worker
 
@@ -43,20 +43,18 @@ class Side(Protocol):
 
 
 class Contestant:
-    """Runs in this process: some one after the other, then many at a time."""
+    """Runs in this process, many at a time."""
 
-    def __init__(self, one_run: OneRun, *, alone: int = 0) -> None:
+    def __init__(self, one_run: OneRun) -> None:
         self._one_run = one_run
-        self._alone = alone
 
     async def warm_up(self) -> None:
         await self.under_load(_WARM_UP_SECONDS)
 
     async def round(self) -> Round:
-        alone = [await _timed(self._one_run) for _ in range(self._alone)]
         began = time.perf_counter()
         loaded = await self.under_load(_LOADED_SECONDS)
-        return Round(alone=alone, loaded=loaded, runs_per_second=len(loaded) / (time.perf_counter() - began))
+        return Round(loaded=loaded, runs_per_second=len(loaded) / (time.perf_counter() - began))
 
     async def under_load(self, seconds: float) -> list[float]:
         """Each starter starts its next run when its last one has ended; all are waited for."""
@@ -83,18 +81,26 @@ async def contest(layout: Layout) -> Contest:
         running_sidecar(layout, known) as bench,
         open_engine(bench) as engine,
         running_worker(bench.dapr, chain.register, engine.register),
-        open_dbos(bench.dbos_url) as dbos,
-        running_generator() as generate,
     ):
         bare = ChainSide(bench.dapr)
+        # First, while there is nothing else: no threads of another engine, no tables to be cleaned up after a load.
+        alone = await _alone({"engine": engine.five, "chain": bare.five})
+        return await _contest(layout, bench, engine, bare, alone)
+
+
+async def _contest(
+    layout: Layout, bench: Bench, engine: EngineSide, bare: ChainSide, alone: dict[str, list[list[float]]]
+) -> Contest:
+    async with open_dbos(bench.dbos_url) as dbos, running_generator() as generate:
         sides: dict[str, Side] = {
-            "engine": Contestant(engine.five, alone=_ALONE),
-            "chain": Contestant(bare.five, alone=_ALONE),
+            "engine": Contestant(engine.five),
+            "chain": Contestant(bare.five),
             "dbos": Contestant(dbos.five),
             "waiting": Contestant(engine.waiting),
             "webhook": await open_webhook(layout, generate),
         }
         return Contest(
+            alone=alone,
             rounds=await _in_turns(sides),
             fan_outs=await _fan_outs({"engine": engine.fan_out, "chain": bare.fan_out}),
             ten_pure=await _ten_pure(engine),
@@ -110,9 +116,19 @@ async def _in_turns(sides: Mapping[str, Side]) -> dict[str, list[Round]]:
         for name, side in sides.items():
             rounds[name].append(await side.round())
         told = ", ".join(f"{name} {of[-1].runs_per_second:.0f}" for name, of in rounds.items())
-        alone = ", ".join(f"{name} {percentile(of[-1].alone, 0.5):.1f}" for name, of in rounds.items() if of[-1].alone)
-        print(f"  round {number + 1}: runs/s {told}; p50 alone in ms {alone}", flush=True)
+        print(f"  round {number + 1}: runs/s {told}", flush=True)
     return rounds
+
+
+async def _alone(sides: Mapping[str, OneRun]) -> dict[str, list[list[float]]]:
+    """Milliseconds of one run after the other, in turns; the first turn is for warming up."""
+    turns: dict[str, list[list[float]]] = {name: [] for name in sides}
+    for _ in range(REPEATS + 1):
+        for name, one_run in sides.items():
+            turns[name].append([await _timed(one_run) for _ in range(_ALONE)])
+    told = "; ".join(f"{name} {' '.join(f'{percentile(of, 0.5):.1f}' for of in turns[name][1:])}" for name in sides)
+    print(f"  alone, p50 in ms: {told}", flush=True)
+    return {name: of[1:] for name, of in turns.items()}
 
 
 async def _fan_outs(sides: Mapping[str, OneRun]) -> dict[str, list[float]]:

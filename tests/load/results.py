@@ -8,14 +8,14 @@ from pydantic import BaseModel
 class Round(BaseModel):
     """One turn of one side; times in milliseconds."""
 
-    alone: list[float]
     loaded: list[float]
     runs_per_second: float
 
 
 class Contest(BaseModel):
-    """Rounds and fan-outs (seconds each) by side; runs a second of the rest."""
+    """By side: times of runs alone, in turns; rounds under load; fan-outs (seconds each). Runs a second of the rest."""
 
+    alone: dict[str, list[list[float]]]
     rounds: dict[str, list[Round]]
     fan_outs: dict[str, list[float]]
     ten_pure: list[float]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 from crewmesh_testkit.mesh import MeshProcess
 
 from tests.load.chain import FAN_OUT
 from tests.load.figures import Figure, Target, at_least_times_baseline, at_most, median, percentile
-from tests.load.results import Contest, Round
+from tests.load.results import Contest
 
 _LONGEST_LINE = 16 * 1024 * 1024
+
+Turns = Sequence[list[float]]
 
 
 async def measure_runs(mesh: MeshProcess) -> list[Figure]:
@@ -35,16 +37,17 @@ def _against(outcome: Contest) -> list[Figure]:
 
 
 def _five_effects(outcome: Contest) -> list[Figure]:
-    engine, chain = outcome.rounds["engine"], outcome.rounds["chain"]
+    loaded = {name: [round_.loaded for round_ in rounds] for name, rounds in outcome.rounds.items()}
 
-    def figure(name: str, of: Callable[[Round], float], target: Target | None = None) -> Figure:
-        return Figure(name, median(map(of, engine)), "ms", baseline=median(map(of, chain)), target=target)
+    def figure(name: str, share: float, times: Mapping[str, Turns], target: Target | None = None) -> Figure:
+        ours, theirs = (median(percentile(turn, share) for turn in times[side]) for side in ("engine", "chain"))
+        return Figure(name, ours, "ms", baseline=theirs, target=target)
 
     return [
-        figure("five-effect p50 alone", lambda round_: percentile(round_.alone, 0.5), at_most(8.0)),
-        figure("five-effect p95 alone", lambda round_: percentile(round_.alone, 0.95)),
-        figure("five-effect p50 loaded", lambda round_: percentile(round_.loaded, 0.5)),
-        figure("five-effect p95 loaded", lambda round_: percentile(round_.loaded, 0.95)),
+        figure("five-effect p50 alone", 0.5, outcome.alone, at_most(8.0)),
+        figure("five-effect p95 alone", 0.95, outcome.alone),
+        figure("five-effect p50 loaded", 0.5, loaded),
+        figure("five-effect p95 loaded", 0.95, loaded),
     ]
 
 

@@ -51,7 +51,7 @@ class WebhookSide:
         crowd = Crowd(url=self._url, body=_BODY, clients=_CLIENTS, seconds=seconds)
         measured = await self._generate(crowd)
         times = measured.milliseconds
-        return Round(alone=[], loaded=times, runs_per_second=len(times) / measured.seconds)
+        return Round(loaded=times, runs_per_second=len(times) / measured.seconds)
 
 
 async def open_webhook(layout: Layout, generate: Generate) -> WebhookSide:
