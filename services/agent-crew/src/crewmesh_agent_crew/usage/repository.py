@@ -32,12 +32,14 @@ FROM {calls} WHERE {where} AND outcome <> 'reserved' GROUP BY {names} bucket, sp
 # Their sums, then how fast their calls were.
 _OF_DAYS = sql.SQL("""
 UNION ALL
-SELECT {shown} {bucket} AS bucket, NULL, 0, sum(calls), sum(input), sum(cached), sum(output), sum(cost_nano)
+SELECT {shown} {bucket_of_day} AS bucket, NULL, 0, sum(calls), sum(input), sum(cached), sum(output), sum(cost_nano)
 FROM usage_days WHERE {where} AND {whole} GROUP BY {names} bucket
 UNION ALL
-SELECT {shown} {bucket} AS bucket, fast.speed, sum(fast.calls)::bigint, 0, 0, 0, 0, 0
-FROM usage_days, unnest(speeds, of_speed) AS fast (speed, calls) WHERE {where} AND {whole}
-GROUP BY {names} bucket, fast.speed
+SELECT {shown} {bucket_of_day} AS bucket, fast, sum(of_fast)::bigint, 0, 0, 0, 0, 0
+FROM (
+    SELECT *, unnest(speeds) AS fast, unnest(of_speed) AS of_fast FROM usage_days WHERE {where} AND {whole}
+) AS fast_days
+GROUP BY {names} bucket, fast
 """)
 _WHOLE = sql.SQL("at >= {first} AND at < {behind}")
 _ALL_CALLS = sql.SQL("model_calls")
@@ -50,9 +52,14 @@ UNION ALL SELECT * FROM model_calls WHERE summed_at IS NOT NULL AND at >= greate
 _FIRST_DAY = sql.SQL("date_trunc('day', {}::timestamptz + interval '1 day' - interval '1 microsecond', 'UTC')")
 _LAST_DAY = sql.SQL("date_trunc('day', {}::timestamptz, 'UTC')")
 
+# All together first by their speed alone: of a month by the day there are too many parts to tell each of them.
 _WITH = sql.SQL("""
-WITH parts AS MATERIALIZED ({parts})
-SELECT true AS whole, {no_names} NULL::timestamptz AS bucket, {sums} FROM parts
+WITH parts AS MATERIALIZED ({parts}), together AS (
+    SELECT speed, sum(of_speed)::bigint AS of_speed, sum(calls) AS calls, sum(input) AS input, sum(cached) AS cached,
+           sum(output) AS output, sum(cost) AS cost
+    FROM parts GROUP BY speed
+)
+SELECT true AS whole, {no_names} NULL::timestamptz AS bucket, {sums} FROM together
 """)
 _GROUPS = sql.SQL("""
 UNION ALL
@@ -166,6 +173,7 @@ class UsageRepository:
             "shown": _listed(sql.SQL("{} AS {}").format(value, sql.Identifier(name)) for name, value in told),
             "names": _listed(value for _, value in told),
             "bucket": _bucket(question),
+            "bucket_of_day": sql.Identifier("at") if question.bucket == "day" else _bucket(question),
             "speed": _SPEED if MANY.isdisjoint(question.by) else _NO_SPEED,
             "where": self._where(question.span, question.where),
             "whole": _WHOLE.format(**days),
