@@ -25,7 +25,7 @@ from tests.load.engine import EngineSide, open_engine
 from tests.load.figures import percentile
 from tests.load.generator import running_generator
 from tests.load.results import Contest, Round
-from tests.load.sidecar import Bench, running_sidecar
+from tests.load.sidecar import running_sidecar
 from tests.load.webhook import open_webhook
 from tests.load.worker import running_worker
 
@@ -85,27 +85,21 @@ async def contest(layout: Layout) -> Contest:
         bare = ChainSide(bench.dapr)
         # First, while there is nothing else: no threads of another engine, no tables to be cleaned up after a load.
         alone = await _alone({"engine": engine.five, "chain": bare.five})
-        return await _contest(layout, bench, engine, bare, alone)
-
-
-async def _contest(
-    layout: Layout, bench: Bench, engine: EngineSide, bare: ChainSide, alone: dict[str, list[list[float]]]
-) -> Contest:
-    async with open_dbos(bench.dbos_url) as dbos, running_generator() as generate:
-        sides: dict[str, Side] = {
-            "engine": Contestant(engine.five),
-            "chain": Contestant(bare.five),
-            "dbos": Contestant(dbos.five),
-            "waiting": Contestant(engine.waiting),
-            "webhook": await open_webhook(layout, generate),
-        }
-        return Contest(
-            alone=alone,
-            rounds=await _in_turns(sides),
-            fan_outs=await _fan_outs({"engine": engine.fan_out, "chain": bare.fan_out}),
-            ten_pure=await _ten_pure(engine),
-            resumed=await engine.resume_many(),
-        )
+        async with open_dbos(bench.dbos_url) as dbos, running_generator() as generate:
+            sides: dict[str, Side] = {
+                "engine": Contestant(engine.five),
+                "chain": Contestant(bare.five),
+                "dbos": Contestant(dbos.five),
+                "waiting": Contestant(engine.waiting),
+                "webhook": await open_webhook(layout, generate),
+            }
+            return Contest(
+                alone=alone,
+                rounds=await _in_turns(sides),
+                fan_outs=await _fan_outs({"engine": engine.fan_out, "chain": bare.fan_out}),
+                ten_pure=await _ten_pure(engine),
+                resumed=await engine.resume_many(),
+            )
 
 
 async def _in_turns(sides: Mapping[str, Side]) -> dict[str, list[Round]]:

@@ -16,15 +16,18 @@ QUESTION = SearchRequest(knowledge_base="handbook", query="What is a run?")
 
 async def activations(mesh: MeshProcess, app: str, policy: str) -> float:
     """How often a policy of this kind has stepped in at the app's sidecar."""
-    pattern = rf'^dapr_resiliency_activations_total{{[^}}]*policy="{policy}"[^}}]*}} (\S+)$'
-    return sum(float(value) for value in re.findall(pattern, await mesh.sidecar_metrics(app), re.M))
+    pattern = rf'dapr_resiliency_activations_total{{[^}}]*policy="{policy}"[^}}]*}}'
+    return counted(await mesh.sidecar_metrics(app), pattern)
 
 
 async def asked_again(mesh: MeshProcess, service: str) -> float:
     """How often the gateway itself repeated a request for this service, after its sidecar had."""
     _, metrics = await mesh.call_app("gateway", "GET", "/metrics")
-    pattern = rf'^crewmesh_proxy_asked_again_total{{service="{service}"}} (\S+)$'
-    return sum(float(value) for value in re.findall(pattern, metrics, re.M))
+    return counted(metrics, f'crewmesh_proxy_asked_again_total{{service="{service}"}}')
+
+
+def counted(metrics: str, series: str) -> float:
+    return sum(float(value) for value in re.findall(rf"^{series} (\S+)$", metrics, re.M))
 
 
 async def test_a_breaker_opens_on_a_service_that_is_down_and_closes_when_it_is_back(mesh: MeshProcess) -> None:

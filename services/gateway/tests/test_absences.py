@@ -16,7 +16,7 @@ from crewmesh_kit.errors import Conflict, Unavailable
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
-from .gateway import BEARER, Seen, Upstream
+from .gateway import BEARER, Seen, Upstream, until
 
 LOST = '{"errorCode":"ERR_DIRECT_INVOKE","message":"failed to invoke, id: workflow"}'
 
@@ -78,7 +78,8 @@ async def test_what_streams_in_is_sent_once(patient: FastAPI, upstream: Upstream
 async def test_who_finds_a_service_long_gone_is_told_at_once(
     settings: Settings, sidecar: FakeSidecar, upstream: Upstream
 ) -> None:
-    quick = settings.model_copy(update={"proxy": ProxySettings(absence_seconds=0.3)})
+    # Shorter, and a machine that stands still between the two requests would have forgotten the first.
+    quick = settings.model_copy(update={"proxy": ProxySettings(absence_seconds=5)})
     service = Restarting(upstream, times=10_000)
     async with running(create_app(quick, sidecar)) as client:
         assert (await client.get("/v1/runs", headers=BEARER)).status_code == 503
@@ -86,6 +87,31 @@ async def test_who_finds_a_service_long_gone_is_told_at_once(
         before = len(service.asked)
         assert (await client.get("/v1/runs", headers=BEARER)).status_code == 503
         assert len(service.asked) == before + 1
+
+
+async def test_after_a_time_without_requests_it_is_waited_for_anew() -> None:
+    waiting, asked = Absences(0.3), 0
+
+    async def attempt() -> None:
+        nonlocal asked
+        asked += 1
+        raise Unavailable("It restarts.")
+
+    async def is_waited_for() -> bool:
+        """Not where this process stood still for longer than it waits."""
+        nonlocal asked
+        asked = 0
+        with pytest.raises(Unavailable):
+            await waiting.ask("workflow", attempt)
+        return asked > 1
+
+    await until(is_waited_for)
+
+    async def is_waited_for_after_a_time() -> bool:
+        await asyncio.sleep(0.4)
+        return await is_waited_for()
+
+    await until(is_waited_for_after_a_time)
 
 
 async def test_a_crowd_asks_one_after_the_other() -> None:

@@ -38,7 +38,7 @@ class Absences:
             try:
                 return await attempt()
             except Unavailable:
-                absence = self._now.setdefault(app, _Absence(self._seconds))
+                absence = self._missed(app)
                 if not await absence.next_turn():
                     raise
                 ASKED_AGAIN.labels(app).inc()
@@ -48,13 +48,23 @@ class Absences:
         if self._now and (absence := self._now.pop(app, None)) is not None:
             absence.over.set()
 
+    def _missed(self, app: str) -> _Absence:
+        now = asyncio.get_running_loop().time()
+        absence = self._now.get(app)
+        # Where nobody asked for so long, nobody knows what was in between.
+        if absence is None or now > absence.last_missed + self._seconds:
+            absence = self._now[app] = _Absence(until=now + self._seconds)
+        absence.last_missed = now
+        return absence
+
 
 class _Absence:
     """From the first request that missed a service until one is answered."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, *, until: float) -> None:
         self.over = asyncio.Event()
-        self._until = asyncio.get_running_loop().time() + seconds
+        self.last_missed = 0.0
+        self._until = until
         self._turn = asyncio.Lock()
 
     async def next_turn(self) -> bool:
