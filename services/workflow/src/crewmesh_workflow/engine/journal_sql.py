@@ -19,9 +19,9 @@ step AS (
     SELECT run.id, s.path, run.org_id, s.number, s.status, s.attempt, s.input, s.output, s.port, s.error,
            now() + s.retry_in * interval '1s', s.rounds, s.finished, now(),
            CASE WHEN s.finished IS NOT NULL THEN now() END
-    FROM run JOIN jsonb_to_recordset(%(steps)s::jsonb)
+    FROM run JOIN jsonb_to_recordset(%(steps)s)
          AS s(run text, path text, number int, status text, attempt int, input jsonb, output jsonb, port text,
-              error jsonb, retry_in float8, rounds int, finished int) ON s.run = run.id
+              error jsonb, retry_in float, rounds int, finished int) ON s.run = run.id
     ON CONFLICT (run_id, path) DO UPDATE SET
         status = excluded.status, attempt = excluded.attempt, input = coalesce(excluded.input, steps.input),
         output = excluded.output, port = excluded.port, error = excluded.error, retry_at = excluded.retry_at,
@@ -29,28 +29,28 @@ step AS (
 ), event AS (
     INSERT INTO run_events (run_id, seq, org_id, type, data, at)
     SELECT run.id, run.before + e.n, run.org_id, e.type, e.data, now()
-    FROM run JOIN jsonb_to_recordset(%(events)s::jsonb) AS e(run text, n int, type text, data jsonb) ON e.run = run.id
+    FROM run JOIN jsonb_to_recordset(%(events)s) AS e(run text, n int, type text, data jsonb) ON e.run = run.id
 )
 """
 _OUTSIDE: LiteralString = """
 , told AS (
     INSERT INTO outbox (org_id, topic, event)
     SELECT run.org_id, o.topic, o.event
-    FROM run JOIN jsonb_to_recordset(%(outbox)s::jsonb) AS o(run text, topic text, event text) ON o.run = run.id
+    FROM run JOIN jsonb_to_recordset(%(outbox)s) AS o(run text, topic text, event text) ON o.run = run.id
 ), wait AS (
     INSERT INTO waits (run_id, path, org_id, id, kind, request, event_type, event_key, until, escalate_at)
     SELECT run.id, w.path, run.org_id, w.id, w.kind, w.request, w.event_type, w.event_key,
            now() + w.seconds * interval '1s', now() + w.escalate_in * interval '1s'
-    FROM run JOIN jsonb_to_recordset(%(waits)s::jsonb)
-         AS w(run text, path text, id text, kind text, request jsonb, event_type text, event_key text, seconds float8,
-              escalate_in float8) ON w.run = run.id
+    FROM run JOIN jsonb_to_recordset(%(waits)s)
+         AS w(run text, path text, id text, kind text, request jsonb, event_type text, event_key text, seconds float,
+              escalate_in float) ON w.run = run.id
     ON CONFLICT (run_id, path) DO UPDATE SET
         id = excluded.id, kind = excluded.kind, status = 'open', request = excluded.request, until = excluded.until,
         escalate_at = excluded.escalate_at, event_type = excluded.event_type, event_key = excluded.event_key,
         created_at = now(), look_at = now(), verdict = NULL, decided_at = NULL, announced = false
 ), closed AS (
     UPDATE waits SET status = 'closed'
-    FROM run JOIN jsonb_to_recordset(%(closed)s::jsonb) AS c(run text, path text) ON c.run = run.id
+    FROM run JOIN jsonb_to_recordset(%(closed)s) AS c(run text, path text) ON c.run = run.id
     WHERE waits.run_id = run.id AND waits.path = c.path
 ), ended AS (
     INSERT INTO ended_runs (run_id, trigger_id, org_id)
@@ -60,10 +60,12 @@ _OUTSIDE: LiteralString = """
     ON CONFLICT DO NOTHING
 )
 """
+# By their ids, and with 'running' out of the planner's sight: else it may look through all runs that are at work, which
+# takes the longer the more they are.
 _TAKE_ROWS: LiteralString = """
 WITH given AS (
-    SELECT * FROM jsonb_to_recordset(%(runs)s::jsonb)
-        AS g(run text, epoch int, seq int, count int, status text, due_in float8, lease float8, new_driver int,
+    SELECT *, 'running' AS held FROM jsonb_to_recordset(%(runs)s)
+        AS g(run text, epoch int, seq int, count int, status text, due_in float, lease float, new_driver int,
              arrivals int, output jsonb, error jsonb, failure jsonb, response jsonb, keep_days int, over boolean)
 ), run AS (
     UPDATE runs r SET
@@ -72,8 +74,8 @@ WITH given AS (
                       ELSE g.status END,
         due_at = CASE WHEN g.status = 'running' THEN r.due_at
                       WHEN g.status <> 'waiting' THEN NULL
-                      WHEN r.arrivals <> g.arrivals OR r.asked IS NOT NULL THEN now() + g.lease * interval '1s'
-                      ELSE now() + g.due_in * interval '1s' END,
+                      ELSE now() + interval '1s' * CASE
+                          WHEN r.arrivals <> g.arrivals OR r.asked IS NOT NULL THEN g.lease ELSE g.due_in END END,
         scheduled = r.scheduled + g.new_driver,
         driver = CASE WHEN g.new_driver = 1 THEN r.scheduled + 1 ELSE r.driver END,
         asked = CASE WHEN g.status IN ('running', 'waiting') THEN r.asked END,
@@ -82,7 +84,8 @@ WITH given AS (
         finished_at = CASE WHEN g.over THEN now() END,
         keep_until = CASE WHEN g.over THEN now() + g.keep_days * interval '1d' END
     FROM given g
-    WHERE r.id = g.run AND r.epoch = g.epoch AND r.seq = g.seq AND r.status = 'running'
+    WHERE r.id = ANY(ARRAY(SELECT run FROM given))
+        AND r.id = g.run AND r.epoch = g.epoch AND r.seq = g.seq AND r.status = g.held
     RETURNING r.id, r.org_id, r.workflow_id, r.status, r.asked, r.arrivals, r.driver, g.seq AS before, g.over
 ),"""
 _GIVE: LiteralString = "SELECT id, status, asked, arrivals, driver FROM run"
