@@ -25,8 +25,9 @@ from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.parts import DatabaseParts, open_database
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
-from crewmesh_kit.settings import DatabaseSettings
+from crewmesh_kit.settings import DatabaseSettings, TelemetrySettings
 from crewmesh_kit.signals import Signals
+from crewmesh_kit.telemetry import continued, tracer_provider
 from crewmesh_workflow.definitions import repository as definitions
 from crewmesh_workflow.engine.assembly import Assembly, Outside, assemble
 from crewmesh_workflow.engine.driver import ADVANCE, DRIVE_RUN, OrchestrationContext, drive_run
@@ -45,6 +46,8 @@ from tests.load.workflows import ALL, FANNED_OUT, FIVE, GO, NO_HTTP, RESUMED, TE
 MANY = 1_000
 _MIGRATIONS = Path(crewmesh_workflow.__file__).parents[2] / "migrations"
 _WHO = Identity(new_id("org"), "bench", frozenset({"*"}))
+# Every request has one.
+_TRACE = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-00"}
 _LONGEST_RUN_SECONDS = 60.0
 _AT_A_TIME = 32
 
@@ -141,7 +144,8 @@ class EngineSide:
             subject=subject,
             data={"subject": "bench"},
         )
-        accepted = await self.triggers.accept(_WHO, event, key=None)
+        with continued(_TRACE):
+            accepted = await self.triggers.accept(_WHO, event, key=None)
         (run,) = accepted.runs
         self._expected_runs += 1
         self._expected_steps += workflow.steps
@@ -170,6 +174,7 @@ class EngineSide:
 @asynccontextmanager
 async def open_engine(bench: Bench) -> AsyncGenerator[EngineSide]:
     background = Background()
+    tracer_provider("workflow", "bench", TelemetrySettings())
     side = EngineSide(driving(cast(DriverClient, open_client(bench.dapr))))
     async with (
         Sidecar("workflow", bench.dapr) as sidecar,

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Self, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.abc import QueryNoTemplate
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
@@ -118,14 +118,14 @@ class Database:
         """
         async with self._alone() as connection:
             cursor = await connection.execute(query, parameters)
-            return await cursor.fetchall() if cursor.description else []
+            return await _rows(cursor)
 
     async def statements(self, *queries: tuple[QueryNoTemplate, Mapping[str, object]]) -> list[list[DictRow]]:
         """The same for several that are committed together, still in one round trip. Each sees what came before it."""
         async with self._alone() as connection:
             async with connection.pipeline():
                 cursors = [await connection.execute(query, parameters) for query, parameters in queries]
-            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+            return [await _rows(cursor) for cursor in cursors]
 
     @asynccontextmanager
     async def _alone(self) -> AsyncGenerator[Connection]:
@@ -183,6 +183,11 @@ class Database:
             else:
                 return connection
         raise psycopg.OperationalError("every pooled connection was lost")
+
+
+async def _rows(cursor: AsyncCursor[DictRow]) -> list[DictRow]:
+    """What the statement gave; nothing when it is of a kind that gives nothing."""
+    return [] if cursor.rownumber is None else await cursor.fetchall()
 
 
 @lru_cache(maxsize=4096)
