@@ -19,8 +19,8 @@ from crewmesh_agent_crew.usage.models import MANY, By, Question, Span, column_of
 
 # Latencies are told to within a twentieth.
 STEPS = 20
-# Today's calls are some thousands among hundreds of thousands: taken for scattered on a slow disk, the later the day the
-# likelier all would be read instead. They lie together, and in memory.
+# Today's calls are some thousands among hundreds of thousands. Taken for scattered over a slow disk they would be
+# looked for among all, the later the day the likelier; but they lie together, and in memory.
 _ROOM = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1"
 _SPEED = sql.SQL("CASE outcome WHEN 'ok' THEN round({} * ln(1 + latency_ms))::int END").format(sql.Literal(STEPS))
 # There are as many of these as calls, nearly: the parts would be no fewer than what they are of.
