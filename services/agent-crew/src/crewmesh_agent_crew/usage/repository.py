@@ -21,7 +21,7 @@ from crewmesh_agent_crew.usage.models import MANY, By, Question, Span, column_of
 STEPS = 20
 # Today's calls are some thousands among hundreds of thousands. Taken for scattered over a slow disk they would be
 # looked for among all, the later the day the likelier; but they lie together, and in memory.
-_ROOM = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1"
+_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1"
 _SPEED = sql.SQL("CASE outcome WHEN 'ok' THEN round({} * ln(1 + latency_ms))::int END").format(sql.Literal(STEPS))
 # There are as many of these as calls, nearly: the parts would be no fewer than what they are of.
 _NO_SPEED = sql.SQL("NULL::int")
@@ -129,7 +129,7 @@ class UsageRepository:
 
     async def sums(self, question: Question) -> list[DictRow]:
         """The total, then its groups: up to one more than asked for."""
-        await self._connection.execute(_ROOM)
+        await self._connection.execute(_SETTINGS)
         query = _WITH.format(
             parts=self._parts(question),
             no_names=_listed(sql.SQL("NULL::text AS {}").format(sql.Identifier(by)) for by in question.by),
