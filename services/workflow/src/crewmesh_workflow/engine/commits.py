@@ -34,6 +34,9 @@ EventType = Literal[
     "step.cancelled",
 ]
 
+# What somebody may ask of a run at work.
+Wish = Literal["pause", "cancel"]
+
 
 class LeaseLostError(Exception):
     """Somebody else drives the run, or it has ended; what this worker wanted to write is not written."""
@@ -85,6 +88,8 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
+    """``obeyed``: what the run was asked for and its worker has done by now. More than that keeps it from resting."""
+
     steps: Sequence[Step] = ()
     events: Sequence[JournalEvent] = ()
     emitted: Sequence[Emitted] = ()
@@ -93,6 +98,7 @@ class Commit:
     failing: Failed | Cancelled | None = None
     end: End | None = None
     rest: Rest | None = None
+    obeyed: Wish | None = None
 
     @property
     def empty(self) -> bool:
@@ -104,7 +110,7 @@ class Ack:
     """How the run stands after the commit. ``rests``: it was given away, as the commit wanted."""
 
     run: Run
-    asked: Literal["pause", "cancel"] | None
+    asked: Wish | None
     arrivals: int
     rests: bool
     driver: int

@@ -51,7 +51,8 @@ RETURNING id, status, driver, epoch
 """
 _PAUSE_WAITING = """
 WITH run AS (
-    UPDATE runs SET status = 'paused', due_at = NULL, seq = seq + 1 WHERE id = %s AND status = 'waiting'
+    UPDATE runs SET status = 'paused', due_at = NULL, seq = seq + 1
+    WHERE id = %s AND status = 'waiting' AND asked IS NULL
     RETURNING id, org_id, seq, driver, epoch
 ), event AS (
     INSERT INTO run_events (run_id, seq, org_id, type, data, at)

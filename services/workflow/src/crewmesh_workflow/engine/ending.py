@@ -31,6 +31,7 @@ class Ending:
     def __init__(self, execution: Execution, end: Failed | Cancelled | None) -> None:
         self._execution = execution
         self._end = end
+        self._at_once = False
         # Completed steps that have a compensation, in the order of their ends.
         self._done: list[tuple[int, Frame, CompiledNode, str]] = []
         self._tried: set[str] = set()
@@ -44,11 +45,16 @@ class Ending:
     def begin(self, end: Failed | Cancelled, *, at_once: bool = False) -> None:
         """The run is going to end so. ``at_once``: without waiting for what is under way."""
         execution = self._execution
+        self._at_once |= at_once
         if self._end is None:
             self._end = execution.turn.failing = end
         for path in [*execution.waiting, *(execution.active if at_once else ())]:
-            if "!" not in path:
+            if not _is_on_the_way(path):
                 execution.give_up(path)
+
+    def gives_up(self, path: str) -> bool:
+        """Whether a step that the journal holds as begun is not gone on with."""
+        return self._at_once and not _is_on_the_way(path)
 
     def completed(self, frame: Frame, node: CompiledNode, step: Step) -> None:
         # What the failure handler does is not undone: it is how the run ends.
@@ -121,3 +127,8 @@ class Ending:
             self._execution.leave_nothing_begun()
             self._execution.turn.end = self._end
         return False
+
+
+def _is_on_the_way(path: str) -> bool:
+    """Whether the step is a compensation or the handler's: how the run ends, and not what it was about."""
+    return "!" in path

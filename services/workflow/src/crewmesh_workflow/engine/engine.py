@@ -83,7 +83,7 @@ class Engine:
             lease.asked, lease.arrivals = taken.asked, taken.arrivals
             brought = (taken.arrivals, taken.arrived) if taken.arrivals else None
             worker = Worker(self._desk, run, execution, lease, inline=inline, brought=brought)
-            return worker, await worker.go(execution.begin())
+            return worker, await worker.resume()
 
         return await self._under_lease(run, go, inline=inline)
 

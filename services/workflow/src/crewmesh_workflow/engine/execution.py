@@ -76,16 +76,14 @@ class Execution:
         self._loops = Loops(self)
         self._returns = Returns(self)
         self._ending = Ending(self, failing)
-        self.main = Frame("", program.main, self._base_roots())
-
-    def _base_roots(self) -> dict[str, JsonValue]:
-        env: JsonObject = dict(self.program.definition.env)
-        return {"trigger": self.facts.trigger, "vars": self.vars, "env": env, "run": self.facts.about}
+        env: JsonObject = dict(program.definition.env)
+        roots: JsonObject = {"trigger": facts.trigger, "vars": self.vars, "env": env, "run": facts.about}
+        self.main = Frame("", program.main, roots)
 
     # What the driver calls
 
     def begin(self) -> Turn:
-        """From the journal to where it stands."""
+        """From the journal to where it stands. Once is enough, and twice does no harm."""
         self.open(self.main)
         return self._settle()
 
@@ -110,13 +108,14 @@ class Execution:
         return self._settle()
 
     def cancel(self) -> Turn:
+        """Also instead of ``begin``: then nothing begins again of what the journal holds as begun."""
         self._ending.begin(Cancelled(), at_once=True)
-        return self._settle()
+        return self.begin()
 
     def time_out(self, seconds: float) -> Turn:
         error = StepError("run-timed-out", f"The run took longer than the {seconds:g} seconds its workflow allows.")
         self._ending.begin(Failed(None, error), at_once=True)
-        return self._settle()
+        return self.begin()
 
     # Moving on
 
@@ -258,6 +257,8 @@ class Execution:
             self.turn.ready.append(Ready(step, node, node.does))
         else:
             self._loops.begin(frame, node, step)
+        if self._ending.gives_up(step.path):
+            self.give_up(step.path)
 
     def winds_up(self, frame: Frame, path: str) -> bool:
         """Whether what fails there is not worth another attempt, for nothing will come of it."""
@@ -269,7 +270,7 @@ class Execution:
         if isinstance(said, Refused):
             self.decide(frame, node, step.failed(StepError(said.type, said.detail)))
             return
-        if said.emits is not None:
+        if said.emits is not None and not self.facts.test:
             self.turn.emitted.append(said.emits)
         if said.response is not None and not self._responded:
             self._responded = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_kit.db.database import Database, persistently
@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from pydantic_core import to_json
 
-from crewmesh_workflow.engine.commits import Ack, Commit, EventKey, LeaseLostError, Run
+from crewmesh_workflow.engine.commits import Ack, Commit, EventKey, LeaseLostError, Run, Wish
 from crewmesh_workflow.engine.journal_sql import (
     ACQUIRE,
     ARRIVED,
@@ -50,7 +50,7 @@ class Taken:
     steps: dict[str, Step]
     arrivals: int
     arrived: dict[str, JsonObject]
-    asked: Literal["pause", "cancel"] | None
+    asked: Wish | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +92,12 @@ class Journal:
     def _fence(self, run: Run, commit: Commit) -> JsonObject:
         rest = commit.rest
         row: JsonObject = {"epoch": run.epoch, "seq": run.seq, "count": len(commit.events), "arrivals": run.arrivals}
-        row |= {"lease": self._lease, "due_in": None if rest is None else rest.due_in}
+        row |= {"rests": rest is not None, "obeyed": commit.obeyed, "due_in": None if rest is None else rest.due_in}
         row["new_driver"] = int(rest is not None and rest.to_new_driver)
         if rest is not None:
             row["status"] = "paused" if rest.paused else "waiting"
+            # What arrives for a paused run is looked at when it goes on.
+            row["arrivals"] = None if rest.paused else run.arrivals
         return row
 
     async def _write(self) -> None:

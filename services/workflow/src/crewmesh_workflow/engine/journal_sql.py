@@ -18,7 +18,7 @@ step AS (
                        finished, started_at, finished_at)
     SELECT run.id, s.path, run.org_id, s.number, s.status, s.attempt, s.input, s.output, s.port, s.error,
            now() + s.retry_in * interval '1s', s.rounds, s.finished, now(),
-           CASE WHEN s.finished IS NOT NULL THEN now() END
+           CASE WHEN s.finished > 0 THEN now() END
     FROM run JOIN jsonb_to_recordset(%(steps)s)
          AS s(run text, path text, number int, status text, attempt int, input jsonb, output jsonb, port text,
               error jsonb, retry_in float, rounds int, finished int) ON s.run = run.id
@@ -30,6 +30,7 @@ step AS (
     INSERT INTO run_events (run_id, seq, org_id, type, data, at)
     SELECT run.id, run.before + e.n, run.org_id, e.type, e.data, now()
     FROM run JOIN jsonb_to_recordset(%(events)s) AS e(run text, n int, type text, data jsonb) ON e.run = run.id
+    WHERE e.type <> 'run.paused' OR run.status = 'paused'
 )
 """
 _OUTSIDE: LiteralString = """
@@ -56,37 +57,38 @@ _OUTSIDE: LiteralString = """
     INSERT INTO ended_runs (run_id, trigger_id, org_id)
     SELECT run.id, t.id, run.org_id FROM run
     JOIN triggers t ON t.org_id = run.org_id AND t.target = run.workflow_id AND t.enabled
-    WHERE run.over AND t.config -> 'statuses' ? run.status
+    WHERE run.over AND NOT run.test AND t.config -> 'statuses' ? run.status
     ON CONFLICT DO NOTHING
 )
 """
+# A rest is refused, and the run stays with its worker, when something arrived that the worker has not seen, or when the
+# run is asked for something else than what it obeys.
 # By their ids, and with 'running' out of the planner's sight: else it may look through all runs that are at work, which
 # takes the longer the more they are.
 _TAKE_ROWS: LiteralString = """
 WITH given AS (
     SELECT *, 'running' AS held FROM jsonb_to_recordset(%(runs)s)
-        AS g(run text, epoch int, seq int, count int, status text, due_in float, lease float, new_driver int,
-             arrivals int, output jsonb, error jsonb, failure jsonb, response jsonb, keep_days int, over boolean)
+        AS g(run text, epoch int, seq int, count int, status text, rests boolean, obeyed text, due_in float,
+             new_driver int, arrivals int, output jsonb, error jsonb, failure jsonb, response jsonb,
+             keep_days int, over boolean)
 ), run AS (
     UPDATE runs r SET
         seq = r.seq + g.count,
-        status = CASE WHEN g.status = 'waiting' AND (r.arrivals <> g.arrivals OR r.asked IS NOT NULL) THEN 'running'
-                      ELSE g.status END,
-        due_at = CASE WHEN g.status = 'running' THEN r.due_at
-                      WHEN g.status <> 'waiting' THEN NULL
-                      ELSE now() + interval '1s' * CASE
-                          WHEN r.arrivals <> g.arrivals OR r.asked IS NOT NULL THEN g.lease ELSE g.due_in END END,
+        status = CASE WHEN g.rests AND (r.asked IS DISTINCT FROM g.obeyed OR r.arrivals <> g.arrivals)
+                      THEN 'running' ELSE g.status END,
+        due_at = CASE WHEN g.status = 'running'
+                           OR g.rests AND (r.asked IS DISTINCT FROM g.obeyed OR r.arrivals <> g.arrivals)
+                      THEN r.due_at ELSE now() + g.due_in * interval '1s' END,
         scheduled = r.scheduled + g.new_driver,
         driver = CASE WHEN g.new_driver = 1 THEN r.scheduled + 1 ELSE r.driver END,
-        asked = CASE WHEN g.status IN ('running', 'waiting') THEN r.asked END,
-        output = coalesce(g.output, r.output), error = coalesce(g.error, r.error),
-        failure = coalesce(g.failure, r.failure), response = coalesce(r.response, g.response),
-        finished_at = CASE WHEN g.over THEN now() END,
-        keep_until = CASE WHEN g.over THEN now() + g.keep_days * interval '1d' END
+        asked = CASE WHEN g.status = 'paused' THEN nullif(r.asked, 'pause') WHEN NOT g.over THEN r.asked END,
+        output = g.output, error = g.error, failure = coalesce(g.failure, r.failure),
+        response = coalesce(r.response, g.response), finished_at = CASE WHEN g.over THEN now() END,
+        keep_until = now() + g.keep_days * interval '1d'
     FROM given g
     WHERE r.id = ANY(ARRAY(SELECT run FROM given))
         AND r.id = g.run AND r.epoch = g.epoch AND r.seq = g.seq AND r.status = g.held
-    RETURNING r.id, r.org_id, r.workflow_id, r.status, r.asked, r.arrivals, r.driver, g.seq AS before, g.over
+    RETURNING r.id, org_id, workflow_id, r.status, asked, r.arrivals, driver, test, g.seq AS before, over
 ),"""
 _GIVE: LiteralString = "SELECT id, status, asked, arrivals, driver FROM run"
 
@@ -120,7 +122,7 @@ WITH claimed AS (
            %(priority)s, %(test)s, %(samples)s::jsonb, %(origin)s, %(started_by)s, %(source_run)s, %(parent_run)s,
            %(parent_path)s, %(started_at)s::timestamptz, now() + %(timeout)s * interval '1s', %(payer)s::jsonb
     WHERE %(event_key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
-    RETURNING id, org_id, workflow_id, status, 0 AS before, finished_at IS NOT NULL AS over
+    RETURNING id, org_id, workflow_id, status, test, 0 AS before, finished_at IS NOT NULL AS over
 ),"""
     + _STEPS_AND_EVENTS
     + _OUTSIDE

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from crewmesh_kit.db.database import Database, DatabaseUnavailable
 from crewmesh_kit.logs import get_logger
 
-from crewmesh_workflow.engine.commits import LeaseLostError, Run
+from crewmesh_workflow.engine.commits import LeaseLostError, Run, Wish
 
 _EXTEND = (
     "UPDATE runs SET due_at = now() + make_interval(secs => %(seconds)s)"
@@ -45,12 +45,12 @@ class Lease:
     run: str
     epoch: int
     lost: bool = False
-    asked: str | None = None
+    asked: Wish | None = None
     arrivals: int = 0
     told: int = 0
     changed: Callable[[], None] = field(default=_nobody)
 
-    def tell(self, asked: str | None, arrivals: int) -> None:
+    def tell(self, asked: Wish | None, arrivals: int) -> None:
         """What the row said when the worker wrote to it."""
         self.asked, self.arrivals = asked, arrivals
         self.told += 1

@@ -61,7 +61,7 @@ async def record(run: Run, commit: Commit, payloads: Payloads, *, keep_days: int
         tables["outbox"].append(_told(run, _end_event(run, commit.end, row)))
     row |= {
         "over": commit.end is not None,
-        "keep_days": keep_days,
+        "keep_days": None if commit.end is None else keep_days,
         "response": commit.response,
         "failure": _failure(commit.failing),
     }

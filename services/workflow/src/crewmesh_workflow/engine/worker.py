@@ -19,7 +19,7 @@ from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import get_logger
 
 from crewmesh_workflow.engine import metrics
-from crewmesh_workflow.engine.commits import Ack, Commit, JournalEvent, LeaseLostError, Rest, Run
+from crewmesh_workflow.engine.commits import Ack, Commit, JournalEvent, LeaseLostError, Rest, Run, Wish
 from crewmesh_workflow.engine.effects import Reach, StepContext, perform, stop_quietly
 from crewmesh_workflow.engine.ends import Ends
 from crewmesh_workflow.engine.execution import Execution
@@ -88,8 +88,8 @@ class Worker:
         self._brought = brought
         # The driver that watches over the run when it rests.
         self.driver = 0
-        self._asked: str | None = None
-        self._cancelled = False
+        self._asked: Wish | None = None
+        self._cancels = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._queue: deque[Ready] = deque()
         # What is to be begun later, and the ends of waits, by the clock of this process.
@@ -98,6 +98,10 @@ class Worker:
         self._deadline = None if run.left is None else time.monotonic() + run.left
         self._results: asyncio.Queue[Step | _Refused | None] = asyncio.Queue()
         lease.changed = lambda: self._results.put_nowait(None)
+
+    async def resume(self) -> Done | Sleep:
+        """From where the journal stands. What it is asked for by now comes before what it would begin again."""
+        return await self.go(self._asked_for() or self._execution.begin())
 
     async def go(self, turn: Turn) -> Done | Sleep:
         """From this turn on, which is not journalled yet, as far as it goes."""
@@ -125,6 +129,8 @@ class Worker:
         """The same for a turn that was journalled with the start of the run."""
         for step in turn.changed.values():
             self._note_wait(step)
+        if (asked := self._asked_for()) is not None:
+            return await self.go(asked)
         self._act(turn)
         try:
             following = await self._next()
@@ -158,6 +164,8 @@ class Worker:
 
     async def _commit(self, commit: Commit) -> Ack:
         keep_days = self._execution.program.definition.settings.retention_days
+        if self._obeys_cancel:
+            commit = replace(commit, obeyed="cancel")
         ack = await self._desk.journal.commit(self.run, commit, keep_days=keep_days)
         self.run = ack.run
         self._asked = ack.asked
@@ -177,7 +185,7 @@ class Worker:
     def _act(self, turn: Turn) -> None:
         if turn.failing is not None:
             self._try_no_more()
-        for ready in turn.ready:
+        for ready in filter(self._is_wanted, turn.ready):
             pause = ready.step.retry_in or 0.0
             if pause > LONGEST_NAP_SECONDS:
                 self._later[ready.step.path] = (time.monotonic() + pause, ready)
@@ -194,9 +202,14 @@ class Worker:
     def _begin_queued(self) -> None:
         while self._queue and len(self._tasks) < _MOST_EFFECTS and not self._paused:
             ready = self._queue.popleft()
-            path = ready.step.path
-            if path in self._execution.active or path in self._execution.waiting:
+            if self._is_wanted(ready):
+                path = ready.step.path
                 self._tasks[path] = asyncio.create_task(self._do(ready), name=f"step {path}")
+
+    def _is_wanted(self, ready: Ready) -> bool:
+        """It may have been given up since it was ready, even in the same turn."""
+        path = ready.step.path
+        return path in self._execution.active or path in self._execution.waiting
 
     async def _do(self, ready: Ready) -> None:
         path = ready.step.path
@@ -265,8 +278,8 @@ class Worker:
 
     def _asked_for(self) -> Turn | None:
         self._asked = self._lease.asked
-        if self._asked == "cancel" and not self._cancelled:
-            self._cancelled = True
+        if self._asked == "cancel" and not self._cancels:
+            self._cancels = True
             return self._execution.cancel()
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
@@ -278,7 +291,12 @@ class Worker:
 
     @property
     def _nothing_came(self) -> bool:
-        return self._lease.arrivals == self.run.arrivals and self._lease.asked is None
+        return self._lease.arrivals == self.run.arrivals and (self._lease.asked is None or self._obeys_cancel)
+
+    @property
+    def _obeys_cancel(self) -> bool:
+        """What is left to do is the undoing, which may wait like anything else."""
+        return self._cancels and self._lease.asked == "cancel"
 
     async def _arrived(self) -> Turn | None:
         if self._lease.arrivals == self.run.arrivals:
@@ -290,6 +308,7 @@ class Worker:
 
     async def _rest_or_results(self) -> Turn | Done | Sleep | None:
         """Nothing when all has to be looked at again."""
+        self._begin_queued()  # what a pause that was taken back kept from beginning
         seconds = self._seconds_left()
         if self._idle and self._paused:
             return await self._pause()
@@ -302,7 +321,6 @@ class Worker:
             return self._execution.refuse_wait(refused.path, refused.error)
         steps = [each for each in results if isinstance(each, Step)]
         overdue = self._overdue()
-        self._begin_queued()
         return self._execution.happened(steps, overdue=overdue) if steps or overdue else None
 
     @property
@@ -342,7 +360,8 @@ class Worker:
         return [path for path, at in self._until.items() if at <= now and path in self._execution.waiting]
 
     async def _pause(self) -> Done | None:
-        rests = await self._let_go(Commit(events=[JournalEvent("run.paused", {})], rest=Rest(paused=True)))
+        paused = Commit(events=[JournalEvent("run.paused", {})], rest=Rest(paused=True), obeyed="pause")
+        rests = await self._let_go(paused)
         return Done() if rests else None
 
     async def _give_away(self, commit: Commit, seconds: float | None) -> Sleep | None:
