@@ -25,6 +25,11 @@ LOOP: JsonDict = {
     "edges": [{"from": "each", "to": "last"}],
     "output": {"all": "{{ steps.last.output.all }}"},
 }
+CODE: JsonDict = {
+    "name": "code",
+    "nodes": [{"id": "js", "kind": "code", "language": "javascript", "source": "1 + 1", "retry": {"attempts": 1}}],
+    "output": {"sum": "{{ steps.js.output.result }}"},
+}
 WAITS: JsonDict = {"name": "waits", "nodes": [{"id": "sleep", "kind": "delay", "seconds": 3600}]}
 
 
@@ -100,3 +105,11 @@ async def test_runs_of_a_full_workflow_say_when_to_come_again(mesh: MeshProcess)
         assert int(refused.headers["retry-after"]) > 0
         await client.post(f"/v1/runs/{first.body['id']}/cancel", {})
         await status(client, first.body["id"], "cancelled")
+
+
+async def test_processes_for_code_start_in_a_service_that_talks_to_its_sidecar(mesh: MeshProcess) -> None:
+    """Each of them at its first attempt: children of a process that holds connections of gRPC die easily."""
+    async with mesh.client() as client:
+        workflow = await save(client, CODE)
+        ended = [await client.post(f"/v1/workflows/{workflow}/runs?wait=50", {}) for _ in range(12)]
+        assert [run.body.get("output") for run in ended] == [{"sum": 2}] * 12

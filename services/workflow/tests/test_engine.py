@@ -70,7 +70,9 @@ async def test_a_run_without_effects_is_over_when_it_is_acknowledged(bench: Benc
     then: JsonObject = {"id": "t", "kind": "transform", "output": {}}
     workflow = await bench.save([decision, then], [{"from": "b", "to": "t", "port": "false"}])
     run = await bench.start(workflow, EVENT)
-    assert (await bench.row(run))["status"] == "completed"
+    row = await bench.row(run)
+    assert row["status"] == "completed"
+    assert row["created_at"] <= row["finished_at"]
     assert await bench.events(run) == [
         (1, "run.started", None),
         (2, "step.completed", "b"),

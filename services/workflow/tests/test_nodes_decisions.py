@@ -6,8 +6,10 @@ import re
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.workflow.nodes.emit import EmitNode
 from crewmesh_workflow.expressions import ExpressionError
 from crewmesh_workflow.nodes.base import Decided, Decision, Emitted, Refused
+from pydantic import ValidationError
 
 from services.workflow.tests.node_places import does, mistakes, place, scope
 
@@ -63,6 +65,10 @@ class TestEmit:
         node = does("emit", Decision, type="com.example.done")
         decided = [node.decide(place(f"loop[{index}].n")) for index in range(3)]
         assert len({str(said.output) for said in decided if isinstance(said, Decided)}) == 3
+
+    def test_its_type_is_no_template(self) -> None:
+        with pytest.raises(ValidationError, match="a type is no template"):
+            EmitNode.model_validate({"id": "n", "kind": "emit", "type": "com.example.{{ trigger.data.t }}"})
 
     def test_without_subject_and_data(self) -> None:
         said = does("emit", Decision, type="com.example.done").decide(place())

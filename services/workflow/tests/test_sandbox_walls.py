@@ -234,6 +234,15 @@ class TestProcesses:
         assert crashed.value.retryable
         assert (await fresh.run(python("1"))).result == 1
 
+    async def test_one_that_is_gone_before_it_is_told_anything(self, fresh: Sandbox, started: list[Confined]) -> None:
+        """However the loop says that a pipe is closed: the standard one and uvloop do it differently."""
+        await fresh.run(python("1"))
+        await started[0].end()
+        await _until(lambda: started[0].closed)
+        for work in (started[0].ask(b"x"), started[0].tell(b"x")):
+            with pytest.raises(OSError, match="ended"):
+                await work
+
     async def test_one_that_died_while_idle_is_not_asked(self, fresh: Sandbox, started: list[Confined]) -> None:
         await fresh.run(python("1"))
         os.kill(started[0].pid, signal.SIGKILL)

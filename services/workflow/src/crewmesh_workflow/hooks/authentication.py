@@ -19,6 +19,7 @@ from crewmesh_workflow.hooks.errors import HookUnauthenticated
 
 USER = "hook"
 SECRET_HEADERS = ("x-hook-secret", "x-gitlab-token")
+PROOFS = (*SECRET_HEADERS, "authorization", "webhook-signature", "x-hub-signature", "x-hub-signature-256")
 TOLERANCE_SECONDS = 300
 
 _SIGNATURE = "v1,"

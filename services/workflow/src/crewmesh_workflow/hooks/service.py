@@ -27,7 +27,7 @@ from crewmesh_workflow.engine.ends import Ended, Ends
 from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
 from crewmesh_workflow.hooks import repository
 from crewmesh_workflow.hooks.answers import accepted, outcome
-from crewmesh_workflow.hooks.authentication import SECRET_HEADERS, check, delivery
+from crewmesh_workflow.hooks.authentication import PROOFS, check, delivery
 from crewmesh_workflow.hooks.body import by_name, parse_body
 from crewmesh_workflow.hooks.errors import EncodedBody, HookPaused, NoSuchHook
 from crewmesh_workflow.hooks.keys import HookKeys
@@ -42,7 +42,6 @@ _MOST_REMEMBERED = 10_000
 _HIDDEN = frozenset(
     {
         "accept-encoding",
-        "authorization",
         "connection",
         "content-length",
         "host",
@@ -51,7 +50,7 @@ _HIDDEN = frozenset(
         "tracestate",
         "x-forwarded-for",
         "x-forwarded-host",
-        *SECRET_HEADERS,
+        *PROOFS,
     }
 )
 _HIDDEN_PREFIXES = ("crewmesh-", "dapr-")

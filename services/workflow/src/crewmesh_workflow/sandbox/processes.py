@@ -56,13 +56,16 @@ class Confined:
     async def ask(self, message: bytes) -> bytes:
         """Of a worker: the answer to one message. Raises EOFError or OSError when the process is gone."""
         self.asked += 1
-        self._in.write(frame(message))
+        self._write(frame(message))
         await self._in.drain()
         return await receive_frame(self._out, most=MOST_ANSWER_BYTES)
 
     async def tell(self, text: bytes) -> bytes | None:
-        """Of a process for one script: everything it says until its end; None when that is too much."""
-        self._in.write(text)
+        """Of a process for one script: everything it says until its end; None when that is too much.
+
+        Raises OSError when the process is gone before it was told.
+        """
+        self._write(text)
         self._in.close()
         said = b""
         while more := await self._out.read(65536):
@@ -70,6 +73,15 @@ class Confined:
             if len(said) > MOST_ANSWER_BYTES:
                 return None
         return said
+
+    @property
+    def closed(self) -> bool:
+        return self._in.is_closing()
+
+    def _write(self, message: bytes) -> None:
+        if self.closed:  # uvloop would raise a RuntimeError
+            raise BrokenPipeError("the process has ended")
+        self._in.write(message)
 
     async def end(self) -> int:
         """Ends it and what it has started, and tells how it ended."""

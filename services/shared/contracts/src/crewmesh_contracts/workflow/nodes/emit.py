@@ -26,7 +26,9 @@ class EmitNode(NodeBase):
 
     @field_validator("type")
     @classmethod
-    def _type_is_not_ours(cls, type_: str) -> str:
+    def _type_can_be_sent(cls, type_: str) -> str:
+        if "{{" in type_:
+            raise ValueError("a type is no template, for triggers name it; what differs belongs in subject or data")
         if type_.startswith("crewmesh."):
             raise ValueError("types that begin with crewmesh. are the platform's own; choose another")
         return type_
