@@ -1,15 +1,24 @@
-"""What a replica knows of the runs it holds: never something older than what their workers were told."""
+"""The leases a replica holds: what it knows of their runs, and how it extends them beside those who commit."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import cast
 
+import pytest
+from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.db.database import Database
 from crewmesh_testkit.identities import ORGANIZATION
+from crewmesh_testkit.polling import until
 from crewmesh_workflow.engine.commits import Run
 from crewmesh_workflow.engine.leases import Leases
 
+from services.workflow.tests.conftest import Bench
+
+SEARCH_NODE: JsonObject = {"id": "s", "kind": "knowledge.search", "knowledge_base": "kb", "query": "q"}
 RUN = Run("run_1", ORGANIZATION, "wf_1", 1, {}, epoch=1, seq=1)
 
 
@@ -44,3 +53,29 @@ async def test_a_look_that_was_overtaken_by_a_commit_asks_for_nothing() -> None:
         rows.row["asked"], rows.meanwhile = "cancel", lambda: None
         await leases.extend()
         assert (lease.asked, changes) == ("cancel", ["cancel"])
+
+
+@pytest.mark.parametrize("write", ["extend", "give_back"])
+async def test_leases_are_locked_in_the_order_of_commits(idle: Bench, write: str) -> None:
+    """Who waits for the first holds none of the others, which a commit may be about to lock."""
+    workflow = await idle.save([SEARCH_NODE])
+    runs = sorted([await idle.start(workflow, event_id=f"e{number}") for number in range(40)])
+    leases = idle.parts.leases
+    with ExitStack() as held:
+        # Whatever the order in which they are kept, and the rows lie: it is not that of their ids.
+        mine = [held.enter_context(leases.hold(replace(RUN, id=run))) for run in reversed(runs)]
+        async with idle.database.system() as conn:
+            await conn.execute("UPDATE runs SET arrivals = 1 WHERE id = %s", [runs[0]])
+            writing = asyncio.create_task(getattr(leases, write)())
+
+            async def waits() -> bool:
+                cursor = await conn.execute("SELECT FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+                return await cursor.fetchone() is not None
+
+            await until(waits, seconds=60, what="the leases to wait for the first run", every=0.01)
+            cursor = await conn.execute("SELECT id FROM runs ORDER BY id FOR NO KEY UPDATE SKIP LOCKED")
+            assert [row["id"] for row in await cursor.fetchall()] == runs
+        await writing
+        assert not any(lease.lost for lease in mine)
+    due_in = (await idle.row(runs[0]))["due_in"]
+    assert due_in > 0 if write == "extend" else due_in <= 0, "what was committed meanwhile changes nothing about it"

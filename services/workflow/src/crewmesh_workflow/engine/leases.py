@@ -17,16 +17,20 @@ from crewmesh_kit.logs import get_logger
 
 from crewmesh_workflow.engine.commits import LeaseLostError, Run, Wish
 
-_EXTEND = (
-    "UPDATE runs SET due_at = now() + make_interval(secs => %(seconds)s)"
-    " FROM unnest(%(runs)s::text[], %(epochs)s::int[]) AS held(id, epoch)"
-    " WHERE runs.id = held.id AND runs.epoch = held.epoch AND runs.status = 'running'"
-    " RETURNING runs.id, runs.epoch, runs.asked, runs.arrivals"
+# Their rows are locked in the order of their ids, as the journal's commits lock the same ones: in any other, each of
+# the two may come to hold what the other waits for.
+_HELD = """
+WITH held AS (
+    SELECT runs.id FROM unnest(%(runs)s::text[], %(epochs)s::int[]) AS lease(id, epoch)
+    JOIN runs ON runs.id = lease.id AND runs.epoch = lease.epoch AND runs.status = 'running'
+    ORDER BY runs.id FOR NO KEY UPDATE OF runs
 )
-_GIVE_BACK = (
-    "UPDATE runs SET due_at = now() FROM unnest(%(runs)s::text[], %(epochs)s::int[]) AS held(id, epoch)"
-    " WHERE runs.id = held.id AND runs.epoch = held.epoch AND runs.status = 'running'"
-)
+"""
+_EXTEND = f"""{_HELD}
+UPDATE runs SET due_at = now() + make_interval(secs => %(seconds)s) WHERE id = ANY(ARRAY(SELECT id FROM held))
+RETURNING id, epoch, asked, arrivals
+"""
+_GIVE_BACK = f"{_HELD} UPDATE runs SET due_at = now() WHERE id = ANY(ARRAY(SELECT id FROM held))"
 
 log = get_logger(__name__)
 
