@@ -17,7 +17,6 @@ from crewmesh_workflow.engine.ends import Ends
 from crewmesh_workflow.engine.engine import Engine
 from crewmesh_workflow.engine.journal import Journal
 from crewmesh_workflow.engine.leases import Leases
-from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.payloads import Blobs, Payloads
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.slots import Slots
@@ -106,7 +105,7 @@ def assemble(settings: EngineSettings, retention: RetentionSettings, outside: Ou
         lease_seconds=settings.lease_seconds,
     )
     children = Children(database, starter, outside.may_start)
-    sweeper.use(lambda drive: slots.free > 0 and _drive_here(outside, engine, drive))
+    sweeper.use(engine.drive_here)
     sweeper.also(control.tell_parents)
     return Assembly(engine, starter, control, ends, admission, sweeper, leases, programs, payloads, journal)
 
@@ -121,8 +120,3 @@ def _sweeper(settings: EngineSettings, outside: Outside, admission: Admission) -
         alarm_seconds=settings.alarm_seconds,
         retry_seconds=settings.schedule_retry_seconds,
     )
-
-
-def _drive_here(outside: Outside, engine: Engine, drive: DriveInput) -> bool:
-    outside.spawn(f"run {drive.run}", engine.drive_here(drive))
-    return True

@@ -55,10 +55,14 @@ class Engine:
             with bound(run=taken.run.id, organization=taken.run.organization):
                 return await self._resume(taken, inline=inline)
 
-    async def drive_here(self, drive: DriveInput) -> None:
-        """Advance a run that is due, in a slot of this replica, and not through Dapr."""
-        async with self._slots.slot(drive.run):
-            await self.advance(drive, inline=True)
+    def drive_here(self, drive: DriveInput) -> bool:
+        """Have a run that is due advanced in a slot of this replica, and not through Dapr; false when none is free."""
+        if not self._slots.reserve():
+            return False
+        task = self._desk.spawn(f"run {drive.run}", self.advance(drive, inline=True))
+        # Also of one that is cancelled before it begins.
+        task.add_done_callback(lambda _: self._slots.give_back())
+        return True
 
     async def carry_on(self, run: Run, execution: Execution, turn: Turn, priority: int) -> Done | Superseded | Sleep:
         """Go on with a run that was started here, whose first turn is journalled, when its turn has come."""

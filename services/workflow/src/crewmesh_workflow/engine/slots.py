@@ -25,29 +25,34 @@ class Slots:
         self._queues: dict[str, list[_Entry]] = {}
         self._numbers = count()
 
-    @property
-    def free(self) -> int:
-        return self._free
-
     def room(self) -> bool:
         """Whether another run may come here. With a limit of 0 there never is."""
         return self._limit > 0 and (self._free > 0 or self._queued < self._queue_limit)
 
+    def reserve(self) -> bool:
+        """Take a slot if one is free, which is to be given back; nobody waits for it then."""
+        if self._free == 0:
+            return False
+        self._free -= 1
+        metrics.INLINE_IN_USE.inc()
+        return True
+
+    def give_back(self) -> None:
+        metrics.INLINE_IN_USE.dec()
+        self._pass_on()
+
     @asynccontextmanager
     async def slot(self, organization: str, *, priority: int = 5) -> AsyncGenerator[None]:
         """Advance a run in the block, when its turn has come."""
-        await self._take(organization, priority)
-        metrics.INLINE_IN_USE.inc()
+        if not self.reserve():
+            await self._queue(organization, priority)
+            metrics.INLINE_IN_USE.inc()
         try:
             yield
         finally:
-            metrics.INLINE_IN_USE.dec()
-            self._pass_on()
+            self.give_back()
 
-    async def _take(self, organization: str, priority: int) -> None:
-        if self._free > 0:
-            self._free -= 1
-            return
+    async def _queue(self, organization: str, priority: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue = self._queues.setdefault(organization, [])
         heapq.heappush(queue, (-priority, next(self._numbers), turn))
