@@ -79,3 +79,15 @@ async def test_leases_are_locked_in_the_order_of_commits(idle: Bench, write: str
         assert not any(lease.lost for lease in mine)
     due_in = (await idle.row(runs[0]))["due_in"]
     assert due_in > 0 if write == "extend" else due_in <= 0, "what was committed meanwhile changes nothing about it"
+
+
+async def test_a_run_that_is_given_back_is_not_taken_back_by_an_extension_that_was_under_way(idle: Bench) -> None:
+    run = await idle.start(await idle.save([SEARCH_NODE]))
+    leases = idle.parts.leases
+    with leases.hold(replace(RUN, id=run)) as lease:
+        await leases.extend()
+        await leases.hand_back(lease)
+        leases.keep(lease)  # as the extension sees it
+        await leases.extend()
+        assert lease.lost
+    assert (await idle.row(run))["due_in"] <= 0

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import SEARCH, SearchHit, SearchRequest, SearchResult
+from crewmesh_testkit.identities import ORGANIZATION
 from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.slots import NoTurnError, Slots
 
-from services.workflow.tests.conftest import Bench, replica
+from services.workflow.tests.conftest import Bench, empty, replica
 
 NODE: JsonObject = {"id": "s", "kind": "knowledge.search", "knowledge_base": "kb", "query": "q"}
 
@@ -22,9 +25,54 @@ async def for_ever(request: SearchRequest) -> SearchResult:
     return await found(request)
 
 
+@pytest.fixture
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crewmesh_workflow.engine.slots._LONGEST_WAIT_SECONDS", 0.0)
+
+
 async def begin(bench: Bench, count: int) -> list[str]:
     workflow = await bench.save([NODE])
     return [await bench.start(workflow, event_id=f"e{number}") for number in range(count)]
+
+
+@pytest.mark.usefixtures("no_patience")
+class TestWaiting:
+    async def test_behind_a_run_that_takes_long_the_next_is_given_to_others(self, url: str) -> None:
+        async with replica(url, slots=1) as full, replica(url, slots=1) as other:
+            await empty(full.database)
+            full.sidecar.answer(SEARCH, for_ever)
+            other.sidecar.answer(SEARCH, found)
+            _, run = await begin(full, 2)
+            async with asyncio.timeout(60):
+                await full.tasks[1]
+            row = await full.row(run)
+            assert (row["status"], row["due_in"] <= 0) == ("running", True)
+            assert await other.parts.sweeper.sweep() == 1
+            await other.settle()
+            assert (await full.row(run))["status"] == "completed"
+            assert len(other.sidecar.calls) == 1
+
+    async def test_what_is_asked_of_it_meanwhile_is_seen_by_who_takes_it(self, url: str) -> None:
+        async with replica(url, slots=1) as full:
+            await empty(full.database)
+            full.sidecar.answer(SEARCH, for_ever)
+            _, run = await begin(full, 2)
+            async with full.database.tenant(ORGANIZATION) as conn:
+                assert await full.parts.control.cancel(conn, run)
+            async with asyncio.timeout(60):
+                await full.tasks[1]
+            assert await full.parts.sweeper.sweep() == 1
+            await full.drive()
+            assert (await full.row(run))["status"] == "cancelled"
+
+    async def test_who_waited_too_long_takes_no_room_in_the_queue(self) -> None:
+        slots = Slots(1, queue=1)
+        async with slots.slot("a"):
+            for organization in ("a", "b"):
+                with pytest.raises(NoTurnError):
+                    await slots.slot(organization).__aenter__()
+                assert slots.room()
+        assert [slots.reserve(), slots.reserve()] == [True, False]
 
 
 class TestTakingWhatIsDue:

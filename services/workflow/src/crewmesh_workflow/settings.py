@@ -11,7 +11,10 @@ class EngineSettings(SettingsGroup):
         default=32, ge=0, le=1_000, description="Runs this replica advances right after starting them. 0: never."
     )
     inline_queue: int = Field(
-        default=500, ge=0, le=100_000, description="Runs that may wait here for such a slot; more of them go to Dapr."
+        default=500,
+        ge=0,
+        le=100_000,
+        description="Runs that may wait here for such a slot, two seconds at most; the others go to Dapr.",
     )
     organization_runs: int = Field(
         default=1_000, ge=1, le=1_000_000, description="Runs of one organization that are at work at a time."

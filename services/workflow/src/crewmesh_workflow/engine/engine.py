@@ -20,7 +20,7 @@ from crewmesh_workflow.engine.journal import Taken
 from crewmesh_workflow.engine.leases import Lease
 from crewmesh_workflow.engine.outcome import Done, DriveInput, Sleep, Superseded
 from crewmesh_workflow.engine.programs import Programs
-from crewmesh_workflow.engine.slots import Slots
+from crewmesh_workflow.engine.slots import NoTurnError, Slots
 from crewmesh_workflow.engine.steps import Failed, StepError
 from crewmesh_workflow.engine.turn import Facts, Turn
 from crewmesh_workflow.engine.worker import Desk, Worker
@@ -65,7 +65,10 @@ class Engine:
         return True
 
     async def carry_on(self, run: Run, execution: Execution, turn: Turn, priority: int) -> Done | Superseded | Sleep:
-        """Go on with a run that was started here, whose first turn is journalled, when its turn has come."""
+        """Go on with a run that was started here, whose first turn is journalled, when its turn has come.
+
+        Superseded when it does not come soon: whoever looks next is to take the run.
+        """
 
         async def go(lease: Lease) -> tuple[Worker, Done | Sleep]:
             async with self._slots.slot(run.organization, priority=priority):
@@ -100,6 +103,9 @@ class Engine:
             except LeaseLostError:
                 metrics.LEASES_LOST.inc()
                 log.warning("the run was taken over; this worker stops", epoch=run.epoch)
+                return Superseded()
+            except NoTurnError:
+                await self._desk.leases.hand_back(lease)
                 return Superseded()
             except Problem:
                 raise  # something that we need is away; the run goes on when it is back

@@ -31,6 +31,10 @@ UPDATE runs SET due_at = now() + make_interval(secs => %(seconds)s) WHERE id = A
 RETURNING id, epoch, asked, arrivals
 """
 _GIVE_BACK = f"{_HELD} UPDATE runs SET due_at = now() WHERE id = ANY(ARRAY(SELECT id FROM held))"
+# The epoch rises, so that an extension which is under way does not take it back again.
+_HAND_BACK = (
+    "UPDATE runs SET due_at = now(), epoch = epoch + 1 WHERE id = %(run)s AND epoch = %(epoch)s AND status = 'running'"
+)
 
 log = get_logger(__name__)
 
@@ -96,6 +100,11 @@ class Leases:
     def keep(self, lease: Lease) -> None:
         """Extend it again: the commit did not give it away."""
         self._held.add(lease)
+
+    async def hand_back(self, lease: Lease) -> None:
+        """Nobody works under it any more: whoever looks next may take the run over at once."""
+        self.let_go(lease)
+        await self._database.statement(_HAND_BACK, {"run": lease.run, "epoch": lease.epoch})
 
     def look(self) -> None:
         """Something may be asked of a run that is held here."""

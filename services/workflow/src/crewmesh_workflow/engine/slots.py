@@ -1,7 +1,8 @@
 """How many runs this replica advances at a time, and whose turn it is when there are more.
 
 Organizations take turns; among the runs of one, the higher priority goes first, then the older. A run that waits here
-is started and its lease is kept, so that nothing is asked of Dapr only because there is a rush.
+is started and its lease is kept, so that nothing is asked of Dapr only because there is a rush. As nobody else may take
+it meanwhile, it waits for a moment only: a run at work may take hours.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from itertools import count
 
 from crewmesh_workflow.engine import metrics
 
+# So long a run that was started here waits for its turn. Most are over in less; when those at work are not, it is
+# better off elsewhere.
+_LONGEST_WAIT_SECONDS = 2.0
+
 _Entry = tuple[int, int, asyncio.Future[None]]
+
+
+class NoTurnError(Exception):
+    """The run's turn did not come in time."""
 
 
 class Slots:
@@ -43,7 +52,7 @@ class Slots:
 
     @asynccontextmanager
     async def slot(self, organization: str, *, priority: int = 5) -> AsyncGenerator[None]:
-        """Advance a run in the block, when its turn has come."""
+        """Advance a run in the block, when its turn has come; NoTurnError when it does not come soon."""
         if not self.reserve():
             await self._queue(organization, priority)
             metrics.INLINE_IN_USE.inc()
@@ -54,15 +63,30 @@ class Slots:
 
     async def _queue(self, organization: str, priority: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue = self._queues.setdefault(organization, [])
-        heapq.heappush(queue, (-priority, next(self._numbers), turn))
+        entry = (-priority, next(self._numbers), turn)
+        heapq.heappush(self._queues.setdefault(organization, []), entry)
         self._queued += 1
         try:
-            await turn
+            async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
+                await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._pass_on()  # its turn came while it was cancelled
+            self._leave(organization, entry)
             raise
+        except TimeoutError as late:
+            self._leave(organization, entry)
+            raise NoTurnError from late
+
+    def _leave(self, organization: str, entry: _Entry) -> None:
+        """Who waits no longer takes neither a slot nor room in the queue."""
+        turn, queue = entry[2], self._queues.get(organization, [])
+        if not turn.cancelled():
+            self._pass_on()  # its turn came just then
+        elif entry in queue:
+            queue.remove(entry)
+            heapq.heapify(queue)
+            self._queued -= 1
+            if not queue:
+                del self._queues[organization]
 
     def _pass_on(self) -> None:
         """The slot goes to the next organization's next run, or is free."""

@@ -1,8 +1,8 @@
 """Starting runs: acknowledged with one commit, then advanced at once by the replica that started them.
 
 The first turn is taken before the commit and written with it: a run that needs no effect and no wait has ended when it
-is acknowledged. Where this replica has no room the run is due at once, and the sweeper finds it somebody. After a crash
-right behind the commit the lease runs out, and that is the same thing.
+is acknowledged. Where this replica has no room the run is due at once, and the sweeper finds it somebody; as when its
+turn does not come soon. After a crash right behind the commit the lease runs out, and that is the same thing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from crewmesh_workflow.engine.ends import Ended, Ends, ended_by
 from crewmesh_workflow.engine.engine import Engine, facts_of
 from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Journal
-from crewmesh_workflow.engine.outcome import DriveInput, Sleep
+from crewmesh_workflow.engine.outcome import DriveInput, Sleep, Superseded
 from crewmesh_workflow.engine.payers import PaidBy
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.resting import given_away, only_waits, sleep_of, worth_a_driver
@@ -184,7 +184,9 @@ class Starter:
         if begun.asleep is not None:
             await self._sweeper.hand_over(_driver_of(begun.run, begun.asleep))
         elif begun.turn.end is None:
-            await self._engine.carry_on(begun.run, begun.execution, begun.turn, begun.priority)
+            outcome = await self._engine.carry_on(begun.run, begun.execution, begun.turn, begun.priority)
+            if isinstance(outcome, Superseded):
+                self._sweeper.nudge()  # it may be due for somebody
 
 
 class Starting:
