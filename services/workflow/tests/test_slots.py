@@ -27,7 +27,9 @@ async def for_ever(request: SearchRequest) -> SearchResult:
 
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits gives up at once, and what is at work keeps its slot."""
     monkeypatch.setattr("crewmesh_workflow.engine.slots._LONGEST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("crewmesh_workflow.engine.slots._LONGEST_IN_SLOT_SECONDS", 3_600.0)
 
 
 async def begin(bench: Bench, count: int) -> list[str]:
@@ -72,7 +74,38 @@ class TestWaiting:
                 with pytest.raises(NoTurnError):
                     await slots.slot(organization).__aenter__()
                 assert slots.room()
-        assert [slots.reserve(), slots.reserve()] == [True, False]
+        assert slots.reserve()
+        assert not slots.reserve()
+
+
+class TestRunsThatTakeLong:
+    async def test_they_go_on_and_their_slots_are_for_others(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun, go = asyncio.Event(), asyncio.Event()
+
+        async def held(request: SearchRequest) -> SearchResult:
+            if len(bench.sidecar.calls) == 9:
+                begun.set()
+            await go.wait()
+            return await found(request)
+
+        bench.sidecar.answer(SEARCH, held)
+        monkeypatch.setattr("crewmesh_workflow.engine.slots._LONGEST_IN_SLOT_SECONDS", 0.0)
+        runs = await begin(bench, 9)
+        async with asyncio.timeout(60):
+            await begun.wait()
+        go.set()
+        await bench.settle()
+        assert {(await bench.row(run))["status"] for run in runs} == {"completed"}
+
+    async def test_a_slot_comes_back_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("crewmesh_workflow.engine.slots._LONGEST_IN_SLOT_SECONDS", 0.0)
+        slots = Slots(1, queue=1)
+        async with slots.slot("a"), slots.slot("b"):
+            pass
+        assert slots.reserve()
+        assert not slots.reserve()
 
 
 class TestTakingWhatIsDue:

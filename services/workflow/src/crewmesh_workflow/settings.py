@@ -8,7 +8,10 @@ from pydantic import Field
 
 class EngineSettings(SettingsGroup):
     inline_slots: int = Field(
-        default=32, ge=0, le=1_000, description="Runs this replica advances right after starting them. 0: never."
+        default=32,
+        ge=0,
+        le=1_000,
+        description="Runs this replica advances right after starting them; one counts ten seconds at most. 0: never.",
     )
     inline_queue: int = Field(
         default=500,

@@ -57,11 +57,12 @@ class Engine:
 
     def drive_here(self, drive: DriveInput) -> bool:
         """Have a run that is due advanced in a slot of this replica, and not through Dapr; false when none is free."""
-        if not self._slots.reserve():
+        slot = self._slots.reserve()
+        if slot is None:
             return False
         task = self._desk.spawn(f"run {drive.run}", self.advance(drive, inline=True))
         # Also of one that is cancelled before it begins.
-        task.add_done_callback(lambda _: self._slots.give_back())
+        task.add_done_callback(lambda _: slot.give_back())
         return True
 
     async def carry_on(self, run: Run, execution: Execution, turn: Turn, priority: int) -> Done | Superseded | Sleep:

@@ -2,14 +2,17 @@
 
 Organizations take turns; among the runs of one, the higher priority goes first, then the older. A run that waits here
 is started and its lease is kept, so that nothing is asked of Dapr only because there is a rush. As nobody else may take
-it meanwhile, it waits for a moment only: a run at work may take hours.
+it meanwhile, it waits for a moment only.
+
+What is short in a rush is this process's own time. A run that has been at work for long waits for its effects, which
+others do, and for hours where an agent is one of them: it goes on, and its slot is for the next.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
@@ -18,12 +21,31 @@ from crewmesh_workflow.engine import metrics
 # So long a run that was started here waits for its turn. Most are over in less; when those at work are not, it is
 # better off elsewhere.
 _LONGEST_WAIT_SECONDS = 2.0
+# A run that is still under way after this time needs no slot any more.
+_LONGEST_IN_SLOT_SECONDS = 10.0
 
 _Entry = tuple[int, int, asyncio.Future[None]]
 
 
 class NoTurnError(Exception):
     """The run's turn did not come in time."""
+
+
+class Slot:
+    """One that was taken. It is given back once, by who has it or by the clock."""
+
+    def __init__(self, pass_on: Callable[[], None]) -> None:
+        self._pass_on = pass_on
+        self._taken = True
+        self._timer = asyncio.get_running_loop().call_later(_LONGEST_IN_SLOT_SECONDS, self.give_back)
+        metrics.INLINE_IN_USE.inc()
+
+    def give_back(self) -> None:
+        if self._taken:
+            self._taken = False
+            self._timer.cancel()
+            metrics.INLINE_IN_USE.dec()
+            self._pass_on()
 
 
 class Slots:
@@ -38,30 +60,23 @@ class Slots:
         """Whether another run may come here. With a limit of 0 there never is."""
         return self._limit > 0 and (self._free > 0 or self._queued < self._queue_limit)
 
-    def reserve(self) -> bool:
-        """Take a slot if one is free, which is to be given back; nobody waits for it then."""
+    def reserve(self) -> Slot | None:
+        """Take a slot, to be given back, if one is free; nobody waits for it then."""
         if self._free == 0:
-            return False
+            return None
         self._free -= 1
-        metrics.INLINE_IN_USE.inc()
-        return True
-
-    def give_back(self) -> None:
-        metrics.INLINE_IN_USE.dec()
-        self._pass_on()
+        return Slot(self._pass_on)
 
     @asynccontextmanager
     async def slot(self, organization: str, *, priority: int = 5) -> AsyncGenerator[None]:
         """Advance a run in the block, when its turn has come; NoTurnError when it does not come soon."""
-        if not self.reserve():
-            await self._queue(organization, priority)
-            metrics.INLINE_IN_USE.inc()
+        slot = self.reserve() or await self._queue(organization, priority)
         try:
             yield
         finally:
-            self.give_back()
+            slot.give_back()
 
-    async def _queue(self, organization: str, priority: int) -> None:
+    async def _queue(self, organization: str, priority: int) -> Slot:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (-priority, next(self._numbers), turn)
         heapq.heappush(self._queues.setdefault(organization, []), entry)
@@ -75,6 +90,7 @@ class Slots:
         except TimeoutError as late:
             self._leave(organization, entry)
             raise NoTurnError from late
+        return Slot(self._pass_on)
 
     def _leave(self, organization: str, entry: _Entry) -> None:
         """Who waits no longer takes neither a slot nor room in the queue."""
