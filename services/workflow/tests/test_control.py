@@ -216,6 +216,41 @@ class TestChildren:
             await until(bench, run, "completed")
         assert (await bench.row(run))["output"] == {"got": 7}
 
+    async def test_a_result_that_the_journal_holds_by_reference_arrives_whole(self, bench: Bench) -> None:
+        """To a run that rests, and to one that a worker holds in memory."""
+        child = await bench.save(*ASKING, output={"large": "x" * 100_000})
+        call: JsonObject = {"id": "call", "kind": "workflow", "workflow": child}
+        size = "{{ steps.call.output.output.large | length }}"
+        resting = await bench.start(await bench.save([call], output={"size": size}))
+        held = Held(bench)
+        at_work = await bench.start(await bench.save([call, search()], output={"size": size}), event_id="e2")
+        await held.begun.wait()
+        async with controlled(bench):
+            await until(bench, resting, "waiting")
+            for row in await bench.database.statement("SELECT id FROM runs WHERE workflow_id = %(w)s", {"w": child}):
+                await until(bench, row["id"], "waiting")
+                assert await arrive(bench, row["id"])
+            await until(bench, resting, "completed")
+
+            async def taken() -> bool:
+                return (await bench.steps(at_work))["call"]["status"] == "completed"
+
+            await polling.until(taken, seconds=60, what="the worker to take the result", every=0.01)
+            held.go.set()
+            await until(bench, at_work, "completed")
+        for run in (resting, at_work):
+            assert (await bench.row(run))["output"] == {"size": 100_000}
+
+    async def test_what_somebody_else_tells_is_not_taken_for_a_reference(self, bench: Bench) -> None:
+        told: JsonObject = {"happened": True, "output": {"$blob": "of theirs"}, "by": "ada"}
+        run = await bench.start(await bench.save(*ASKING))
+        await bench.settle()
+        async with bench.database.tenant(ORGANIZATION) as conn:
+            assert await bench.parts.control.arrive(conn, run, "ok", told)
+        assert await bench.parts.journal.arrived(run) == {"ok": told}
+        stowed = await bench.parts.payloads.stow({"$blob": "of theirs"})
+        assert await bench.parts.payloads.fetch(stowed) == {"$blob": "of theirs"}
+
     async def test_a_workflow_that_is_not_there_fails_the_step(self, bench: Bench) -> None:
         run = await bench.start(await bench.save([{"id": "call", "kind": "workflow", "workflow": "nobody"}]))
         await bench.settle()

@@ -214,7 +214,7 @@ class Journal:
         if not taken:
             return None
         (row,) = taken
-        return Taken(_run(row), await self._steps(steps), row["arrivals"], _by_path(arrived), row["asked"])
+        return Taken(_run(row), await self._steps(steps), row["arrivals"], await self._by_path(arrived), row["asked"])
 
     async def broke_down(self, run: Run) -> Fault | None:
         """Count a breakdown of the engine over this run; nothing when the run is not ours any more."""
@@ -223,7 +223,7 @@ class Journal:
 
     async def arrived(self, run: str) -> dict[str, JsonObject]:
         """What has arrived for steps that wait."""
-        return _by_path(await persistently(lambda: self._database.statement(ARRIVED, {"run": run})))
+        return await self._by_path(await persistently(lambda: self._database.statement(ARRIVED, {"run": run})))
 
     async def has_ended(self, run_id: str) -> bool:
         rows = await self._database.statement("SELECT finished_at FROM runs WHERE id = %(run)s", {"run": run_id})
@@ -236,9 +236,15 @@ class Journal:
             row["path"]: _step(row, input_, output) for row, input_, output in zip(rows, inputs, outputs, strict=True)
         }
 
+    async def _by_path(self, rows: Sequence[DictRow]) -> dict[str, JsonObject]:
+        return {row["path"]: await self._whole(row["data"]) for row in rows}
 
-def _by_path(rows: Sequence[DictRow]) -> dict[str, JsonObject]:
-    return {row["path"]: row["data"] for row in rows}
+    async def _whole(self, data: JsonObject) -> JsonObject:
+        """The end of a child brings its output as its row has it. Nothing else that arrives names a run."""
+        output = data.get("output")
+        if "run" not in data or not isinstance(output, dict):
+            return data
+        return {**data, "output": await self._payloads.fetch(output)}
 
 
 def _is_over(row: DictRow) -> bool:

@@ -26,9 +26,9 @@ class Payloads:
         self._blobs = blobs
 
     async def stow(self, value: JsonObject) -> JsonObject:
-        """What to journal in place of ``value``: itself, or a reference when it is large."""
+        """What to journal in place of ``value``: itself, or a reference when it is large or could be taken for one."""
         data = to_json(value)
-        if len(data) <= LARGE_BYTES:
+        if len(data) <= LARGE_BYTES and BLOB_KEY not in value:
             return value
         return {BLOB_KEY: await self._blobs.put(data), "bytes": len(data)}
 
