@@ -13,7 +13,7 @@ from crewmesh_kit.db.housekeeping import prune
 from crewmesh_kit.db.inbox import first_time
 from crewmesh_kit.db.migrations import migrate
 from crewmesh_kit.db.outbox import Outbox
-from crewmesh_kit.errors import BadGateway, Unavailable
+from crewmesh_kit.errors import BadGateway, PayloadTooLarge, Unavailable
 from crewmesh_kit.signals import cancelled
 from crewmesh_testkit import ORGANIZATION, OTHER_ORGANIZATION, FakeSidecar
 from crewmesh_testkit.polling import until
@@ -28,11 +28,14 @@ class Broker(FakeSidecar):
         super().__init__("gateway")
         self.hangs_after_publishing = False
         self.dislikes = ""
+        self.too_large = ""
         self.is_hanging = asyncio.Event()
 
     async def publish_many(self, topic: str, events: Sequence[CloudEvent]) -> None:
         if self.dislikes and any(self.dislikes in str(event.data) for event in events):
             raise BadGateway("I do not take this one")
+        if self.too_large and any(self.too_large in str(event.data) for event in events):
+            raise PayloadTooLarge("received message larger than max")
         await super().publish_many(topic, events)
         if self.hangs_after_publishing:
             self.is_hanging.set()
@@ -176,6 +179,38 @@ class TestRelay:
             await Outbox(database, broker).relay_batch()
         broker.broker_is_down = False
         assert await Outbox(database, broker).relay_batch() == 2, "nobody was put off"
+
+    async def test_what_is_too_large_goes_to_the_dead_letters_and_holds_nobody_up(
+        self, database: Database, broker: Broker
+    ) -> None:
+        """However much of it is due before the rest; also while the broker is away."""
+        broker.too_large = "large"
+        broker.broker_is_down = True
+        await create(database, *["large"] * 98, "large \0", "first", "next")
+        with pytest.raises(Unavailable):
+            await Outbox(database, broker).relay_batch()
+        assert await waiting(database) == 2
+        broker.broker_is_down = False
+        assert await Outbox(database, broker).relay_batch() == 2, "they were not put off"
+        assert names(broker) == ["first", "next"]
+        async with database.tenant(ORGANIZATION) as conn:
+            letters = await (await conn.execute("SELECT * FROM dead_letters ORDER BY raw, id")).fetchall()
+        assert len(letters) == 99
+        unstorable, letter, *_ = letters
+        assert "large \\u0000" in unstorable["raw"]
+        assert (letter["topic"], letter["raw"]) == (TOPIC, None)
+        assert CloudEvent.model_validate(letter["event"]).data == {"organization": ORGANIZATION, "name": "large"}
+        assert "larger" in letter["reason"]
+
+    async def test_what_is_refused_for_another_reason_is_put_off_however_much_it_is(
+        self, database: Database, broker: Broker
+    ) -> None:
+        broker.dislikes = "bad"
+        await create(database, *["bad"] * 100, "good")
+        relay = Outbox(database, broker)
+        assert [await relay.relay_batch() for _ in range(2)] == [100, 1]
+        assert names(broker) == ["good"]
+        assert await waiting(database) == 100
 
 
 class TestInbox:

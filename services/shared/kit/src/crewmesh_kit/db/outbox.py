@@ -2,13 +2,14 @@
 
 ``add`` writes the event beside the data, in the caller's transaction. The relay publishes what is committed and then
 deletes it; dying in between publishes once more, which consumers notice by the event's id (see ``inbox``). An event
-that the broker refuses by itself does not hold up the others: it is tried again later and later.
+that the broker refuses by itself does not hold up the others: it is tried again later and later. One that is too large
+to leave, today and tomorrow, is kept among the dead letters.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -19,7 +20,8 @@ from psycopg.rows import DictRow
 
 from crewmesh_kit.dapr.traces import traced
 from crewmesh_kit.db.database import Connection, Database
-from crewmesh_kit.errors import Problem
+from crewmesh_kit.db.storable import clean_text, storable
+from crewmesh_kit.errors import PayloadTooLarge, Problem
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.logs import get_logger
 
@@ -28,6 +30,13 @@ _POLL_SECONDS = 1.0
 # Events that are committed shortly after each other leave together, and not in the way of what is being done.
 _GATHER_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 60
+_BURY = """
+WITH gone AS (DELETE FROM outbox WHERE position = %(position)s RETURNING org_id, topic, event)
+INSERT INTO dead_letters (id, org_id, topic, event, raw, reason)
+SELECT %(letter)s, org_id, topic, CASE WHEN %(storable)s THEN event::jsonb END,
+       CASE WHEN NOT %(storable)s THEN event END, %(reason)s
+FROM gone
+"""
 
 log = get_logger(__name__)
 
@@ -111,13 +120,26 @@ class Outbox:
             ]
             if not entries:
                 return 0
-            published = await self._publish(entries)
-            await self._settle(conn, entries, published)
-            return len(entries)
+            away = await self._settle(conn, entries, await self._publish(entries))
+        if away is not None:
+            raise away
+        return len(entries)
 
-    async def _settle(self, conn: AsyncConnection[DictRow], entries: Sequence[_Entry], published: set[int]) -> None:
-        await conn.execute("DELETE FROM outbox WHERE position = ANY(%s)", [sorted(published)])
-        refused = [entry.position for entry in entries if entry.position not in published]
+    async def _settle(
+        self, conn: AsyncConnection[DictRow], entries: Sequence[_Entry], failures: Mapping[int, Problem]
+    ) -> Problem | None:
+        """Why the broker is away: nothing got through, and what failed may yet. Then nobody is put off for it."""
+        published = [entry.position for entry in entries if entry.position not in failures]
+        await conn.execute("DELETE FROM outbox WHERE position = ANY(%s)", [published])
+        late: dict[int, Problem] = {}
+        for entry in entries:
+            problem = failures.get(entry.position)
+            if isinstance(problem, PayloadTooLarge):
+                await self._bury(conn, entry, problem)
+            elif problem is not None:
+                late[entry.position] = problem
+        away = None if published else next((problem for problem in late.values() if problem.retryable), None)
+        refused = [position for position, problem in late.items() if away is None or not problem.retryable]
         if refused:
             await conn.execute(
                 "UPDATE outbox SET attempts = attempts + 1,"
@@ -125,36 +147,38 @@ class Outbox:
                 " WHERE position = ANY(%s)",
                 [_LONGEST_PAUSE_SECONDS, refused],
             )
+        return away
 
-    async def _publish(self, entries: Sequence[_Entry]) -> set[int]:
-        """The positions of those that got through. None at all means that the broker is away, not that they are bad."""
+    async def _bury(self, conn: AsyncConnection[DictRow], entry: _Entry, problem: Problem) -> None:
+        log.error("event goes to the dead letters", topic=entry.topic, event_id=entry.event.id, reason=problem.detail)
+        letter = {"position": entry.position, "letter": new_id("dl"), "reason": clean_text(problem.detail)}
+        await conn.execute(_BURY, {**letter, "storable": storable(entry.event.model_dump(mode="json"))})
+
+    async def _publish(self, entries: Sequence[_Entry]) -> dict[int, Problem]:
+        """What did not get through, by position, and why."""
         by_topic: dict[str, list[_Entry]] = {}
         for entry in entries:
             by_topic.setdefault(entry.topic, []).append(entry)
-        published: set[int] = set()
-        failure: Problem | None = None
+        failures: dict[int, Problem] = {}
         for topic, group in by_topic.items():
             try:
                 await self._publisher.publish_many(topic, [entry.event for entry in group])
-            except Problem as problem:
-                failure = problem
-                published |= await self._publish_singly(topic, group)
-            else:
-                published |= {entry.position for entry in group}
-        if failure is not None and not published:
-            raise failure
-        return published
+            except Problem:
+                failures |= await self._publish_singly(topic, group)
+        return failures
 
-    async def _publish_singly(self, topic: str, entries: Sequence[_Entry]) -> set[int]:
+    async def _publish_singly(self, topic: str, entries: Sequence[_Entry]) -> dict[int, Problem]:
         """One of them may be at fault: let the others leave."""
 
-        async def publish(entry: _Entry) -> int | None:
+        async def publish(entry: _Entry) -> Problem | None:
             try:
                 await self._publisher.publish_many(topic, [entry.event])
             except Problem as problem:
                 log.warning("event is not published yet", topic=topic, event_id=entry.event.id, reason=problem.detail)
-                return None
-            return entry.position
+                return problem
+            return None
 
-        positions = await asyncio.gather(*(publish(entry) for entry in entries))
-        return {position for position in positions if position is not None}
+        problems = await asyncio.gather(*(publish(entry) for entry in entries))
+        return {
+            entry.position: problem for entry, problem in zip(entries, problems, strict=True) if problem is not None
+        }
