@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
-from crewmesh_workflow.triggers.ended import MOST_DEPTH, EndedRuns, depth_of
+from crewmesh_workflow.engine.children import MOST_DEPTH, depth_of
+from crewmesh_workflow.triggers.ended import EndedRuns
 from psycopg.rows import DictRow
 
 from services.workflow.tests.conftest import Bench
@@ -85,6 +86,22 @@ async def test_circles_end(bench: Bench) -> None:
         await loop(bench).sweep()
     found = await runs_of(bench, workflow)
     assert sorted(depth_of(run["trigger"]) for run in found) == list(range(MOST_DEPTH + 1))
+    assert await left(bench) == 0
+
+
+async def test_circles_through_a_step_that_runs_a_workflow_end_too(bench: Bench) -> None:
+    """It starts the other, whose end starts it again."""
+    called = await bench.save([FINE])
+    call: JsonObject = {"id": "call", "kind": "workflow", "workflow": called}
+    calling = await bench.save([call], triggers=[after(called)])
+    await bench.start(calling)
+    for _ in range(MOST_DEPTH + 5):
+        await bench.settle()
+        await loop(bench).sweep()
+    found = [*await runs_of(bench, calling), *await runs_of(bench, called)]
+    assert sorted(depth_of(run["trigger"]) for run in found) == list(range(MOST_DEPTH + 1))
+    (last,) = [run for run in found if depth_of(run["trigger"]) == MOST_DEPTH]
+    assert (last["workflow_id"], last["error"]["type"]) == (calling, "nested-too-deep")
     assert await left(bench) == 0
 
 

@@ -18,7 +18,8 @@ _PUBLISHED = (
     "SELECT id, version, status FROM workflows WHERE (id = %s OR slug = %s) AND version > 0"
     " ORDER BY status = 'archived', id LIMIT 1"
 )
-_DEEPEST = 10
+# So many runs may lead to one, each started by the run before or by its end.
+MOST_DEPTH = 10
 
 # Whether a run may start runs of the workflow with this id, which may be restricted.
 MayStart: TypeAlias = Callable[[AsyncConnection[DictRow], Run, str], Awaitable[bool]]
@@ -31,7 +32,7 @@ class NoSuchWorkflow(NotFound):
 
 
 class NestedTooDeep(Conflict):
-    """Workflows that run workflows, more than ten deep: most likely one runs itself."""
+    """Workflows that run workflows, or start at their ends, more than ten deep: most likely one starts itself."""
 
     slug, title = "nested-too-deep", "Nested too deep"
 
@@ -43,10 +44,10 @@ class Children:
         self._may_start = may_start
 
     async def start(self, run: Run, path: str, workflow: str, inputs: JsonObject) -> str:
-        depth = _depth(run.trigger) + 1
-        if depth > _DEEPEST:
+        depth = depth_of(run.trigger) + 1
+        if depth > MOST_DEPTH:
             raise NestedTooDeep(
-                f"This run is {_DEEPEST} workflows deep already; let a workflow not run itself for ever."
+                f"This run is {MOST_DEPTH} workflows deep already; let a workflow not run itself for ever."
             )
         with self._starter.starting() as starting:
             async with self._database.tenant(run.organization) as conn:
@@ -74,6 +75,7 @@ class Children:
         return started.run
 
 
-def _depth(trigger: JsonObject) -> int:
-    depth = trigger.get("depth")
-    return depth if isinstance(depth, int) else 0
+def depth_of(trigger: JsonObject | None) -> int:
+    """How many runs led to the one with this trigger: as a step of theirs, or by their ends."""
+    depth = (trigger or {}).get("depth")
+    return depth if isinstance(depth, int) and (trigger or {}).get("kind") in ("workflow", "run_ended") else 0

@@ -1,7 +1,7 @@
 """The loop that turns ends of runs into runs of the workflows that wait for them, on every replica.
 
 An end is a row that was written together with it, and it goes in the transaction that starts the run. Workflows that
-start each other do not do so for ever: each run says how many ends led to it, and there is a most.
+start each other do not do so for ever: each run says how many runs led to it, and there is a most.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_workflow.engine.admission import WorkflowBusy
+from crewmesh_workflow.engine.children import MOST_DEPTH, depth_of
 from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.engine.payloads import Payloads
 from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
 from crewmesh_workflow.triggers.setbacks import Setbacks
 
-MOST_DEPTH = 10
 _POLL_SECONDS = 1.0
 _TAKEN = 50
 
@@ -124,9 +124,3 @@ class EndedRuns:
             "error": ended["error"],
         }
         return {"kind": "run_ended", "key": key, "depth": depth, "data": data}
-
-
-def depth_of(trigger: JsonObject | None) -> int:
-    """How many ends of runs led to a run."""
-    depth = (trigger or {}).get("depth")
-    return depth if isinstance(depth, int) and (trigger or {}).get("kind") == "run_ended" else 0
