@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
-from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION, identity
+from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION, auth_headers, identity
 from crewmesh_testkit.polling import until
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.triggers.looking_back import LookingBack
@@ -27,6 +27,15 @@ async def save(service: Running, nodes: list[JsonValue], *triggers: JsonValue, *
     answer = await service.post("/v1/workflows", SENDER, definition)
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]
+
+
+async def publish(service: Running, workflow: str, definition: JsonObject) -> None:
+    """As the next version."""
+    for method, path, body in (("PUT", "draft", definition), ("POST", "publish", {"message": "next"})):
+        etag = (await service.get(f"/v1/workflows/{workflow}/draft", SENDER)).headers["etag"]
+        headers = auth_headers(SENDER, audience="workflow") | {"if-match": etag}
+        answer = await service.client.request(method, f"/v1/workflows/{workflow}/{path}", json=body, headers=headers)
+        assert answer.status_code in (200, 201), answer.text
 
 
 async def send(service: Running, sent: JsonObject) -> EventAccepted:
@@ -137,6 +146,17 @@ class TestWaitingRuns:
             assert (await send(service, paid)).woken == ()
         paid = event("order.paid", "y", "bank", data={"order": 1, "sum": 5})
         assert (await send(service, paid)).woken == (run,)
+
+    async def test_a_run_that_is_done_again_waits_as_its_version_did(self, service: Running) -> None:
+        workflow = await save(service, [waiting()], PLACED, output=OUTPUT)
+        first = await place(service, 7)
+        await send(service, event("order.paid", "x", data={"order": 7}))
+        await drive(service, first, "completed")
+        await publish(service, workflow, {"name": "w", "nodes": [NOTHING]})
+        again = (await service.post(f"/v1/runs/{first}/rerun", SENDER, None)).json()["id"]
+        await service.until(again, "waiting", SENDER)
+        assert (await send(service, event("order.paid", "y", data={"order": 7}))).woken == (again,)
+        assert (await drive(service, again, "completed"))["output"] == {"by": "y"}
 
     async def test_an_event_sent_fifty_times_at_once_wakes_it_once(self, service: Running) -> None:
         await save(service, [waiting()], PLACED, output=OUTPUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -155,17 +156,35 @@ async def test_the_types_that_runs_wait_for_are_known_however_deep(database: Dat
     failing: JsonObject = {"nodes": [{"id": "f", "kind": "wait_event", "type": "failure"}]}
     found = await publish(database, nodes=[each], on_failure=failing)
     assert {row["event_type"] for row in found.values() if row["kind"] == "wait"} == {"inner", "failure"}
+
+
+async def test_the_types_that_runs_of_earlier_versions_wait_for_stay_known(database: Database) -> None:
+    """Though no run is there: one of version 1 may be done again."""
+    waits: list[JsonValue] = [{"id": "paid", "kind": "wait_event", "type": "paid"}]
+    before = await publish(database, {"kind": "event", "type": "t"}, nodes=waits)
+    after = await publish(database, version=2)
+    assert [row["event_type"] for row in after.values()] == ["paid"]
+    again = await publish(database, nodes=waits, version=3)
+    assert {row["id"] for row in again.values()} == {row["id"] for row in before.values() if row["kind"] == "wait"}
+    assert [row["workflow_version"] for row in again.values()] == [3]
+
+
+async def test_what_publishing_forgot_before_is_known_again_by_the_migration(database: Database) -> None:
+    inner: JsonValue = {"id": "b", "kind": "wait_event", "type": "innér"}
+    each: JsonValue = {"id": "l", "kind": "for_each", "items": "{{ trigger.data }}", "body": {"nodes": [inner]}}
+    nodes: list[JsonValue] = [each, {"id": "paid", "kind": "wait_event", "type": "paid"}]
+    before = await publish(database, nodes=nodes)
+    data: JsonValue = {"id": "x", "kind": "transform", "output": {"y": {"kind": "wait_event"}}}
     async with database.system() as conn:
-        await conn.execute(
-            "INSERT INTO runs (id, org_id, workflow_id, workflow_version, status, trigger, epoch, seq)"
-            " VALUES ('run_1', %s, 'wf_1', 1, 'waiting', '{}', 1, 0)",
-            [ORGANIZATION],
-        )
-    found = await publish(database, version=2)
-    assert {row["event_type"] for row in found.values()} == {"inner", "failure"}, "a run of version 1 may wait for them"
-    async with database.system() as conn:
-        await conn.execute("UPDATE runs SET status = 'completed', finished_at = now()")
-    assert await publish(database, version=3) == {}
+        definition = json.dumps({"nodes": [*nodes, data]})
+        await conn.execute("UPDATE workflow_versions SET definition = %s::jsonb", [definition])
+        await conn.execute("DELETE FROM triggers WHERE event_type = 'innér'")
+        await conn.execute((MIGRATIONS / "0006_waits_of_every_version.sql").read_text().encode())
+    after = await rows(database)
+    assert len(after) == 2
+    assert {key: {**row, "id": ""} for key, row in after.items()} == {
+        key: {**row, "id": ""} for key, row in before.items()
+    }
 
 
 async def test_a_workflow_that_is_waited_for_by_its_slug_may_come_later(database: Database) -> None:

@@ -2,7 +2,8 @@
 
 A trigger is the same from version to version by its key: its id, or its position where it has none. Then its address,
 its secret and its place in time stay. Beside them stand rows of kind ``wait``, one for each type of event that runs of
-the workflow may wait for; they go on while the workflow is paused, for its runs do too.
+the workflow may wait for; they go on while the workflow is paused, for its runs do too. And they stay whatever is
+published, for runs of every version may come: an old run is done again, or a webhook starts the version it knew.
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ UPDATE triggers t SET target = w.id FROM workflows w
 WHERE w.id = %(workflow)s AND t.org_id = w.org_id AND t.kind = 'run_ended' AND t.config ->> 'workflow' = w.slug
     AND w.status <> 'archived' AND t.target IS DISTINCT FROM w.id
 """
-_HAS_LIVE_RUNS = "SELECT EXISTS (SELECT FROM runs WHERE workflow_id = %s AND finished_at IS NULL) AS live"
 _DISABLE = "UPDATE triggers SET enabled = false WHERE workflow_id = %s AND kind <> 'wait'"
 _CRON_AGAIN = """
 SELECT id, config FROM triggers
@@ -84,11 +84,8 @@ async def register(
     """Make the triggers of the workflow those of this version, which must be in the table already."""
     there = {row["key"]: row for row in await (await conn.execute(_THERE, [workflow_id])).fetchall()}
     wanted = {trigger.key: trigger for trigger in _wanted(definition)}
-    gone = [key for key, row in there.items() if key not in wanted or row["kind"] != wanted[key].kind]
-    live = await (await conn.execute(_HAS_LIVE_RUNS, [workflow_id])).fetchone()
-    if live is not None and live["live"]:
-        # Runs of earlier versions may still come to a wait that this version does not have.
-        gone = [key for key in gone if there[key]["kind"] != WAIT]
+    before = {key: row["kind"] for key, row in there.items() if row["kind"] != WAIT}
+    gone = [key for key, kind in before.items() if key not in wanted or kind != wanted[key].kind]
     if gone:
         await conn.execute(_DROP, [workflow_id, gone])
     for key, trigger in wanted.items():
