@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.db.database import Database
@@ -20,6 +20,8 @@ _PUBLISHED = (
 )
 # So many runs may lead to one, each started by the run before or by its end.
 MOST_DEPTH = 10
+# By its key alone: of whatever workflow it is, it is this step's.
+_BEGUN = "SELECT run_id FROM event_starts WHERE org_id = %(org)s AND event_key = %(key)s ORDER BY run_id LIMIT 1"
 
 # Whether a run may start runs of the workflow with this id, which may be restricted.
 MayStart: TypeAlias = Callable[[AsyncConnection[DictRow], Run, str], Awaitable[bool]]
@@ -44,6 +46,10 @@ class Children:
         self._may_start = may_start
 
     async def start(self, run: Run, path: str, workflow: str, inputs: JsonObject) -> str:
+        key = EventKey("child", f"{run.id}/{path}")
+        # Whoever takes the parent over begins its waits again, and what is asked below may have changed since.
+        if (begun := await self._begun(run.organization, key)) is not None:
+            return begun
         depth = depth_of(run.trigger) + 1
         if depth > MOST_DEPTH:
             raise NestedTooDeep(
@@ -64,7 +70,7 @@ class Children:
                     version=row["version"],
                     trigger=trigger,
                     origin="child",
-                    key=EventKey("child", f"{run.id}/{path}"),
+                    key=key,
                     started_by=run.id,
                     parent_run=run.id,
                     parent_path=path,
@@ -73,6 +79,10 @@ class Children:
                 started = await starting.start(conn, run.organization, new)
             starting.launch()
         return started.run
+
+    async def _begun(self, organization: str, key: EventKey) -> str | None:
+        rows = await self._database.statement(_BEGUN, {"org": organization, "key": key.digest()})
+        return cast(str, rows[0]["run_id"]) if rows else None
 
 
 def depth_of(trigger: JsonObject | None) -> int:

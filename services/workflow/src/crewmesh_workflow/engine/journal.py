@@ -188,9 +188,15 @@ class Journal:
         cursor = await conn.execute(START, parameters)
         if await cursor.fetchone() is not None:
             return run.id
-        before = await (await conn.execute(STARTED_BEFORE, parameters)).fetchone()
         # The claim that stood in the way is committed, so it is there to be read.
-        return run.id if before is None else cast(str, before["run_id"])
+        return await _started_before(conn, parameters) or run.id
+
+    async def started_before(self, conn: AsyncConnection[DictRow], run: Run, key: EventKey | None) -> str | None:
+        """The run that the occurrence with this key started before, where ``run`` would be started now."""
+        if key is None:
+            return None
+        occurrence = {"org": run.organization, "workflow": run.workflow, "event_key": key.digest()}
+        return await _started_before(conn, occurrence)
 
     def nudge_outbox(self) -> None:
         """After the commit of a transaction that started runs."""
@@ -245,6 +251,11 @@ class Journal:
         if "run" not in data or not isinstance(output, dict):
             return data
         return {**data, "output": await self._payloads.fetch(output)}
+
+
+async def _started_before(conn: AsyncConnection[DictRow], occurrence: Mapping[str, object]) -> str | None:
+    row = await (await conn.execute(STARTED_BEFORE, occurrence)).fetchone()
+    return None if row is None else cast(str, row["run_id"])
 
 
 def _is_over(row: DictRow) -> bool:

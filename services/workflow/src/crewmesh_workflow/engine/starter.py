@@ -21,7 +21,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_workflow.engine import metrics
-from crewmesh_workflow.engine.admission import Admission
+from crewmesh_workflow.engine.admission import Admission, QueueFull, WorkflowBusy
 from crewmesh_workflow.engine.commits import Commit, EventKey, JournalEvent, Run
 from crewmesh_workflow.engine.ends import Ended, Ends, ended_by
 from crewmesh_workflow.engine.engine import Engine, facts_of
@@ -129,8 +129,14 @@ class Starter:
         status, priority = "running", new.priority
         if program is not None:
             priority = program.definition.settings.priority if priority is None else priority
-            # What starts for a key again is no new run, so that no limit can be in its way.
-            if not await self._admission.admit(conn, organization, new.workflow, program.definition):
+            try:
+                admitted = await self._admission.admit(conn, organization, new.workflow, program.definition)
+            except (WorkflowBusy, QueueFull):
+                # What starts for a key again is no new run, so that no limit can be in its way.
+                if (before := await self._journal.started_before(conn, run, new.key)) is None:
+                    raise
+                return Started(before, new=False), None
+            if not admitted:
                 status = "queued"
             else:
                 begun = _first_turn(run, program, new, priority)
