@@ -6,6 +6,7 @@ import re
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.events import CloudEvent
 from crewmesh_contracts.workflow.nodes.emit import EmitNode
 from crewmesh_workflow.expressions import ExpressionError
 from crewmesh_workflow.nodes.base import Decided, Decision, Emitted, Refused
@@ -75,6 +76,19 @@ class TestEmit:
         assert isinstance(said, Decided)
         assert said.emits is not None
         assert (said.emits.subject, said.emits.data) == (None, None)
+
+    @pytest.mark.parametrize("length", [0, 1_025])
+    def test_a_subject_that_no_event_may_have_is_an_error(self, length: int) -> None:
+        node = does("emit", Decision, type="com.example.done", subject="{{ trigger.data.name }}")
+        with pytest.raises(ExpressionError, match=f"but has {length}$"):
+            node.decide(place(trigger={"data": {"name": "x" * length}}))
+
+    def test_a_subject_may_be_as_long_as_an_event_takes_it(self) -> None:
+        node = does("emit", Decision, type="com.example.done", subject="{{ trigger.data.name }}")
+        said = node.decide(place(trigger={"data": {"name": "x" * 1_024}}))
+        assert isinstance(said, Decided)
+        assert said.emits is not None
+        assert CloudEvent(id="e", source="s", type="t", subject=said.emits.subject).subject == "x" * 1_024
 
 
 class TestRespond:

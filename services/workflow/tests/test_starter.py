@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_kit.errors import PayloadTooLarge
+from crewmesh_testkit.identities import ORGANIZATION
 from crewmesh_workflow.engine.admission import QueueFull, WorkflowBusy
+from crewmesh_workflow.engine.execution import Execution
+from crewmesh_workflow.engine.outcome import DriveInput
+from crewmesh_workflow.engine.payloads import LARGE_BYTES
+from crewmesh_workflow.engine.starter import NewRun
+from crewmesh_workflow.engine.turn import Turn
 from crewmesh_workflow.settings import EngineSettings
+from psycopg.rows import DictRow
 
 from services.workflow.tests.conftest import Bench, empty, replica
 from services.workflow.tests.test_control import Held, search
@@ -33,3 +44,71 @@ class TestWhatWasStartedBefore:
             assert {number: await bench.start(workflow, event_id=number) for number in runs} == runs
             with pytest.raises(QueueFull):
                 await bench.start(workflow, event_id="e4")
+
+
+NOTHING: JsonObject = {"id": "n", "kind": "transform", "output": {}}
+
+
+async def start_together(bench: Bench, *workflows: str, data: JsonValue = None) -> list[str]:
+    """As one event does that all of them asked for."""
+    with bench.parts.starter.starting() as starting:
+        async with bench.database.tenant(ORGANIZATION) as conn:
+            planned = [
+                NewRun(workflow=workflow, version=1, trigger={"data": data}, origin="event") for workflow in workflows
+            ]
+            runs = [(await starting.start(conn, ORGANIZATION, new)).run for new in planned]
+        starting.launch()
+    await bench.settle()
+    return runs
+
+
+async def drive_until_given_up(bench: Bench, run: str, error: type[Exception]) -> DictRow:
+    """As the sweeper does, each time that the run is due."""
+    for attempt in range(5):
+        row = await bench.row(run)
+        assert (row["status"], row["faults"]) == ("running", attempt)
+        with suppress(error):
+            await bench.parts.engine.advance(DriveInput(run=run, driver=row["driver"], epoch=row["epoch"]))
+    return await bench.row(run)
+
+
+class TestWhatCannotBeBegun:
+    """It starts all the same, and keeps nobody else from starting; the engine tries it, but not for ever."""
+
+    async def test_a_turn_that_cannot_be_taken(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        broken, whole = await bench.save([NOTHING]), await bench.save([NOTHING])
+        begin = Execution.begin
+
+        def begin_or_break(execution: Execution) -> Turn:
+            if execution.facts.about["workflow"] == broken:
+                raise ZeroDivisionError("a mistake of ours")
+            return begin(execution)
+
+        monkeypatch.setattr(Execution, "begin", begin_or_break)
+        bad, good = await start_together(bench, broken, whole)
+        assert (await bench.row(good))["status"] == "completed"
+        row = await bench.row(bad)
+        assert (row["status"], row["epoch"]) == ("running", 1)
+        assert row["due_in"] <= 0
+        assert await bench.events(bad) == [(1, "run.started", None)]
+        row = await drive_until_given_up(bench, bad, ZeroDivisionError)
+        assert (row["status"], row["error"]["type"]) == ("failed", "internal-error")
+
+    async def test_a_turn_that_cannot_be_recorded(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def put(payload: bytes) -> str:
+            raise PayloadTooLarge("The sidecar could not store a blob: it is larger than a message may be.")
+
+        monkeypatch.setattr(bench.sidecar.blobs, "put", put)
+        large = await bench.save([{"id": "n", "kind": "transform", "output": {"all": "{{ trigger.data }}"}}])
+        bad, good = await start_together(bench, large, await bench.save([NOTHING]), data="x" * LARGE_BYTES)
+        assert (await bench.row(good))["status"] == "completed"
+        assert (await bench.row(bad))["due_in"] <= 0
+        row = await drive_until_given_up(bench, bad, PayloadTooLarge)
+        assert (row["status"], row["error"]["type"]) == ("failed", "internal-error")
+
+    async def test_an_event_that_no_subject_fits_fails_its_step(self, bench: Bench) -> None:
+        emit: JsonObject = {"id": "tell", "kind": "emit", "type": "t", "subject": "{{ trigger.data }}"}
+        bad, good = await start_together(bench, await bench.save([emit]), await bench.save([NOTHING]), data="")
+        assert (await bench.row(good))["status"] == "completed"
+        row = await bench.row(bad)
+        assert (row["error"]["node"], row["error"]["type"]) == ("tell", "expression-failed")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_kit.errors import Problem
+from crewmesh_kit.errors import PayloadTooLarge, Problem
 from crewmesh_kit.logs import bound, get_logger
 from crewmesh_kit.telemetry import continued, span
 
@@ -108,6 +108,8 @@ class Engine:
             except NoTurnError:
                 await self._desk.leases.hand_back(lease)
                 return Superseded()
+            except PayloadTooLarge as error:
+                return await self._broke_down(run, error)  # it is no smaller the next time
             except Problem:
                 raise  # something that we need is away; the run goes on when it is back
             except Exception as error:

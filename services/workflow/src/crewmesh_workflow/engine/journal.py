@@ -157,14 +157,17 @@ class Journal:
         wanted = {each.run.id: (each.run.epoch, each.run.seq + each.count) for each in missing if each.count}
         return {id_: row for id_, row in there.items() if wanted.get(id_) == (row["epoch"], row["seq"])}
 
+    async def first_record(self, run: Run, commit: Commit) -> Record:
+        """The commit of a start, ready to be written. What is wrong with what it holds comes out here."""
+        return await record(run, commit, self._payloads, keep_days=self._keep_days, starting=True)
+
     async def start(
-        self, conn: AsyncConnection[DictRow], run: Run, commit: Commit, start: Mapping[str, str | int | float | None]
+        self, conn: AsyncConnection[DictRow], run: Run, made: Record, start: Mapping[str, str | int | float | None]
     ) -> str:
         """Start ``run`` in the caller's transaction. Gives the run that this occurrence started, now or before.
 
-        ``start`` holds the parameters of START that are neither the run's nor the commit's.
+        ``start`` holds the parameters of START that are neither the run's nor its first commit's.
         """
-        made = await record(run, commit, self._payloads, keep_days=self._keep_days, starting=True)
         row = made.run
         parameters = {
             **merged([made]),
@@ -178,11 +181,11 @@ class Journal:
             "test": run.test,
             "samples": _json(run.samples),
             "payer": run.payer.model_dump_json(),
-            "count": len(commit.events),
+            "count": len(made.tables["events"]),
             "keep_days": self._keep_days,
             **{name: _json(row[name]) for name in ("output", "error", "failure", "response")},
             "status": row["status"],
-            "over": commit.end is not None,
+            "over": row["over"],
             **start,
         }
         cursor = await conn.execute(START, parameters)

@@ -1,8 +1,9 @@
 """Starting runs: acknowledged with one commit, then advanced at once by the replica that started them.
 
 The first turn is taken before the commit and written with it: a run that needs no effect and no wait has ended when it
-is acknowledged. Where this replica has no room the run is due at once, and the sweeper finds it somebody; as when its
-turn does not come soon. After a crash right behind the commit the lease runs out, and that is the same thing.
+is acknowledged. Where this replica has no room, or the turn cannot be taken, the run is due at once, and the sweeper
+finds it somebody; as when its place at work does not come free soon. After a crash right behind the commit the lease
+runs out, and that is the same thing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Literal
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.db.database import after_commit
 from crewmesh_kit.ids import new_id
+from crewmesh_kit.logs import get_logger
 from crewmesh_kit.telemetry import mark, trace_headers
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -30,6 +32,7 @@ from crewmesh_workflow.engine.journal import Journal
 from crewmesh_workflow.engine.outcome import DriveInput, Sleep, Superseded
 from crewmesh_workflow.engine.payers import PaidBy
 from crewmesh_workflow.engine.programs import Programs
+from crewmesh_workflow.engine.records import Record
 from crewmesh_workflow.engine.resting import given_away, only_waits, sleep_of, worth_a_driver
 from crewmesh_workflow.engine.slots import Slots
 from crewmesh_workflow.engine.steps import Step
@@ -44,6 +47,8 @@ Origin = Literal["event", "api", "webhook", "cron", "run_ended", "child", "rerun
 _FIRST_DRIVER = 1
 # A step of another run that is taken over as it is.
 CopiedStep = Step
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +129,8 @@ class Starter:
         self, conn: AsyncConnection[DictRow], organization: str, new: NewRun
     ) -> tuple[Started, _Begun | None]:
         """Write the start. Gives the run that there is now, and what is to be launched."""
-        run = _run(organization, new)
-        begun, program = None, await self._program(conn, new)
-        status, priority = "running", new.priority
+        run, program = _run(organization, new), await self._program(conn, new)
+        first, status, priority = None, "running", new.priority
         if program is not None:
             priority = program.definition.settings.priority if priority is None else priority
             try:
@@ -136,19 +140,30 @@ class Starter:
                 if (before := await self._journal.started_before(conn, run, new.key)) is None:
                     raise
                 return Started(before, new=False), None
-            if not admitted:
-                status = "queued"
+            if admitted:
+                first = await self._first_turn(run, program, new, priority)
             else:
-                begun = _first_turn(run, program, new, priority)
-                if begun.turn.end is None and begun.asleep is None and not self._slots.room():
-                    begun = None
-        commit = _start_commit(new, status) if begun is None else begun.commit
-        there = await self._journal.start(conn, run, commit, self._parameters(new, status, program, priority, begun))
+                status = "queued"
+        begun, made = first or (None, await self._journal.first_record(run, _start_commit(new, status)))
+        there = await self._journal.start(conn, run, made, self._parameters(new, status, program, priority, begun))
         if there != run.id:
             return Started(there, new=False), None
         after_commit(conn, self._journal.nudge_outbox)
         ended = None if begun is None else ended_by(begun.commit)
         return Started(there, new=True, ended=ended), begun
+
+    async def _first_turn(self, run: Run, program: Program, new: NewRun, priority: int) -> tuple[_Begun, Record] | None:
+        """Nothing where it cannot be taken, or where there is no room here for what follows: the run is due at once."""
+        try:
+            begun = _begun(run, program, new, priority)
+            if begun.turn.end is None and begun.asleep is None and not self._slots.room():
+                return None
+            return begun, await self._journal.first_record(run, begun.commit)
+        except Exception:
+            # The database is not asked for any of this, so the transaction goes on, in which others may start as well.
+            # Whoever takes the run breaks down over it too, and that is counted.
+            log.exception("a run starts without its first turn", run=run.id, workflow=run.workflow)
+            return None
 
     async def _program(self, conn: AsyncConnection[DictRow], new: NewRun) -> Program | None:
         try:
@@ -234,7 +249,7 @@ def _run(organization: str, new: NewRun) -> Run:
     )
 
 
-def _first_turn(run: Run, program: Program, new: NewRun, priority: int) -> _Begun:
+def _begun(run: Run, program: Program, new: NewRun, priority: int) -> _Begun:
     left = program.definition.settings.timeout_seconds
     run = replace(run, left=left)
     execution = Execution(program, facts_of(run, program), {step.path: step for step in new.copied})

@@ -6,11 +6,15 @@ from uuid import UUID, uuid5
 
 from crewmesh_contracts.workflow.nodes.emit import EmitNode
 
+from crewmesh_workflow.expressions import ExpressionError
 from crewmesh_workflow.nodes.base import Decided, Decision, Emitted, Place, Reader, kind
 from crewmesh_workflow.nodes.members import read_text
 
 # Any fixed value will do; with another one, a step that is decided again would publish a second event.
 _EVENTS = UUID("b3a6f7f0-5d0c-5a52-9c0e-6f1f6a0c7d11")
+
+# As the envelope of an event wants it.
+_LONGEST_SUBJECT = 1_024
 
 
 def event_id(run: str, path: str) -> str:
@@ -26,12 +30,18 @@ def _bind(node: EmitNode, read: Reader) -> Decision:
         event = Emitted(
             id=event_id(place.run, place.path),
             type=node.type,
-            subject=subject(place.scope),
+            subject=_checked(subject(place.scope)),
             data=data.value(place.scope),
         )
         return Decided({"event": event.id}, emits=event)
 
     return Decision(decide)
+
+
+def _checked(subject: str | None) -> str | None:
+    if subject is not None and not 1 <= len(subject) <= _LONGEST_SUBJECT:
+        raise ExpressionError(f"subject must have 1 to {_LONGEST_SUBJECT} characters, but has {len(subject)}")
+    return subject
 
 
 KIND = kind(EmitNode, _bind)
