@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import pytest
+from crewmesh_contracts.base import JsonValue
 from crewmesh_contracts.workflow.nodes.base import Retry
 from crewmesh_contracts.workflow.nodes.http import HttpNode
-from crewmesh_kit.errors import BadGateway, GatewayTimeout, OperationInProgress, Problem, RemoteProblem, Unavailable
-from crewmesh_workflow.engine.retry import AskAgain, GiveUp, TryAgain, after_failure
+from crewmesh_kit.errors import (
+    BadGateway,
+    GatewayTimeout,
+    InternalError,
+    OperationInProgress,
+    Problem,
+    RemoteProblem,
+    Unavailable,
+)
+from crewmesh_workflow.engine.retry import AskAgain, GiveUp, TryAgain, after_failure, may_have_happened
 
 NODE = HttpNode(id="h", kind="http", url="x", retry=Retry(attempts=4, backoff_seconds=1, jitter=0), timeout_seconds=100)
 
 
-def remote(status: int, slug: str, *, retryable: bool, retry_after: str | None = None) -> RemoteProblem:
+def remote(
+    status: int, slug: str, *, retryable: bool, retry_after: str | None = None, **told: JsonValue
+) -> RemoteProblem:
     headers = {} if retry_after is None else {"Retry-After": retry_after}
-    return RemoteProblem("d", status=status, slug=slug, title="t", retryable=retryable, headers=headers)
+    return RemoteProblem("d", status=status, slug=slug, title="t", retryable=retryable, headers=headers, **told)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +52,23 @@ def test_verdict(problem: Problem, attempt: int, waited: float, expected: object
 def test_asking_again_slows_down_to_once_a_second() -> None:
     pauses = [after_failure(Unavailable("x"), NODE, attempt=1, asked=n, waited=0) for n in range(6)]
     assert pauses == [AskAgain(s) for s in (0.1, 0.25, 0.5, 1.0, 1.0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("problem", "maybe"),
+    [
+        (Unavailable("the mesh lost it"), True),
+        (GatewayTimeout("no answer"), True),
+        (OperationInProgress("still at it"), True),
+        (InternalError("a fault of ours"), True),
+        (remote(500, "internal-error", retryable=True), True),
+        (remote(503, "unavailable", retryable=True), True),
+        (remote(504, "upstream-timed-out", retryable=True, sent=True), True),
+        (remote(504, "upstream-timed-out", retryable=True, sent=False), False),
+        (remote(502, "upstream-unavailable", retryable=True, upstream_status=503), False),
+        (remote(424, "upstream-refused", retryable=False, upstream_status=400), False),
+        (BadGateway("the mesh does not let it through"), False),
+    ],
+)
+def test_who_knows_whether_it_happened(problem: Problem, maybe: bool) -> None:
+    assert may_have_happened(problem) is maybe

@@ -26,7 +26,16 @@ from crewmesh_workflow.engine import metrics
 from crewmesh_workflow.engine.commits import Run
 from crewmesh_workflow.engine.leases import Lease
 from crewmesh_workflow.engine.policy import not_happened
-from crewmesh_workflow.engine.retry import AskAgain, AskPeople, GiveUp, TryAgain, after_failure, class_of, pause_before
+from crewmesh_workflow.engine.retry import (
+    AskAgain,
+    AskPeople,
+    GiveUp,
+    TryAgain,
+    after_failure,
+    class_of,
+    may_have_happened,
+    pause_before,
+)
 from crewmesh_workflow.engine.steps import Step, StepError
 from crewmesh_workflow.nodes.base import AfterApproval, AfterPause, CompiledEffect, NotYet, WaitFor
 from crewmesh_workflow.sandbox.model import CodeRequest, CodeResult
@@ -137,11 +146,14 @@ async def perform(reach: Reach, run: Run, node: EffectNode, does: CompiledEffect
             waited = time.monotonic() - since
             verdict = after_failure(problem, node, attempt=step.attempt, asked=asked, waited=waited)
             error, timed_out = StepError(problem.slug, problem.detail), class_of(problem) == "timeout"
+            in_doubt = does.safety != "idempotent" and may_have_happened(problem)
         log.info("an attempt failed", path=step.path, attempt=step.attempt, error=error.detail, then=repr(verdict))
         match verdict:
             case GiveUp():
                 if timed_out:
                     await stop_quietly(does, context)  # it may still be at work, and nobody waits for it
+                if in_doubt:
+                    return await _find_out(does, context, node, replace(step, error=error), otherwise=error)
                 return step.failed(error)
             case TryAgain(seconds):
                 return step.again(error, seconds)
@@ -175,17 +187,24 @@ async def attempt(does: CompiledEffect, context: StepContext, run: Run, node: Ef
         metrics.STEP_SECONDS.labels(kind, outcome).observe(time.perf_counter() - started)
 
 
-async def _find_out(does: CompiledEffect, context: StepContext, node: EffectNode, step: Step) -> Step:
-    """Nobody knows whether the attempt happened: ask the other side where it can be asked, else a person."""
+async def _find_out(
+    does: CompiledEffect, context: StepContext, node: EffectNode, step: Step, *, otherwise: StepError | None = None
+) -> Step:
+    """Nobody knows whether the attempt happened: ask the other side where it can be asked, else a person.
+
+    ``otherwise``: no attempt is left, and the step fails with this when it turns out that it did not happen.
+    """
     if does.verify is None:
         return replace(step, status="waiting", wait=_question(node, step))
     try:
         output = await does.verify(step.input or {}, context)
     except Problem as problem:
-        if step.attempt >= node.retry.attempts:
+        if otherwise is not None or step.attempt >= node.retry.attempts:
             return replace(step, status="waiting", wait=_question(node, step))
         return step.again(StepError(problem.slug, problem.detail), pause_before(node, step.attempt))
-    return not_happened(step) if output is None else step.completed(clean(output))
+    if output is not None:
+        return step.completed(clean(output))
+    return not_happened(step) if otherwise is None else step.failed(otherwise)
 
 
 def _put_off(step: Step, node: EffectNode, reason: NotYet) -> Step:

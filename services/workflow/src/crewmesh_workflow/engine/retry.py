@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 
 from crewmesh_contracts.workflow.nodes.base import EffectNode, ErrorClass
-from crewmesh_kit.errors import OperationInProgress, Problem, Unavailable
+from crewmesh_kit.errors import OperationInProgress, Problem, RemoteProblem, Unavailable
 
 OUTCOME_UNKNOWN = "outcome-unknown"
 
@@ -56,6 +56,18 @@ def after_failure(
     if class_of(problem) not in node.retry.on or attempt >= node.retry.attempts:
         return GiveUp()
     return TryAgain(pause_before(node, attempt, at_least=_wished_pause(problem)))
+
+
+def may_have_happened(problem: Problem) -> bool:
+    """Whether the attempt may have taken effect, for all that this problem says.
+
+    It has not where somebody who knows says so: whoever refuses, or who has a record of what was sent under the key and
+    tells what the other side answered, or that nothing was sent. That record speaks for the earlier attempts, too.
+    """
+    if not problem.retryable:
+        return False
+    told = problem.extensions if isinstance(problem, RemoteProblem) else {}
+    return "upstream_status" not in told and told.get("sent") is not False
 
 
 def pause_before(node: EffectNode, attempt: int, *, at_least: float = 0.0) -> float:

@@ -1,0 +1,129 @@
+"""Effects whose attempts are used up while nobody said whether they happened, as when the mesh loses the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.invocations import SEND_HTTP, HttpReply, HttpSend
+from crewmesh_kit.errors import GatewayTimeout, Problem, RemoteProblem
+from crewmesh_testkit.identities import ORGANIZATION
+
+from services.workflow.tests.conftest import Bench
+
+QUESTION: JsonObject = {"url": "https://bank.test/payments/1"}
+PAID = HttpReply(status=200, headers={}, body="paid")
+NOT_THERE = RemoteProblem(
+    "no", status=424, slug="upstream-refused", title="Refused", retryable=False, upstream_status=404
+)
+LOST = GatewayTimeout("integration did not answer within 5 seconds.")
+NOT_SENT = RemoteProblem(
+    "no connection", status=502, slug="upstream-unreachable", title="Unreachable", retryable=True, sent=False
+)
+
+
+def pay(effect: str, **more: JsonValue) -> JsonObject:
+    retry: JsonObject = {"attempts": 2, "backoff_seconds": 0.01}
+    return {"id": "pay", "kind": "http", "url": "https://bank.test/", "effect": effect, "retry": retry, **more}
+
+
+class Bank:
+    """What the integration service was asked to send, and what it answers: to payments, and to the question."""
+
+    def __init__(self, bench: Bench, payments: Sequence[Problem], told: HttpReply | Problem = PAID) -> None:
+        self.payments = 0
+        self._problems = [*payments]
+        self._told = told
+        bench.sidecar.answer(SEND_HTTP, self.answer)
+
+    async def answer(self, request: HttpSend) -> HttpReply:
+        answer: HttpReply | Problem = self._told
+        if request.method != "GET":
+            self.payments += 1
+            answer = self._problems.pop(0) if self._problems else PAID
+        if isinstance(answer, Problem):
+            raise answer
+        return answer
+
+
+async def went(bench: Bench, node: JsonObject) -> tuple[str, JsonObject]:
+    """A run of this one node, as far as it goes: its id, and how the step stands."""
+    run = await bench.start(await bench.save([node]))
+    await bench.settle()
+    step = (await bench.steps(run))["pay"]
+    error: JsonObject = step["error"] or {}
+    return run, {"status": step["status"], "attempt": step["attempt"], "error": error.get("type")}
+
+
+async def waits(bench: Bench, run: str) -> list[tuple[str, str]]:
+    async with bench.database.system() as conn:
+        cursor = await conn.execute("SELECT id, kind FROM waits WHERE run_id = %s AND status = 'open'", [run])
+        return [(row["id"], row["kind"]) for row in await cursor.fetchall()]
+
+
+async def say(bench: Bench, run: str, data: JsonObject, *, path: str = "pay") -> None:
+    """A person answers what came of the step, and the run goes on."""
+    async with bench.database.tenant(ORGANIZATION) as conn:
+        assert await bench.parts.control.arrive(conn, run, path, data)
+    await bench.drive()
+
+
+async def test_nobody_knows_and_a_person_says(bench: Bench) -> None:
+    bank = Bank(bench, [LOST, LOST])
+    run, step = await went(bench, pay("unsafe"))
+    assert step == {"status": "waiting", "attempt": 2, "error": "upstream-timeout"}
+    assert [kind for _, kind in await waits(bench, run)] == ["outcome"]
+    assert (await bench.row(run))["status"] == "waiting"
+    await say(bench, run, {"happened": True, "output": {"status": 200}})
+    assert (await bench.row(run))["status"] == "completed"
+    assert (await bench.steps(run))["pay"]["output"] == {"status": 200}
+    assert bank.payments == 2
+
+
+async def test_an_error_that_is_not_retried_leaves_the_same_question(bench: Bench) -> None:
+    Bank(bench, [LOST])
+    run, step = await went(bench, pay("unsafe", retry={"on": ["server_error"]}))
+    assert (step["status"], step["attempt"]) == ("waiting", 1)
+    assert [kind for _, kind in await waits(bench, run)] == ["outcome"]
+
+
+async def test_the_other_side_is_asked_where_it_can_be(bench: Bench) -> None:
+    bank = Bank(bench, [LOST, LOST])
+    run, step = await went(bench, pay("verifiable", verify=QUESTION))
+    assert step == {"status": "completed", "attempt": 2, "error": None}
+    assert (await bench.row(run))["status"] == "completed"
+    assert bank.payments == 2
+
+
+async def test_it_did_not_happen_and_no_attempt_is_left(bench: Bench) -> None:
+    bank = Bank(bench, [LOST, LOST], told=NOT_THERE)
+    run, step = await went(bench, pay("verifiable", verify=QUESTION))
+    assert step == {"status": "failed", "attempt": 2, "error": "upstream-timeout"}
+    assert (await bench.row(run))["status"] == "failed"
+    assert bank.payments == 2
+
+
+async def test_a_person_is_asked_when_the_other_side_cannot_be(bench: Bench) -> None:
+    Bank(bench, [LOST, LOST], told=LOST)
+    run, step = await went(bench, pay("verifiable", verify=QUESTION))
+    assert step["status"] == "waiting"
+    assert [kind for _, kind in await waits(bench, run)] == ["outcome"]
+
+
+@pytest.mark.parametrize(
+    ("effect", "problems"),
+    [
+        pytest.param("idempotent", [LOST, LOST], id="it may be repeated"),
+        pytest.param("unsafe", [LOST, NOT_SENT], id="who keeps a record of it says that nothing was sent"),
+        pytest.param("unsafe", [LOST, NOT_THERE], id="it was refused"),
+    ],
+)
+async def test_what_is_known_not_to_have_happened_just_fails(
+    bench: Bench, effect: str, problems: list[Problem]
+) -> None:
+    Bank(bench, problems)
+    run, step = await went(bench, pay(effect))
+    assert step["status"] == "failed"
+    assert (await bench.row(run))["status"] == "failed"
+    assert await waits(bench, run) == []
