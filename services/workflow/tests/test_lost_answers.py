@@ -9,6 +9,7 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import SEND_HTTP, HttpReply, HttpSend
 from crewmesh_kit.errors import GatewayTimeout, Problem, RemoteProblem
 from crewmesh_testkit.identities import ORGANIZATION
+from crewmesh_workflow.engine.outcome import Sleep
 
 from services.workflow.tests.conftest import Bench
 
@@ -127,3 +128,38 @@ async def test_what_is_known_not_to_have_happened_just_fails(
     assert step["status"] == "failed"
     assert (await bench.row(run))["status"] == "failed"
     assert await waits(bench, run) == []
+
+
+def booked(undo: JsonObject) -> tuple[list[JsonValue], list[JsonValue]]:
+    """Something is done, the run fails, and it is to be undone."""
+    book: JsonObject = {"id": "pay", "kind": "http", "method": "GET", "url": "https://bank.test/"}
+    nodes: list[JsonValue] = [{**book, "compensate": {"do": undo}}, {"id": "no", "kind": "fail", "message": "no"}]
+    return nodes, [{"from": "pay", "to": "no"}]
+
+
+async def test_what_became_of_a_compensation_is_asked_once(bench: Bench) -> None:
+    bank = Bank(bench, [LOST, LOST])
+    run = await bench.start(await bench.save(*booked({**pay("unsafe"), "id": "undo"})))
+    await bench.settle()
+    assert [kind for _, kind in await waits(bench, run)] == ["outcome"]
+    await say(bench, run, {"happened": True, "output": {}}, path="pay!undo")
+    assert (await bench.row(run))["status"] == "failed"
+    assert (await bench.steps(run))["pay!undo"]["status"] == "completed"
+    assert bank.payments == 2, "it is not sent again when the run is taken up to hear the answer"
+
+
+async def test_a_compensation_is_not_done_before_a_person_agrees(bench: Bench) -> None:
+    bank = Bank(bench, [])
+    nodes, edges = booked({**pay("idempotent"), "id": "undo", "approval": "always"})
+    run = await bench.start(await bench.save(nodes, edges))
+    await bench.settle()
+    (question,) = await waits(bench, run)
+    assert question[1] == "approval"
+    (driver,) = bench.scheduled
+    assert isinstance(await bench.parts.engine.advance(driver), Sleep), "it was woken too early"
+    assert await waits(bench, run) == [question]
+    assert bank.payments == 0
+    await say(bench, run, {"approved": False}, path="pay!undo")
+    assert (await bench.steps(run))["pay!undo"]["status"] == "failed"
+    assert (await bench.row(run))["status"] == "failed"
+    assert bank.payments == 0

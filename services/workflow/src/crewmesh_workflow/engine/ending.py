@@ -106,7 +106,7 @@ class Ending:
             if known is None:
                 execution.begin_effect(place, undo, replace(step, input=undo.does.render(place.scope())), undo.does)
             else:
-                execution.launch(place, undo, step, undo.does)
+                execution.resume(place, undo, known)
         except ExpressionError as error:
             execution.record(step.failed(StepError("expression-failed", str(error))))
         except ValidationError:

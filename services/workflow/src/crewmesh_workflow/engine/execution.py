@@ -160,7 +160,7 @@ class Execution:
             remember_rounds(self, frame, node, known)
             self.decide(frame, node, known)
         elif known is not None and known.attempt > 0:
-            self._resume(frame, node, known)
+            self.resume(frame, node, known)
         elif frame.halts or self._ending.stops(frame):
             return
         elif node.incoming and not frame.taken[node.id]:
@@ -246,7 +246,7 @@ class Execution:
         self.waiting[step.path] = (frame, node)
         self.record(step)
 
-    def _resume(self, frame: Frame, node: CompiledNode, step: Step) -> None:
+    def resume(self, frame: Frame, node: CompiledNode, step: Step) -> None:
         """Go on with a step that the journal holds as begun."""
         if step.status == "waiting":
             self.waiting[step.path] = (frame, node)
