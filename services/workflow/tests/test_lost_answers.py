@@ -163,3 +163,14 @@ async def test_a_compensation_is_not_done_before_a_person_agrees(bench: Bench) -
     assert (await bench.steps(run))["pay!undo"]["status"] == "failed"
     assert (await bench.row(run))["status"] == "failed"
     assert bank.payments == 0
+
+
+async def test_nobody_is_asked_about_a_request_that_makes_no_sense(bench: Bench) -> None:
+    """Who agreed to it changed it so that nothing could be sent."""
+    bank = Bank(bench, [])
+    run = await bench.start(await bench.save([pay("unsafe", approval="always")]))
+    await bench.settle()
+    await say(bench, run, {"approved": True, "data": {"url": 7}})
+    step = (await bench.steps(run))["pay"]
+    assert (step["status"], step["attempt"], step["error"]["type"]) == ("failed", 1, "invalid-step-input")
+    assert bank.payments == 0

@@ -9,9 +9,10 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import SEND_HTTP, HttpSend
 from crewmesh_contracts.workflow.nodes.http import HttpNode
 from crewmesh_kit.errors import Problem, Unavailable
+from pydantic import ValidationError
 
 from crewmesh_workflow.expressions import Scope
-from crewmesh_workflow.nodes.base import CompiledEffect, EffectContext, Reader, kind
+from crewmesh_workflow.nodes.base import CompiledEffect, EffectContext, InvalidStepInput, Reader, kind
 from crewmesh_workflow.nodes.members import read_texts
 
 # The integration service accepts no longer wait than this for one answer.
@@ -69,15 +70,22 @@ def _compile_question(node: HttpNode, read: Reader) -> Callable[[Scope], HttpSen
     return lambda scope: HttpSend(method="GET", url=url.text(scope), headers=headers(scope), timeout_seconds=seconds)
 
 
+def _read(journalled: JsonObject) -> HttpRequest:
+    try:
+        return HttpRequest.model_validate(journalled)
+    except ValidationError as error:  # people may have changed it since it was rendered
+        raise InvalidStepInput(error) from error
+
+
 async def _run(journalled: JsonObject, context: EffectContext) -> JsonObject:
-    request = HttpRequest.model_validate(journalled)
+    request = _read(journalled)
     sent = HttpSend.model_validate(request.model_dump(exclude={"verify"}))
     reply = await context.call(SEND_HTTP, sent)
     return reply.model_dump(mode="json")
 
 
 async def _verify(journalled: JsonObject, context: EffectContext) -> JsonObject | None:
-    question = HttpRequest.model_validate(journalled).verify
+    question = _read(journalled).verify
     if question is None:
         raise Unavailable("The step cannot be verified: its request was journalled without a question.")
     try:
