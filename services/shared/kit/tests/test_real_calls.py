@@ -65,7 +65,8 @@ class TestStores:
 
     async def test_blobs(self, probe: Probe) -> None:
         blobs = probe.sidecar.blobs
-        for payload in (b"text", b'{"a": 1}', b"\x00\xff" * 50_000, b"YWJj", b"x" * 3_000_000):
+        largest = b"x" * (5 * 1024 * 1024 - 256)
+        for payload in (b"text", b'{"a": 1}', b"\x00\xff" * 50_000, b"YWJj", b"x" * 3_000_000, largest):
             reference = await blobs.put(payload)
             assert await blobs.get(reference) == payload
         with pytest.raises(NotFound):

@@ -70,7 +70,7 @@ def running_daprd(
         str(internal),
     ]
     command += ["--metrics-port", str(metrics), "--resources-path", str(folder), "--log-as-json"]
-    command += ["--dapr-listen-addresses", "127.0.0.1"]
+    command += ["--dapr-listen-addresses", "127.0.0.1", "--max-body-size", "5Mi"]  # as in every mesh
     environment = {**os.environ, "DAPR_API_TOKEN": _API_TOKEN, "APP_API_TOKEN": APP_API_TOKEN}
     log = folder / "daprd.log"
     with log.open("wb") as output:

@@ -14,6 +14,8 @@ from grpc.aio import AioRpcError
 from crewmesh_kit.errors import BadGateway, GatewayTimeout, NotFound, PayloadTooLarge, Problem, Unavailable
 from crewmesh_kit.settings import DaprSettings
 
+# The sidecar has a limit of its own. With gRPC's, which is lower, what was stored could not be read back.
+_ANY_LENGTH = -1
 _AWAY = (StatusCode.UNAVAILABLE, StatusCode.ABORTED, StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.CANCELLED)
 # Components tell a missing secret or file as an internal error, in words.
 _MISSING = ("not found", "NoSuchKey")
@@ -22,7 +24,7 @@ _MISSING = ("not found", "NoSuchKey")
 def sdk_client(dapr: DaprSettings) -> DaprGrpcClientAsync:
     """A client for this sidecar, which must be healthy: the SDK's constructor waits for that, blocking."""
     tell_sdk(dapr)
-    return DaprGrpcClientAsync(f"127.0.0.1:{dapr.grpc_port}")
+    return DaprGrpcClientAsync(f"127.0.0.1:{dapr.grpc_port}", max_grpc_message_length=_ANY_LENGTH)
 
 
 def tell_sdk(dapr: DaprSettings) -> None:
