@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_kit.errors import PayloadTooLarge, Problem
+from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import bound, get_logger
 from crewmesh_kit.telemetry import continued, span
 
@@ -87,9 +87,11 @@ class Engine:
             return await self._give_up(run, StepError("invalid-definition", str(error)[:1000]))
 
         async def go(lease: Lease) -> tuple[Worker, Done | Sleep]:
-            execution = Execution(program, facts_of(run, program), taken.steps, run.failing)
+            steps = await self._desk.journal.steps(taken)
+            execution = Execution(program, facts_of(run, program), steps, run.failing)
             lease.asked, lease.arrivals = taken.asked, taken.arrivals
-            brought = (taken.arrivals, taken.arrived) if taken.arrivals else None
+            arrived = await self._desk.journal.arrivals(taken.stored_arrivals)
+            brought = (taken.arrivals, arrived) if taken.arrivals else None
             worker = Worker(self._desk, run, execution, lease, inline=inline, brought=brought)
             return worker, await worker.resume()
 
@@ -108,11 +110,9 @@ class Engine:
             except NoTurnError:
                 await self._desk.leases.hand_back(lease)
                 return Superseded()
-            except PayloadTooLarge as error:
-                return await self._broke_down(run, error)  # it is no smaller the next time
-            except Problem:
-                raise  # something that we need is away; the run goes on when it is back
             except Exception as error:
+                if isinstance(error, Problem) and error.retryable:
+                    raise  # something that we need is away; the run goes on when it is back
                 return await self._broke_down(run, error)
         if inline and isinstance(outcome, Sleep):
             drive = DriveInput(
@@ -122,14 +122,18 @@ class Engine:
         return outcome
 
     async def _broke_down(self, run: Run, error: Exception) -> Done | Superseded:
-        """A mistake of the engine's own. The run is tried again when its lease is over, but not for ever."""
+        """A mistake of the engine's own, or something that will not pass, as a payload that is lost or too large.
+
+        The run is tried again when its lease is over, but not for ever.
+        """
         fault = await self._desk.journal.broke_down(run)
         if fault is None:
             return Superseded()
         if fault.count < _MOST_FAULTS:
             raise error
         log.error("the run is given up", faults=fault.count, exc_info=error)
-        told = f"The engine broke down {fault.count} times over this run ({type(error).__name__}); see its log."
+        why = error.detail if isinstance(error, Problem) else type(error).__name__
+        told = f"The engine broke down {fault.count} times over this run ({why}); see its log."
         return await self._give_up(fault.run, StepError("internal-error", told))
 
     async def _give_up(self, run: Run, error: StepError) -> Done | Superseded:

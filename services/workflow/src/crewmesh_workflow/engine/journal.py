@@ -41,15 +41,16 @@ _MOST_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A run that was taken over: its row, its steps, how much has arrived for it, and what it is asked to do.
+    """A run that was taken over: its row, its steps as they are stored, how much has arrived for it, and what it is
+    asked to do.
 
     ``arrived``: what of it is for steps that still wait.
     """
 
     run: Run
-    steps: dict[str, Step]
+    stored_steps: Sequence[DictRow]
     arrivals: int
-    arrived: dict[str, JsonObject]
+    stored_arrivals: Sequence[DictRow]
     asked: Wish | None
 
 
@@ -223,7 +224,7 @@ class Journal:
         if not taken:
             return None
         (row,) = taken
-        return Taken(_run(row), await self._steps(steps), row["arrivals"], await self._by_path(arrived), row["asked"])
+        return Taken(_run(row), steps, row["arrivals"], arrived, row["asked"])
 
     async def broke_down(self, run: Run) -> Fault | None:
         """Count a breakdown of the engine over this run; nothing when the run is not ours any more."""
@@ -232,20 +233,23 @@ class Journal:
 
     async def arrived(self, run: str) -> dict[str, JsonObject]:
         """What has arrived for steps that wait."""
-        return await self._by_path(await persistently(lambda: self._database.statement(ARRIVED, {"run": run})))
+        return await self.arrivals(await persistently(lambda: self._database.statement(ARRIVED, {"run": run})))
 
     async def has_ended(self, run_id: str) -> bool:
         rows = await self._database.statement("SELECT finished_at FROM runs WHERE id = %(run)s", {"run": run_id})
         return not rows or rows[0]["finished_at"] is not None
 
-    async def _steps(self, rows: Sequence[DictRow]) -> dict[str, Step]:
+    async def steps(self, taken: Taken) -> dict[str, Step]:
+        """The steps of a run that was taken over, with what is large about them."""
+        rows = taken.stored_steps
         inputs = await self._payloads.fetch_all([None if _is_over(row) else row["input"] for row in rows])
         outputs = await self._payloads.fetch_all([row["output"] for row in rows])
         return {
             row["path"]: _step(row, input_, output) for row, input_, output in zip(rows, inputs, outputs, strict=True)
         }
 
-    async def _by_path(self, rows: Sequence[DictRow]) -> dict[str, JsonObject]:
+    async def arrivals(self, rows: Sequence[DictRow]) -> dict[str, JsonObject]:
+        """What arrived, by the path of the step that waited for it."""
         return {row["path"]: await self._whole(row["data"]) for row in rows}
 
     async def _whole(self, data: JsonObject) -> JsonObject:

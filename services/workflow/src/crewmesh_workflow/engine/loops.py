@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
+from pydantic_core import to_json
 
 from crewmesh_workflow.engine.frames import Frame
+from crewmesh_workflow.engine.payloads import LARGEST_BYTES
 from crewmesh_workflow.engine.steps import Step, StepError
 from crewmesh_workflow.expressions import ExpressionError
 from crewmesh_workflow.nodes.base import Each, Repeat
@@ -104,7 +106,7 @@ class Loops:
             if not loop.open:
                 errors = sorted(loop.errors, key=lambda error: cast(int, error["index"]))
                 output: JsonObject = {"items": loop.outputs, "errors": [*errors], "count": len(loop.items)}
-                self._end(loop, self._step(loop).completed(output))
+                self._end(loop, _with_output(self._step(loop), output))
         elif isinstance(does, Repeat):
             self._next_round(loop, does)
 
@@ -155,3 +157,12 @@ class Loops:
             inner = self._loops.pop(path)
             for deeper in inner.open.values():
                 deeper.closed = True
+
+
+def _with_output(step: Step, output: JsonObject) -> Step:
+    """The loop's end. No round gives more than can be kept, but all of them together may."""
+    size = len(to_json(output))
+    if size <= LARGEST_BYTES:
+        return step.completed(output)
+    detail = f"What its rounds give is {size:,} bytes together, and {LARGEST_BYTES:,} can be kept; let each give less."
+    return step.failed(StepError("payload-too-large", detail))

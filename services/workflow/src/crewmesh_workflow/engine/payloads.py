@@ -11,6 +11,8 @@ from pydantic_core import from_json, to_json
 from crewmesh_workflow.program.compile import BLOB_KEY
 
 LARGE_BYTES = 64 * 1024
+# A sidecar takes messages of 5 MiB; less than 256 bytes of one are around the payload.
+LARGEST_BYTES = 5 * 1024 * 1024 - 256
 
 
 class Blobs(Protocol):
