@@ -1,17 +1,20 @@
-"""Payloads that the blob store refuses, has lost, or cannot give now."""
+"""Payloads that the blob store refuses, has lost, or cannot give now, and values that look like references to it."""
 
 from __future__ import annotations
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import SEND_HTTP, HttpReply, HttpSend
-from crewmesh_kit.errors import NotFound, PayloadTooLarge, Problem, Unavailable
+from crewmesh_kit.dapr.stores import reference_of
+from crewmesh_kit.errors import NotFound, PayloadTooLarge, Problem, RemoteProblem, Unavailable
 from crewmesh_testkit.fake_sidecar import FakeBlobStore
+from crewmesh_testkit.identities import ORGANIZATION
 from crewmesh_workflow.engine.outcome import Done, DriveInput, Sleep, Superseded
-from crewmesh_workflow.engine.payloads import LARGEST_BYTES
+from crewmesh_workflow.engine.payloads import LARGEST_BYTES, Payloads
 
 from services.workflow.tests.conftest import Bench
 
+NO: JsonObject = {"approved": False, "data": None, "decisions": []}
 SEND: JsonObject = {"id": "h", "kind": "http", "url": "https://x.test/"}
 ASK: JsonObject = {"id": "ok", "kind": "approval", "title": "?"}
 END: JsonObject = {"id": "end", "kind": "set", "variables": {"done": True}}
@@ -52,6 +55,11 @@ async def advance(bench: Bench, run: str) -> Done | Superseded | Sleep:
     """As the driver that watches over the run."""
     row = await bench.row(run)
     return await bench.parts.engine.advance(DriveInput(run=run, driver=row["driver"], epoch=row["epoch"]))
+
+
+async def arrive(bench: Bench, run: str, path: str, data: JsonObject) -> None:
+    async with bench.database.tenant(ORGANIZATION) as conn:
+        assert await bench.parts.control.arrive(conn, run, path, data)
 
 
 async def test_a_payload_that_is_lost_fails_the_run_in_the_end(bench: Bench, store: Store) -> None:
@@ -112,3 +120,50 @@ async def test_what_the_rounds_of_a_loop_give_together_may_be_too_large(
         assert (row["error"]["node"], row["error"]["type"]) == ("l", "payload-too-large")
         assert "bytes together" in row["error"]["detail"]
     assert all(len(payload) <= LARGEST_BYTES for payload in store.payloads.values())
+
+
+FOREIGN = b'{"secret": "of another organization"}'
+LIKE_REFERENCES: list[JsonObject] = [{"$blob": "x"}, {"$blob": reference_of(FOREIGN), "bytes": 1}, {"$blob": 7}]
+
+
+class TestWhatLooksLikeAReference:
+    @pytest.mark.parametrize("value", LIKE_REFERENCES)
+    async def test_comes_back_as_it_was(self, value: JsonObject) -> None:
+        store = Store()
+        await store.put(FOREIGN)
+        payloads = Payloads(store)
+        stowed = await payloads.stow(value)
+        assert stowed["$blob"] == reference_of(store.payloads[str(stowed["$blob"])])
+        assert await payloads.fetch(stowed) == value
+
+    @pytest.mark.parametrize("value", LIKE_REFERENCES)
+    async def test_may_be_what_a_person_answers(self, bench: Bench, store: Store, value: JsonObject) -> None:
+        await store.put(FOREIGN)
+        asked_first: JsonObject = {**SEND, "approval": "always", "on_error": "continue", "retry": {"attempts": 1}}
+        run = await bench.start(await bench.save([asked_first, ASK, END], WAYS))
+        await bench.settle()
+        await arrive(bench, run, "h", {"approved": True, "data": value})
+        assert isinstance(await advance(bench, run), Sleep)
+        step = (await bench.steps(run))["h"]
+        assert await bench.parts.payloads.fetch(step["input"]) == value
+        await arrive(bench, run, "ok", NO)
+        assert await advance(bench, run) == Done()
+
+    @pytest.mark.parametrize("value", LIKE_REFERENCES)
+    async def test_may_be_what_a_person_says_came_of_an_action(
+        self, bench: Bench, store: Store, value: JsonObject
+    ) -> None:
+        async def unknown(request: HttpSend) -> HttpReply:
+            raise RemoteProblem("?", status=409, slug="outcome-unknown", title="?", retryable=False)
+
+        await store.put(FOREIGN)
+        bench.sidecar.answer(SEND_HTTP, unknown)
+        run = await bench.start(await bench.save([SEND, ASK, END], WAYS))
+        await bench.settle()
+        await arrive(bench, run, "h", {"happened": True, "output": value})
+        assert isinstance(await advance(bench, run), Sleep)
+        await arrive(bench, run, "ok", NO)
+        assert await advance(bench, run) == Done()
+        row = await bench.row(run)
+        assert row["status"] == "completed"
+        assert await bench.parts.payloads.fetch((await bench.steps(run))["h"]["output"]) == value

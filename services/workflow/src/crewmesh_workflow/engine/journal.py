@@ -44,7 +44,7 @@ class Taken:
     """A run that was taken over: its row, its steps as they are stored, how much has arrived for it, and what it is
     asked to do.
 
-    ``arrived``: what of it is for steps that still wait.
+    ``stored_arrivals``: what of it is for steps that still wait.
     """
 
     run: Run

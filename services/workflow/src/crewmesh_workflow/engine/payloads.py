@@ -28,7 +28,10 @@ class Payloads:
         self._blobs = blobs
 
     async def stow(self, value: JsonObject) -> JsonObject:
-        """What to journal in place of ``value``: itself, or a reference when it is large or could be taken for one."""
+        """What to journal in place of ``value``: itself, or a reference when it is large.
+
+        What only looks like a reference goes by reference as well: so each that is in the journal is the engine's own.
+        """
         data = to_json(value)
         if len(data) <= LARGE_BYTES and BLOB_KEY not in value:
             return value
