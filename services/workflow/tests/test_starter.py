@@ -1,12 +1,16 @@
-"""Starts that are not as smooth as most: of what was started before, at a limit, of what cannot be begun."""
+"""Starts that are not as smooth as most: again, at a limit, of what cannot be begun, of several at a time."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.events import CloudEvent
+from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.errors import PayloadTooLarge
+from crewmesh_testkit import polling
 from crewmesh_testkit.identities import ORGANIZATION
 from crewmesh_workflow.engine.admission import QueueFull, WorkflowBusy
 from crewmesh_workflow.engine.execution import Execution
@@ -15,6 +19,8 @@ from crewmesh_workflow.engine.payloads import LARGE_BYTES
 from crewmesh_workflow.engine.starter import NewRun
 from crewmesh_workflow.engine.turn import Turn
 from crewmesh_workflow.settings import EngineSettings
+from crewmesh_workflow.triggers.deliveries import Deliveries
+from crewmesh_workflow.triggers.service import Triggers
 from psycopg.rows import DictRow
 
 from services.workflow.tests.conftest import Bench, empty, replica
@@ -47,6 +53,12 @@ class TestWhatWasStartedBefore:
 
 
 NOTHING: JsonObject = {"id": "n", "kind": "transform", "output": {}}
+
+LOCK = "hashtextextended(%s, 0)"
+WAITING_LOCKS = """
+SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
+"""
 
 
 async def start_together(bench: Bench, *workflows: str, data: JsonValue = None) -> list[str]:
@@ -112,3 +124,35 @@ class TestWhatCannotBeBegun:
         assert (await bench.row(good))["status"] == "completed"
         row = await bench.row(bad)
         assert (row["error"]["node"], row["error"]["type"]) == ("tell", "expression-failed")
+
+
+async def test_an_event_waits_for_a_workflow_before_it_holds_its_organization(url: str) -> None:
+    """Else it would wait for a start of that workflow, which waits for the organization."""
+    async with replica(url, settings=EngineSettings(inline_slots=8, organization_runs=2)) as bench:
+        await empty(bench.database)
+        Held(bench)
+        at_work = await bench.save([search()])
+        for number in ("w1", "w2"):
+            await bench.start(at_work, event_id=number)
+        await bench.parts.admission.let_in()  # it finds the organization crowded
+        triggered: list[JsonValue] = [{"kind": "event", "type": "placed"}]
+        limited: JsonObject = {"concurrency": {"limit": 1}}
+        _, last = sorted([await bench.save([NOTHING], settings=limited, triggers=triggered) for _ in range(2)])
+        triggers = Triggers(
+            bench.database, bench.parts.starter, Deliveries(bench.parts.control), Idempotency(bench.database)
+        )
+        placed = CloudEvent(id="e1", source="shop", type="placed", crewmeshorg=ORGANIZATION)
+
+        async def waits() -> bool:
+            return bool(await bench.database.statement(WAITING_LOCKS))
+
+        async with bench.database.system() as conn:
+            await conn.execute(f"SELECT pg_advisory_xact_lock({LOCK})", [last])
+            taking = asyncio.create_task(triggers.consume(placed))
+            bench.tasks.append(taking)
+            await polling.until(waits, seconds=60, what="the event to wait for the workflow", every=0.01)
+            cursor = await conn.execute(f"SELECT pg_try_advisory_xact_lock({LOCK}) AS free", [ORGANIZATION])
+            row = await cursor.fetchone()
+            assert row is not None
+            assert row["free"]
+        assert len((await taking).runs) == 2

@@ -2,10 +2,13 @@
 
 A workflow's limit is exact: whoever starts or admits a run of it counts under a lock. An organization's limit costs
 nothing while the organization is far from it: only those that were found half full a moment ago are counted.
+
+Everybody takes locks in one order: those of workflows by their ids, then the organization's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 from crewmesh_contracts.workflow import Definition
@@ -76,6 +79,12 @@ class Admission:
             await self._refuse_when_full(conn, organization)
             return False
         return True
+
+    async def take_turns(self, conn: AsyncConnection[DictRow], wanted: Iterable[tuple[str, Definition]]) -> None:
+        """Before runs of several workflows begin in one transaction, for their locks come before the organization's."""
+        limited = sorted(workflow for workflow, wants in wanted if wants.settings.concurrency is not None)
+        for workflow in limited:
+            await conn.execute(_LOCK, [workflow])
 
     async def _has_room(self, conn: AsyncConnection[DictRow], organization: str, workflow: str, limit: int) -> bool:
         await conn.execute(_LOCK, [workflow])

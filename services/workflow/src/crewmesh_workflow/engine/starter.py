@@ -8,7 +8,7 @@ runs out, and that is the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -125,6 +125,11 @@ class Starter:
         """Start runs in a transaction inside the block, and ``launch`` them once it is committed."""
         yield Starting(self)
 
+    async def take_turns(self, conn: AsyncConnection[DictRow], new: Sequence[NewRun]) -> None:
+        """Before several are begun in one transaction: whoever waits for a lock of theirs, waits here."""
+        programs = [(each.workflow, await self._program(conn, each)) for each in new]
+        await self._admission.take_turns(conn, [(id_, program.definition) for id_, program in programs if program])
+
     async def begin(
         self, conn: AsyncConnection[DictRow], organization: str, new: NewRun
     ) -> tuple[Started, _Begun | None]:
@@ -216,6 +221,11 @@ class Starting:
     def __init__(self, starter: Starter) -> None:
         self._starter = starter
         self._begun: list[tuple[Started, _Begun | None]] = []
+
+    async def take_turns(self, conn: AsyncConnection[DictRow], new: Sequence[NewRun]) -> None:
+        """Before several are started, so that two transactions do not wait for each other."""
+        if len(new) > 1:
+            await self._starter.take_turns(conn, new)
 
     async def start(self, conn: AsyncConnection[DictRow], organization: str, new: NewRun) -> Started:
         """The run of this occurrence, whether it is started now or was before."""

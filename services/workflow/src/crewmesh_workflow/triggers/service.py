@@ -74,13 +74,16 @@ class Triggers:
         failures: list[FilterFailure] = []
         refused: list[Refusal] = []
         runs: list[str] = []
-        for match in _one_of_each_workflow(_admitting(matches, content, failures)):
+        wanted = _one_of_each_workflow(_admitting(matches, content, failures))
+        planned = [_new_run(match, content, key) for match in wanted]
+        await starting.take_turns(conn, planned)
+        for new in planned:
             try:
-                runs.append((await starting.start(conn, organization, _new_run(match, content, key))).run)
+                runs.append((await starting.start(conn, organization, new)).run)
             except WorkflowBusy as busy:
                 # Its definition says so. The others that asked for the event must not wait for it.
-                log.info("a workflow at its limit takes no run", workflow=match.workflow)
-                refused.append(Refusal(workflow=match.workflow, detail=busy.detail))
+                log.info("a workflow at its limit takes no run", workflow=new.workflow)
+                refused.append(Refusal(workflow=new.workflow, detail=busy.detail))
         woken = await self._wake(conn, organization, event.type, content, key, matches)
         return EventAccepted(
             event=event.id,
