@@ -68,9 +68,9 @@ async def runs(service: Running) -> list[JsonObject]:
 class TestOpenHook:
     async def test_what_came_is_what_the_run_sees(self, service: Running) -> None:
         hook = await hook_of(service, await save(service))
-        proofs = {"webhook_signature": "v1,x", "x_hub_signature_256": "sha256=x", "x_hook_secret": "x"}
-        sent = {"x_sender": "me", "idempotency_key": "k", **proofs}
-        answer = await call(service, f"{hook['url']}?a=1&a=2&b=", method="PUT", body=b'{"n": 1}', **sent)
+        proofs = {"webhook-signature": "v1,x", "x-hub-signature-256": "sha256=x", "x-hook-secret": "x"}
+        url = f"{hook['url']}?a=1&a=2&b="
+        answer = await call(service, url, proofs, method="PUT", body=b'{"n": 1}', x_sender="me", idempotency_key="k")
         assert answer.status_code == 202
         run = answer.json()["run"]
         assert answer.headers["location"] == f"/v1/runs/{run}"
@@ -84,7 +84,6 @@ class TestOpenHook:
         assert (data["method"], data["query"], data["body"]) == ("PUT", {"a": ["1", "2"], "b": ""}, {"n": 1})
         assert isinstance(data["headers"], dict)
         assert data["headers"]["x-sender"] == "me"
-        proofs = {name.replace("_", "-") for name in proofs}
         assert not {"dapr-api-token", "idempotency-key", "host", *proofs} & set(data["headers"])
 
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])

@@ -16,6 +16,7 @@ from crewmesh_kit.errors import (
     Unavailable,
 )
 from crewmesh_workflow.engine.retry import AskAgain, GiveUp, TryAgain, after_failure, may_have_happened
+from crewmesh_workflow.engine.steps import StepError
 
 NODE = HttpNode(id="h", kind="http", url="x", retry=Retry(attempts=4, backoff_seconds=1, jitter=0), timeout_seconds=100)
 
@@ -72,3 +73,10 @@ def test_asking_again_slows_down_to_once_a_second() -> None:
 )
 def test_who_knows_whether_it_happened(problem: Problem, maybe: bool) -> None:
     assert may_have_happened(problem) is maybe
+
+
+def test_the_places_that_a_problem_names_are_part_of_why_a_step_failed() -> None:
+    errors: JsonValue = [{"path": f"body.{name}", "message": "no"} for name in "abcdefg"]
+    told = StepError.of(remote(422, "validation-failed", retryable=False, errors=errors))
+    assert told == StepError("validation-failed", "d (body.a: no; body.b: no; body.c: no; body.d: no; body.e: no)")
+    assert StepError.of(remote(422, "validation-failed", retryable=False, errors="all")).detail == "d"

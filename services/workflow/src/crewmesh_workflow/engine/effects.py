@@ -145,7 +145,7 @@ async def perform(reach: Reach, run: Run, node: EffectNode, does: CompiledEffect
         except Problem as problem:
             waited = time.monotonic() - since
             verdict = after_failure(problem, node, attempt=step.attempt, asked=asked, waited=waited)
-            error, timed_out = StepError(problem.slug, problem.detail), class_of(problem) == "timeout"
+            error, timed_out = StepError.of(problem), class_of(problem) == "timeout"
             in_doubt = does.safety != "idempotent" and may_have_happened(problem)
         log.info("an attempt failed", path=step.path, attempt=step.attempt, error=error.detail, then=repr(verdict))
         match verdict:
@@ -201,7 +201,7 @@ async def _find_out(
     except Problem as problem:
         if otherwise is not None or step.attempt >= node.retry.attempts:
             return replace(step, status="waiting", wait=_question(node, step))
-        return step.again(StepError(problem.slug, problem.detail), pause_before(node, step.attempt))
+        return step.again(StepError.of(problem), pause_before(node, step.attempt))
     if output is not None:
         return step.completed(clean(output))
     return not_happened(step) if otherwise is None else step.failed(otherwise)

@@ -8,10 +8,12 @@ from typing import Literal, TypeAlias
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.nodes.base import OUT
 from crewmesh_kit.db.storable import clean_text
+from crewmesh_kit.errors import Problem
 
 from crewmesh_workflow.nodes.base import WaitFor
 
 StepStatus = Literal["running", "waiting", "completed", "skipped", "failed", "cancelled"]
+_MOST_PLACES = 5
 OVER: frozenset[StepStatus] = frozenset({"completed", "skipped", "failed", "cancelled"})
 
 
@@ -25,6 +27,14 @@ class StepError:
     def __post_init__(self) -> None:
         """Details come from far away, and the journal must be able to hold them."""
         object.__setattr__(self, "detail", clean_text(self.detail))
+
+    @classmethod
+    def of(cls, problem: Problem) -> StepError:
+        """With the places that it names: of the problem, a step keeps nothing else."""
+        errors = problem.extensions.get("errors")
+        places = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+        named = "; ".join(f"{place.get('path')}: {place.get('message')}" for place in places[:_MOST_PLACES])
+        return cls(problem.slug, f"{problem.detail} ({named})" if named else problem.detail)
 
     def as_json(self) -> JsonObject:
         return {"type": self.type, "detail": self.detail}

@@ -250,7 +250,7 @@ class Worker:
             except Problem as problem:
                 log.info("a wait could not be begun", path=step.path, error=problem.detail)
                 if not problem.retryable or attempt == _BEGIN_ATTEMPTS - 1:
-                    return _Refused(step.path, StepError(problem.slug, problem.detail))
+                    return _Refused(step.path, StepError.of(problem))
                 await asyncio.sleep(0.2 * 2**attempt)
             else:
                 return None
