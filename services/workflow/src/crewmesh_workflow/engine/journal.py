@@ -158,9 +158,9 @@ class Journal:
         wanted = {each.run.id: (each.run.epoch, each.run.seq + each.count) for each in missing if each.count}
         return {id_: row for id_, row in there.items() if wanted.get(id_) == (row["epoch"], row["seq"])}
 
-    async def first_record(self, run: Run, commit: Commit) -> Record:
+    async def first_record(self, run: Run, commit: Commit, *, keep_days: int | None = None) -> Record:
         """The commit of a start, ready to be written. What is wrong with what it holds comes out here."""
-        return await record(run, commit, self._payloads, keep_days=self._keep_days, starting=True)
+        return await record(run, commit, self._payloads, keep_days=keep_days or self._keep_days, starting=True)
 
     async def start(
         self, conn: AsyncConnection[DictRow], run: Run, made: Record, start: Mapping[str, str | int | float | None]
@@ -183,7 +183,7 @@ class Journal:
             "samples": _json(run.samples),
             "payer": run.payer.model_dump_json(),
             "count": len(made.tables["events"]),
-            "keep_days": self._keep_days,
+            "keep_days": cast(int | None, row["keep_days"]),
             **{name: _json(row[name]) for name in ("output", "error", "failure", "response")},
             "status": row["status"],
             "over": row["over"],

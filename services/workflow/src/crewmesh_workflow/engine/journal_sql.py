@@ -118,7 +118,7 @@ WITH claimed AS (
            CASE WHEN %(status)s IN ('running', 'waiting') THEN now() + %(due_in)s * interval '1s' END,
            %(count)s, %(traceparent)s,
            CASE WHEN %(over)s THEN greatest(now(), %(started_at)s::timestamptz) END,
-           CASE WHEN %(over)s THEN now() + %(keep_days)s * interval '1d' END,
+           greatest(now(), %(started_at)s::timestamptz) + %(keep_days)s * interval '1d',
            %(priority)s, %(test)s, %(samples)s::jsonb, %(origin)s, %(started_by)s, %(source_run)s, %(parent_run)s,
            %(parent_path)s, %(started_at)s::timestamptz, now() + %(timeout)s * interval '1s', %(payer)s::jsonb
     WHERE %(event_key)s::text IS NULL OR EXISTS (SELECT FROM claimed)

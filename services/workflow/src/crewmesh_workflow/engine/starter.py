@@ -163,7 +163,8 @@ class Starter:
             begun = _begun(run, program, new, priority)
             if begun.turn.end is None and begun.asleep is None and not self._slots.room():
                 return None
-            return begun, await self._journal.first_record(run, begun.commit)
+            keep_days = program.definition.settings.retention_days
+            return begun, await self._journal.first_record(run, begun.commit, keep_days=keep_days)
         except Exception:
             # The database is not asked for any of this, so the transaction goes on, in which others may start as well.
             # Whoever takes the run breaks down over it too, and that is counted.
@@ -191,8 +192,6 @@ class Starter:
             "parent_run": new.parent_run,
             "parent_path": new.parent_path,
         }
-        if program is not None and program.definition.settings.retention_days is not None:
-            parameters["keep_days"] = program.definition.settings.retention_days
         if begun is not None and begun.commit.rest is not None:
             return {**parameters, "status": "waiting", "due_in": begun.commit.rest.due_in, "driver": _FIRST_DRIVER}
         return parameters if status == "running" else {**parameters, "status": status}
