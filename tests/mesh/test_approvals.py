@@ -82,4 +82,5 @@ async def test_a_person_with_a_link_needs_nothing_else(mesh: MeshProcess) -> Non
         [decision] = (await client.get(f"/v1/approvals/{question}")).body["decisions"]
         assert (decision["by"], decision["data"]) == ("ann", {"amount": 100})
         for method, body in (("GET", None), ("POST", b"decision=reject")):
-            assert (await anonymously(stranger, method, link, body)).status == 404
+            gone = await anonymously(stranger, method, link, body)
+            assert (gone.status, gone.headers["content-type"]) == (404, "text/html; charset=utf-8")

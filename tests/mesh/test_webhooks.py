@@ -26,6 +26,10 @@ async def hook(mesh: MeshProcess, auth: str, respond: str = "when_done") -> dict
             "query": "{{ trigger.data.query }}",
         },
     }
+    return await webhook_of(mesh, definition)
+
+
+async def webhook_of(mesh: MeshProcess, definition: dict[str, object]) -> dict[str, str]:
     async with mesh.client() as client:
         made = await client.post("/v1/workflows", definition)
         assert made.status == 201, made.body
@@ -82,6 +86,17 @@ async def test_every_method_and_its_query_arrive(mesh: MeshProcess, method: str)
     expected = {"body": None, "method": method, "query": {"a": "b c", "d": "/"}}
     assert [each[:2] for each in sent] == [(200, expected)] * 2
     assert len({run for _, _, run in sent}) == 2, "two requests without an id are two occurrences"
+
+
+@pytest.mark.parametrize("status", [400, 503])
+async def test_an_error_that_the_workflow_answers_arrives_as_it_is(mesh: MeshProcess, status: int) -> None:
+    definition: dict[str, object] = {
+        "name": f"Refuse {uuid4().hex[:8]}",
+        "triggers": [{"kind": "webhook", "id": "hook", "auth": "none", "respond": "when_done"}],
+        "nodes": [{"id": "no", "kind": "respond", "status": status, "body": {"error": "bad"}}],
+    }
+    to = await webhook_of(mesh, definition)
+    assert (await send(to["url"]))[:2] == (status, {"error": "bad"})
 
 
 async def test_an_address_that_was_made_up_is_a_problem(mesh: MeshProcess) -> None:

@@ -6,7 +6,8 @@ import pytest
 from aiohttp import web
 from crewmesh_gateway.main import create_app
 from crewmesh_gateway.proxy.routing import PUBLIC_RESOURCES
-from crewmesh_gateway.settings import Settings, ThrottleSettings
+from crewmesh_gateway.settings import ProxySettings, Settings, ThrottleSettings
+from crewmesh_kit.http.middleware import LENGTH_HEADER
 from crewmesh_testkit import FakeSidecar, running
 from fastapi import FastAPI
 
@@ -91,13 +92,62 @@ async def test_guessing_addresses_gets_slow_and_good_ones_stay_quick(
     assert refused.headers["retry-after"]
 
 
-async def test_a_workflow_that_answers_404_is_no_guess(
+async def test_a_page_that_says_that_there_is_nothing_is_a_guess_too(
     settings: Settings, sidecar: FakeSidecar, upstream: Upstream
 ) -> None:
     async def handler(_: web.Request) -> web.Response:
-        return web.json_response({"detail": "no such order"}, status=404)
+        page = b"<h1>This link cannot be used</h1>"
+        return web.Response(status=404, body=page, content_type="text/html", headers={LENGTH_HEADER: str(len(page))})
+
+    upstream.handler = handler
+    strict = settings.model_copy(update={"throttle": ThrottleSettings(burst=1, per_second=0.001)})
+    async with running(create_app(strict, sidecar)) as client:
+        answers = [(await client.get(f"/v1/approval-links/{n}")).status_code for n in range(2)]
+    assert answers == [404, 429]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/problem+json"])
+async def test_a_workflow_that_answers_404_is_no_guess(
+    settings: Settings, sidecar: FakeSidecar, upstream: Upstream, content_type: str
+) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        body = b'{"detail": "no such order"}'
+        headers = {"x-crewmesh-run": "run_1", LENGTH_HEADER: str(len(body))}
+        return web.Response(status=404, body=body, content_type=content_type, headers=headers)
 
     upstream.handler = handler
     strict = settings.model_copy(update={"throttle": ThrottleSettings(burst=1, per_second=0.001)})
     async with running(create_app(strict, sidecar)) as client:
         assert {(await client.get(f"/v1/hooks/{n}")).status_code for n in range(3)} == {404}
+
+
+async def test_what_a_workflow_answers_passes_as_it_is_and_once(
+    settings: Settings, sidecar: FakeSidecar, upstream: Upstream
+) -> None:
+    said = [
+        (400, "application/json", b'{"error":"bad"}'),
+        (404, "text/plain", b"nope"),
+        (418, "text/html", b"<h1>I'm a teapot</h1>"),
+        (422, "text/plain", b"x" * 100_000),
+        (500, "text/plain", b""),
+        (503, "application/json", b'{"error":"busy"}'),
+        # What a sidecar says of a service that is gone. Here it is a workflow that says it.
+        (500, "application/json", b'{"errorCode":"ERR_DIRECT_INVOKE","message":"failed to invoke"}'),
+    ]
+    asked: list[int] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        which = int(request.path.rsplit("/", 1)[1])
+        asked.append(which)
+        status, content_type, body = said[which]
+        headers = {"x-custom": "kept", "x-crewmesh-run": "run_1", LENGTH_HEADER: str(len(body))}
+        return web.Response(status=status, body=body, content_type=content_type, headers=headers)
+
+    upstream.handler = handler
+    patient = settings.model_copy(update={"proxy": ProxySettings(absence_seconds=1)})
+    async with running(create_app(patient, sidecar)) as client:
+        answers = [await client.post(f"/v1/hooks/{which}", json={}) for which in range(len(said))]
+    assert [(each.status_code, each.headers["content-type"], each.content) for each in answers] == said
+    assert all((each.headers["x-custom"], each.headers["x-crewmesh-run"]) == ("kept", "run_1") for each in answers)
+    assert not any(LENGTH_HEADER in each.headers for each in answers)
+    assert asked == [*range(len(said))]

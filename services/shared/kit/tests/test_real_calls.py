@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from crewmesh_kit.dapr.sidecar import told_length
 from crewmesh_kit.errors import BadGateway, GatewayTimeout, NotFound, RemoteProblem, Unavailable
 from crewmesh_testkit import ORGANIZATION, identity
 from crewmesh_testkit.identities import public_keys
@@ -40,6 +41,17 @@ class TestCalls:
         """The sidecars end it as if it were whole, and with status 200."""
         with pytest.raises(Unavailable, match="in the middle of its answer"):
             await probe.sidecar.call(ASK, Question(text="die"), identity=identity("ask"))
+
+    async def test_an_error_that_the_service_answered_is_known_by_its_length(self, probe: Probe) -> None:
+        authorization = await probe.sidecar.authorization(identity("ask"), audience=APP)
+        headers = {"authorization": authorization, "content-type": "application/json"}
+        body = Question(text="missing").model_dump_json().encode()
+        async with probe.sidecar.forward(APP, "POST", ASK.path, headers=headers, body=body) as answer:
+            assert answer.status == 404
+            assert told_length(answer) == len(await answer.read())
+        async with probe.sidecar.forward(NOBODY.app, "POST", NOBODY.path, headers=headers, body=body) as answer:
+            assert answer.status == 500
+            assert told_length(answer) is None
 
     async def test_streams_pass_unbuffered(self, probe: Probe) -> None:
         headers = {"authorization": await probe.sidecar.authorization(identity("ask"), audience=APP)}

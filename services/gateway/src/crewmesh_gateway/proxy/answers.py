@@ -1,7 +1,7 @@
 """A service's answer on its way back: as it comes, without being collected.
 
-What the sidecars say in the service's place (it is down, it may not be called) is put into words here, so that a client
-meets problem documents only.
+What the sidecars say in the service's place (it is down, it may not be called) is put into words here. What the service
+says itself, of whatever status, is known by the header with its length, and is left alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 import aiohttp
 from crewmesh_kit.dapr.sidecar import check_whole, problem_of, told_length
 from crewmesh_kit.errors import PROBLEM_MEDIA_TYPE, BadGateway, Problem, Unavailable
+from crewmesh_kit.http.middleware import LENGTH_HEADER
 from starlette.types import Send
 
 from crewmesh_gateway.proxy.errors import ServiceClosed, ServiceUnavailable
@@ -64,8 +65,11 @@ async def _stream(answer: aiohttp.ClientResponse, send: Send) -> int:
 
 
 async def refusal(app: str, answer: aiohttp.ClientResponse) -> Problem | None:
-    """An error that is no problem document yet, as one. Services answer problem documents, sidecars do not."""
+    """What was said in the service's place, as a problem; None for what the service itself said, error or not."""
     if answer.status < 400 or answer.content_type == PROBLEM_MEDIA_TYPE or answer.method == "HEAD":
+        return None
+    # No sidecar says it, and no service whose framework answers when all of ours has failed.
+    if LENGTH_HEADER in answer.headers:
         return None
     problem = problem_of(app, answer.status, await answer.read(), answer.headers)
     if isinstance(problem, Unavailable):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from crewmesh_kit.errors import PROBLEM_MEDIA_TYPE
 from starlette.types import Message, Send
 
 from crewmesh_gateway.api_keys.throttle import WrongKeyThrottle
@@ -16,7 +15,7 @@ from crewmesh_gateway.proxy.errors import TooManyGuesses
 from crewmesh_gateway.settings import ThrottleSettings
 
 _WRONG = (401, 404)
-_PROBLEM = (b"content-type", PROBLEM_MEDIA_TYPE.encode())
+_RUN_HEADER = b"x-crewmesh-run"
 _MOST_REMEMBERED = 10_000
 
 
@@ -39,8 +38,9 @@ class Guesses:
         return watched
 
     def _note(self, mark: int, address: str, answer: Message) -> None:
-        # Only problems count: a workflow may answer 404 itself.
-        if answer["status"] in _WRONG and _PROBLEM in answer["headers"]:
+        # A workflow may answer 404 itself, to who had the right address; then the answer names its run.
+        is_from_run = any(name == _RUN_HEADER for name, _ in answer["headers"])
+        if answer["status"] in _WRONG and not is_from_run:
             self._throttle.failed(address)
             return
         self._good[mark] = None
