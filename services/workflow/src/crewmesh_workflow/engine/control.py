@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_kit.db.database import Database, after_commit
+from crewmesh_kit.db.database import Database, DatabaseUnavailable, after_commit
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import get_logger
 from psycopg import AsyncConnection
@@ -26,6 +26,7 @@ from crewmesh_workflow.engine.sweeper import Raise
 _WAKE_SECONDS = 10.0
 _AT_ONCE = 16
 _RAISING_SECONDS = 5.0
+_ORPHANS_SECONDS = 2.0
 
 # Who sleeps on the run's behalf is driver ``driver``, on the event of this epoch. A paused run stays paused.
 _ARRIVE = """
@@ -76,6 +77,17 @@ _DUE_NOW = (
     " AND due_at IS NOT NULL"
 )
 _CHILDREN = "SELECT id, org_id FROM runs WHERE parent_run = %(run)s AND parent_path = %(path)s AND finished_at IS NULL"
+# A child is started after the commit with the wait for it, and a wait that was closed is never open again. By and by,
+# for there may be very many; what ended long ago costs nothing, and an answer is two looks by primary key.
+_PAGE_OF_CHILDREN = 1_000
+_LIVE_CHILDREN = """
+SELECT id, org_id, coalesce(
+    (SELECT w.status FROM waits w WHERE w.run_id = c.parent_run AND w.path = c.parent_path) = 'open'
+    AND (SELECT p.finished_at IS NULL FROM runs p WHERE p.id = c.parent_run), false) AS waited_for
+FROM runs c
+WHERE parent_run IS NOT NULL AND finished_at IS NULL AND asked IS DISTINCT FROM 'cancel' AND id > %(after)s
+ORDER BY id LIMIT %(limit)s
+"""
 _TO_TELL = """
 SELECT id, org_id, parent_run, parent_path, status, output, error FROM runs
 WHERE parent_run IS NOT NULL AND finished_at IS NOT NULL AND NOT parent_told ORDER BY id LIMIT 100
@@ -110,6 +122,7 @@ class Control:
         self._drive_here = drive_here
         self._to_wake: asyncio.Queue[_Sleeper] = asyncio.Queue()
         self._to_look = asyncio.Event()
+        self._looked_up_to = ""
 
     async def arrive(self, conn: AsyncConnection[DictRow], run: str, path: str, data: JsonObject) -> bool:
         """``data`` came for the step that waits there. False: nothing waits there (any more), or something had come."""
@@ -148,6 +161,7 @@ class Control:
         """Do what follows, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._have_looked())
+            group.create_task(self._look_for_orphans())
             for _ in range(_AT_ONCE):
                 group.create_task(self._wake())
 
@@ -202,3 +216,25 @@ class Control:
         for row in await self._database.statement(_CHILDREN, {"run": run, "path": path}):
             async with self._database.tenant(row["org_id"]) as conn:
                 await self.cancel(conn, row["id"])
+
+    async def _look_for_orphans(self) -> None:
+        while True:
+            try:
+                await self.cancel_orphans()
+            except DatabaseUnavailable as problem:
+                log.warning("runs that nobody waits for any more are not looked for", reason=problem.detail)
+            await asyncio.sleep(_ORPHANS_SECONDS)
+
+    async def cancel_orphans(self) -> None:
+        """Cancel runs that nobody waits for any more, in the next page of all children.
+
+        ``cancel_children`` did not reach them: it was lost, or it came before them; or the engine gave up their parent.
+        """
+        page = {"after": self._looked_up_to, "limit": _PAGE_OF_CHILDREN}
+        rows = await self._database.statement(_LIVE_CHILDREN, page)
+        for row in rows:
+            if not row["waited_for"]:
+                log.info("a run that nobody waits for any more is cancelled", run=row["id"])
+                async with self._database.tenant(row["org_id"]) as conn:
+                    await self.cancel(conn, row["id"])
+        self._looked_up_to = rows[-1]["id"] if len(rows) == _PAGE_OF_CHILDREN else ""
