@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -46,6 +46,8 @@ def person(name: str, *groups: str, permissions: tuple[str, ...] = (), organizat
 
 
 ANN, BOB, CLEO = person("ann"), person("bob"), person("cleo")
+EVE = person("usr_eve", "team:ops")
+EVES_KEY = replace(EVE, subject="key_eve", acting_for=EVE.subject)
 OWNER = person("owner", permissions=("*",))
 READER = Identity(ORGANIZATION, "reader", frozenset({"approvals:read"}))
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_kit.identity import Identity
 from crewmesh_testkit.identities import OTHER_ORGANIZATION
 
 from services.workflow.tests.approvals import (
     ANN,
     BOB,
+    EVE,
+    EVES_KEY,
     OWNER,
     READER,
     WORKFLOW,
@@ -119,6 +123,29 @@ class TestOnePersonOneVote:
             assert (await desk.decide(question, who, YES, **{"idempotency-key": "k"})).status_code == 200
         assert (await desk.read(question))["verdict"] == "approved"
 
+    @pytest.mark.parametrize(("first", "second"), [(EVE, EVES_KEY), (EVES_KEY, EVE)])
+    async def test_a_key_has_the_word_of_its_owner(self, desk: Desk, first: Identity, second: Identity) -> None:
+        question = await desk.ask(quorum=2)
+        assert (await desk.decide(question, first, YES)).json()["status"] == "open"
+        again = await desk.decide(question, second, YES)
+        assert (again.status_code, again.json()["status"]) == (200, "open")
+        assert [each["by"] for each in again.json()["decisions"]] == ["usr_eve"]
+        refused = await desk.decide(question, second, NO)
+        assert refused.json()["type"].endswith("/already-decided")
+
+    async def test_a_key_that_had_a_word_of_its_own_has_no_second_one(self, desk: Desk) -> None:
+        question = await desk.ask(quorum=2)
+        await desk.decide(question, EVES_KEY, YES)
+        await desk.execute("UPDATE decisions SET subject = 'key_eve' WHERE wait_id = %s", question)
+        assert (await desk.decide(question, EVES_KEY, YES)).json()["status"] == "open"
+
+    async def test_a_key_of_no_person_speaks_for_itself(self, desk: Desk) -> None:
+        question = await desk.ask()
+        key = replace(EVES_KEY, subject="key_1", acting_for="sva_1")
+        assert [each["by"] for each in (await desk.decide(question, key, YES)).json()["decisions"]] == ["key_1"]
+        [told] = await desk.told("crewmesh.approval.decided.v1")
+        assert told["by"] == "key_1"
+
 
 class TestWhoMayDecide:
     @pytest.mark.parametrize(
@@ -127,6 +154,9 @@ class TestWhoMayDecide:
             ([], ANN, True),
             (["user:ann"], ANN, True),
             (["user:ann"], BOB, False),
+            (["user:usr_eve"], EVES_KEY, True),
+            (["user:key_eve"], EVES_KEY, True),
+            (["user:key_eve"], EVE, False),
             (["user:annabel"], ANN, False),
             (["role:owner"], person("x", "role:owner"), True),
             (["team:ops", "user:bob"], person("x", "team:dev", "team:ops"), True),

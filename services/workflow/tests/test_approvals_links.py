@@ -12,7 +12,7 @@ from crewmesh_testkit.identities import OTHER_ORGANIZATION
 from crewmesh_workflow.approvals.errors import LinkNotUsable
 from crewmesh_workflow.approvals.tokens import Grant, LinkTokens
 
-from services.workflow.tests.approvals import ANN, BOB, OWNER, Clock, Desk, open_desk, person
+from services.workflow.tests.approvals import ANN, BOB, EVES_KEY, OWNER, Clock, Desk, open_desk, person
 
 YES: JsonObject = {"approved": True}
 SENDER = person("mailer", permissions=("approvals:links",))
@@ -101,6 +101,20 @@ class TestWhoGetsALink:
         link = await desk.link(question, member, **{"for": "user:dan"})
         assert (await desk.client.post(link, json=YES)).json()["verdict"] == "approved"
         assert await desk.decisions(question) != []
+
+    @pytest.mark.parametrize("name", ["user:usr_eve", "user:key_eve"])
+    async def test_a_link_that_a_key_has_made_for_itself_is_its_owners_word(self, desk: Desk, name: str) -> None:
+        question = await desk.ask(assignees=["team:ops"], quorum=2)
+        link = await desk.link(question, EVES_KEY, **{"for": name})
+        await desk.decide(question, EVES_KEY, YES)
+        by_link = (await desk.client.post(link, json=YES)).json()
+        assert (by_link["status"], [each["by"] for each in by_link["decisions"]]) == ("open", ["usr_eve"])
+
+    async def test_a_question_to_one_key_alone_is_not_decided_by_a_link(self, desk: Desk) -> None:
+        question = await desk.ask(assignees=["user:key_eve"])
+        refused = await desk.post(f"/v1/approvals/{question}/links", EVES_KEY, {"for": "user:key_eve"})
+        assert refused.status_code == 403
+        assert "user:usr_eve may not decide" in refused.json()["detail"]
 
     async def test_in_the_name_of_others_only_with_permission(self, desk: Desk) -> None:
         question = await desk.ask()

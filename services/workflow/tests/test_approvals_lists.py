@@ -13,6 +13,7 @@ from services.workflow.tests.approvals import (
     ANN,
     BOB,
     CLEO,
+    EVES_KEY,
     OWNER,
     READER,
     WORKFLOW,
@@ -68,10 +69,12 @@ class TestLists:
         everybodys = await desk.ask()
         anns = await desk.ask(assignees=["user:ann", "user:bob"])
         ops = await desk.ask(assignees=["team:ops"])
+        eves = await desk.ask(assignees=["user:usr_eve"])
         for who, expected in [
             (ANN, [anns, everybodys]),
             (CLEO, [everybodys]),
             (person("dan", "team:ops"), [ops, everybodys]),
+            (EVES_KEY, [eves, ops, everybodys]),
             (OWNER, [everybodys]),
         ]:
             found = (await desk.get("/v1/approvals?mine=true", who)).json()["items"]

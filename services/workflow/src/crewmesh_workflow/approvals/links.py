@@ -18,7 +18,7 @@ from crewmesh_workflow.access import ANSWER_QUESTIONS
 from crewmesh_workflow.approvals import repository
 from crewmesh_workflow.approvals.errors import ApprovalClosed, LinkNotUsable, NotAsked, WrongDecision
 from crewmesh_workflow.approvals.repository import Question
-from crewmesh_workflow.approvals.rules import DECIDE_ANY, may_decide
+from crewmesh_workflow.approvals.rules import DECIDE_ANY, may_decide, voter_of
 from crewmesh_workflow.approvals.schemas import Approval, ApprovalDecision, ApprovalLink, ApprovalLinkRequest
 from crewmesh_workflow.approvals.service import Approvals, was_said
 from crewmesh_workflow.approvals.tokens import Grant, LinkTokens
@@ -53,7 +53,9 @@ class Links:
         self, identity: Identity, approval: str, wanted: ApprovalLinkRequest, *, key: str | None
     ) -> ApprovalLink:
         subject = wanted.for_.removeprefix("user:")
-        if subject != identity.subject and not (identity.allows(MAKE_LINKS) or identity.allows(DECIDE_ANY)):
+        if subject == identity.subject:
+            subject = voter_of(identity)  # a link that a key has made for itself is its owner's word
+        if subject != voter_of(identity) and not (identity.allows(MAKE_LINKS) or identity.allows(DECIDE_ANY)):
             raise PermissionDenied(
                 f"A link in the name of somebody else needs the permission {MAKE_LINKS}: who makes it could use it.",
                 permission=MAKE_LINKS,
@@ -87,7 +89,7 @@ class Links:
                 f"It is {found.status}, and nothing is to be decided any more.", approval_status=found.status
             )
         # Of oneself one's own groups are known; of others, what who asks for the link says.
-        groups = identity.groups if subject == identity.subject else frozenset(wanted.groups)
+        groups = identity.groups if subject == voter_of(identity) else frozenset(wanted.groups)
         group = next((each for each in sorted(groups) if each in found.assignees), None)
         grant = self._tokens.grant(
             organization=identity.organization,
@@ -97,8 +99,8 @@ class Links:
             seconds=wanted.expires_seconds,
         )
         if not may_decide(grant.identity, found.assignees):
-            raise NotAsked(wanted.for_, found.assignees)
-        told: JsonObject = {"for": wanted.for_, "group": group, "expires_at": _moment(grant.expires).isoformat()}
+            raise NotAsked(f"user:{subject}", found.assignees)
+        told: JsonObject = {"for": f"user:{subject}", "group": group, "expires_at": _moment(grant.expires).isoformat()}
         await audit.record(conn, identity, "approval.link-created", approval, after=told)
         return _Made(group=group, expires=grant.expires, nonce=grant.nonce)
 

@@ -53,9 +53,16 @@ class Proposal:
     data: JsonValue
 
 
+def voter_of(identity: Identity) -> str:
+    """Whose word it is: a person's, also where they use a key of theirs. A key that is nobody's speaks for itself."""
+    behind = identity.acting_for
+    return behind if behind is not None and behind.startswith("usr_") else identity.subject
+
+
 def names_of(identity: Identity) -> list[str]:
-    """What an assignee may be called so that this identity is meant."""
-    return [f"user:{identity.subject}", *sorted(identity.groups)]
+    """What an assignee may be called so that this identity is meant: the person, or just this key of theirs."""
+    names = dict.fromkeys(f"user:{name}" for name in (voter_of(identity), identity.subject))
+    return [*names, *sorted(identity.groups)]
 
 
 def may_decide(identity: Identity, assignees: Sequence[str]) -> bool:
@@ -72,8 +79,9 @@ def present_proposal(original: JsonValue, votes: Sequence[Vote]) -> Proposal:
     return Proposal(number, next(vote.data for vote in votes if vote.proposal == number and vote.data is not None))
 
 
-def own_vote(votes: Sequence[Vote], by: str, proposal: int) -> Vote | None:
-    return next((vote for vote in votes if vote.by == by and vote.proposal == proposal), None)
+def own_vote(votes: Sequence[Vote], identity: Identity, proposal: int) -> Vote | None:
+    own = (voter_of(identity), identity.subject)  # the key itself, where it voted before votes were its owner's
+    return next((vote for vote in votes if vote.by in own and vote.proposal == proposal), None)
 
 
 def repeats(vote: Vote, said: Said) -> bool:

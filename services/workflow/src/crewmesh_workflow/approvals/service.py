@@ -47,6 +47,7 @@ from crewmesh_workflow.approvals.rules import (
     repeats,
     verdict_of_outcome,
     verdict_of_votes,
+    voter_of,
 )
 from crewmesh_workflow.approvals.schemas import Approval, ApprovalDecision, ApprovalSummary, StatusFilter
 from crewmesh_workflow.approvals.views import approval_of, summary_of, vote_json
@@ -141,7 +142,7 @@ class Approvals:
         if question is None:
             raise UnknownApproval(approval)
         if not may_decide(identity, question.assignees):
-            raise NotAsked(identity.subject, question.assignees)
+            raise NotAsked(voter_of(identity), question.assignees)
         votes = await repository.votes(conn, identity.organization, approval)
         said = read_decision(question, decision)
         if not was_said(identity, question, votes, said):
@@ -153,7 +154,7 @@ class Approvals:
         self, conn: AsyncConnection[DictRow], identity: Identity, question: Question, votes: list[Vote], said: Said
     ) -> None:
         proposal = _proposal_after(question, votes, said)
-        vote = Vote(identity.subject, proposal.number, said.approved, said.comment, said.data)
+        vote = Vote(voter_of(identity), proposal.number, said.approved, said.comment, said.data)
         await repository.add_vote(conn, identity.organization, question, vote)
         counted = [*votes, vote]
         verdict = _verdict(question, counted, proposal, said)
@@ -184,7 +185,7 @@ async def _record(
 def was_said(identity: Identity, question: Question, votes: list[Vote], said: Said) -> bool:
     """Whether the same was counted before."""
     present = present_proposal(question.original, votes)
-    own = own_vote(votes, identity.subject, present.number)
+    own = own_vote(votes, identity, present.number)
     return own is not None and repeats(own, said)
 
 
@@ -192,7 +193,7 @@ def _check_may_be_said(identity: Identity, question: Question, votes: list[Vote]
     if question.status != "open":
         raise _closed(question)
     present = present_proposal(question.original, votes)
-    own = own_vote(votes, identity.subject, present.number)
+    own = own_vote(votes, identity, present.number)
     if own is not None:
         raise AlreadyDecided(vote_json(own))
     if question.kind == "approval" and said.approved and said.proposal != present.number:
@@ -237,5 +238,5 @@ def _decided(identity: Identity, question: Question, verdict: Verdict) -> Approv
         kind=question.kind,
         title=question.title,
         verdict=verdict,
-        by=identity.subject,
+        by=voter_of(identity),
     )
