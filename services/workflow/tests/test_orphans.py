@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from crewmesh_contracts.base import JsonValue
+from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_kit.db.database import DatabaseUnavailable
 from crewmesh_kit.signals import cancelled
-from crewmesh_testkit.identities import ORGANIZATION
+from crewmesh_testkit.identities import ORGANIZATION, identity
 from crewmesh_testkit.polling import until
 from crewmesh_workflow.engine import control
 from crewmesh_workflow.engine.execution import Execution
@@ -17,8 +17,9 @@ from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.turn import Turn
 from psycopg.rows import DictRow
 
-from services.workflow.tests.conftest import Bench
+from services.workflow.tests.conftest import Bench, Running
 
+OWNER = identity("workflows:read", "workflows:write", "runs:read", "runs:write")
 ASKING: tuple[list[JsonValue], list[JsonValue]] = (
     [{"id": "ok", "kind": "approval", "title": "?"}, {"id": "then", "kind": "set", "variables": {"done": True}}],
     [{"from": "ok", "to": "then", "port": "approved"}],
@@ -111,13 +112,25 @@ async def test_of_a_parent_that_the_engine_gave_up(bench: Bench, monkeypatch: py
                 await advance(bench, run)
         await advance(bench, run)
     assert (await bench.row(run))["status"] == "failed"
-    looking = asyncio.create_task(bench.parts.control.run())
+    loops = [asyncio.ensure_future(run()) for run in bench.parts.loops.values()]
 
     async def found() -> bool:
         return (await bench.row(waited_for["a"]))["status"] == "cancelled"
 
     await until(found, seconds=60, what="the child to be cancelled", every=0.01)
-    await cancelled([looking])
+    await cancelled(loops)
+
+
+async def test_the_service_looks_by_itself(service: Running) -> None:
+    calling: JsonObject = {"name": "p", "nodes": [{"id": "a", "kind": "workflow", "workflow": "child"}]}
+    nodes, edges = ASKING
+    await service.post("/v1/workflows", OWNER, {"name": "c", "slug": "child", "nodes": nodes, "edges": edges})
+    workflow = (await service.post("/v1/workflows", OWNER, calling)).json()["id"]
+    run = (await service.post(f"/v1/workflows/{workflow}/runs", OWNER, {})).json()["id"]
+    await service.until(run, "waiting", OWNER)
+    (child,) = (await service.get(f"/v1/runs?parent={run}", OWNER)).json()["items"]
+    await service.database.statement("UPDATE waits SET status = 'closed' WHERE run_id = %(run)s", {"run": run})
+    await service.until(child["id"], "cancelled", OWNER)
 
 
 async def test_a_run_that_is_done_again_has_children_of_its_own(bench: Bench) -> None:

@@ -84,6 +84,7 @@ def _engine(service: Service, settings: WorkflowSettings, drivers: Drivers) -> N
     service.background("leases looked at", hear_looks)
     service.background("sweeper", lambda resources: resources.get(Assembly).sweeper.run())
     service.background("control", lambda resources: resources.get(Assembly).control.run())
+    service.background("orphans", lambda resources: resources.get(Assembly).control.look_for_orphans())
 
 
 def _features(service: Service, settings: WorkflowSettings) -> None:

@@ -64,7 +64,12 @@ class Assembly:
     @property
     def loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What must be kept running for it to live."""
-        return {"leases": self.leases.run, "sweeper": self.sweeper.run, "control": self.control.run}
+        return {
+            "leases": self.leases.run,
+            "sweeper": self.sweeper.run,
+            "control": self.control.run,
+            "orphans": self.control.look_for_orphans,
+        }
 
 
 def assemble(settings: EngineSettings, retention: RetentionSettings, outside: Outside) -> Assembly:

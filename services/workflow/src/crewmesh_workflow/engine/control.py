@@ -161,7 +161,6 @@ class Control:
         """Do what follows, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._have_looked())
-            group.create_task(self._look_for_orphans())
             for _ in range(_AT_ONCE):
                 group.create_task(self._wake())
 
@@ -217,7 +216,8 @@ class Control:
             async with self._database.tenant(row["org_id"]) as conn:
                 await self.cancel(conn, row["id"])
 
-    async def _look_for_orphans(self) -> None:
+    async def look_for_orphans(self) -> None:
+        """For ever. Not in the group of ``run``: it tells of a cancellation once, which may be swallowed."""
         while True:
             try:
                 await self.cancel_orphans()
