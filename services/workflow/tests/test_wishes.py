@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import SEARCH, SearchRequest, SearchResult
-from crewmesh_kit.errors import BadGateway
+from crewmesh_kit.errors import GatewayTimeout
 from crewmesh_testkit import polling
 from crewmesh_testkit.identities import ORGANIZATION
 from crewmesh_workflow.engine.commits import Commit, JournalEvent, Rest, Wish
@@ -17,10 +17,6 @@ from crewmesh_workflow.engine.outcome import Done, DriveInput, Sleep
 from services.workflow.tests.conftest import Bench
 
 EMIT: JsonObject = {"id": "tell", "kind": "emit", "type": "com.example.told"}
-
-
-class BadGatewayForNow(BadGateway):
-    retryable = True
 
 
 def search(id_: str, **more: JsonValue) -> JsonObject:
@@ -46,7 +42,7 @@ class Searches:
             self.begun.set()
             await self.go.wait()
         if request.query == self._failing:
-            raise BadGatewayForNow("later")
+            raise GatewayTimeout("later")
         return SearchResult(hits=())
 
 
