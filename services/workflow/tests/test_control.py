@@ -67,6 +67,16 @@ async def arrive(bench: Bench, run: str, path: str = "ok") -> bool:
         return await bench.parts.control.arrive(conn, run, path, YES)
 
 
+@asynccontextmanager
+async def small_organization(url: str) -> AsyncGenerator[Bench]:
+    """A replica that lets two runs of an organization work, and one wait, on empty tables; what they do takes long."""
+    settings = EngineSettings(inline_slots=8, organization_runs=2, organization_queue=1)
+    async with replica(url, settings=settings) as bench:
+        await empty(bench.database)
+        Held(bench)
+        yield bench
+
+
 class Held:
     """An effect that takes until it is let go."""
 
@@ -305,10 +315,7 @@ class TestLimits:
         assert refused.value.headers["Retry-After"] == "5"
 
     async def test_an_organization_has_a_limit_and_its_queue_has_one(self, url: str) -> None:
-        settings = EngineSettings(inline_slots=8, organization_runs=2, organization_queue=1)
-        async with replica(url, settings=settings) as bench:
-            await empty(bench.database)
-            Held(bench)
+        async with small_organization(url) as bench:
             workflow = await bench.save([search()])
             for number in range(2):
                 await bench.start(workflow, event_id=f"a{number}")

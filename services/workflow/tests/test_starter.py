@@ -24,7 +24,7 @@ from crewmesh_workflow.triggers.service import Triggers
 from psycopg.rows import DictRow
 
 from services.workflow.tests.conftest import Bench, empty, replica
-from services.workflow.tests.test_control import Held, search
+from services.workflow.tests.test_control import Held, search, small_organization
 
 
 class TestWhatWasStartedBefore:
@@ -39,10 +39,7 @@ class TestWhatWasStartedBefore:
             await bench.start(workflow, key=None)
 
     async def test_is_found_when_the_queue_is_full(self, url: str) -> None:
-        settings = EngineSettings(inline_slots=8, organization_runs=2, organization_queue=1)
-        async with replica(url, settings=settings) as bench:
-            await empty(bench.database)
-            Held(bench)
+        async with small_organization(url) as bench:
             workflow = await bench.save([search()])
             runs = {number: await bench.start(workflow, event_id=number) for number in ("e1", "e2")}
             await bench.parts.admission.let_in()

@@ -18,7 +18,8 @@ from crewmesh_contracts.ids import OrganizationId, RunId, WorkflowId
 EVENTS_TOPIC = "events"
 _EXTENSION_NAME = re.compile(r"^[a-z0-9]{1,20}$")
 
-_Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+LONGEST_ATTRIBUTE = 1024
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ATTRIBUTE)]
 
 
 class CloudEvent(BaseModel):

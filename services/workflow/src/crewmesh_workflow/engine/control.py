@@ -7,7 +7,7 @@ told to look, and whoever sleeps on its behalf is woken. Should that be lost, th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -212,9 +212,12 @@ class Control:
 
     async def cancel_children(self, run: str, path: str) -> None:
         """The step that waits for them does so no more."""
-        for row in await self._database.statement(_CHILDREN, {"run": run, "path": path}):
-            async with self._database.tenant(row["org_id"]) as conn:
-                await self.cancel(conn, row["id"])
+        await self._cancel_all(await self._database.statement(_CHILDREN, {"run": run, "path": path}))
+
+    async def _cancel_all(self, runs: Iterable[DictRow]) -> None:
+        for run in runs:
+            async with self._database.tenant(run["org_id"]) as conn:
+                await self.cancel(conn, run["id"])
 
     async def look_for_orphans(self) -> None:
         """For ever. Not in the group of ``run``: it tells of a cancellation once, which may be swallowed."""
@@ -232,9 +235,7 @@ class Control:
         """
         page = {"after": self._looked_up_to, "limit": _PAGE_OF_CHILDREN}
         rows = await self._database.statement(_LIVE_CHILDREN, page)
-        for row in rows:
-            if not row["waited_for"]:
-                log.info("a run that nobody waits for any more is cancelled", run=row["id"])
-                async with self._database.tenant(row["org_id"]) as conn:
-                    await self.cancel(conn, row["id"])
+        if orphans := [row for row in rows if not row["waited_for"]]:
+            log.info("runs that nobody waits for any more are cancelled", runs=[orphan["id"] for orphan in orphans])
+            await self._cancel_all(orphans)
         self._looked_up_to = rows[-1]["id"] if len(rows) == _PAGE_OF_CHILDREN else ""

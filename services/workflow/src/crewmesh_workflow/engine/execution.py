@@ -35,6 +35,7 @@ from crewmesh_workflow.nodes.base import (
     Decided,
     Decision,
     Each,
+    InvalidStepInput,
     Meeting,
     Place,
     Refused,
@@ -193,7 +194,7 @@ class Execution:
         except ExpressionError as error:
             self.decide(frame, node, step.failed(StepError("expression-failed", str(error))))
         except ValidationError as error:
-            self.decide(frame, node, step.failed(StepError("invalid-step-input", first_mistakes(error))))
+            self.decide(frame, node, step.failed(StepError.of(InvalidStepInput(error))))
 
     def _place(self, frame: Frame, path: str) -> Place:
         return Place(self.facts.id, path, frame.scope())
@@ -390,9 +391,3 @@ class Execution:
             self.turn.closed.append(step.path)
         self.steps[step.path] = step
         self.turn.changed[step.path] = step
-
-
-def first_mistakes(error: ValidationError) -> str:
-    """What is wrong with a rendered request, without repeating the data in it."""
-    mistakes = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in mistakes[:5])

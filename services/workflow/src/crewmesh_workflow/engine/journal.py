@@ -92,7 +92,7 @@ class Journal:
 
     def _fence(self, run: Run, commit: Commit) -> JsonObject:
         rest = commit.rest
-        row: JsonObject = {"epoch": run.epoch, "seq": run.seq, "count": len(commit.events), "arrivals": run.arrivals}
+        row: JsonObject = {"epoch": run.epoch, "seq": run.seq, "count": len(commit.events)}
         row |= {"rests": rest is not None, "obeyed": commit.obeyed, "due_in": None if rest is None else rest.due_in}
         row["new_driver"] = int(rest is not None and rest.to_new_driver)
         if rest is not None:

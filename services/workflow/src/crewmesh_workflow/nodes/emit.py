@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid5
 
+from crewmesh_contracts.events import LONGEST_ATTRIBUTE
 from crewmesh_contracts.workflow.nodes.emit import EmitNode
 
 from crewmesh_workflow.expressions import ExpressionError
@@ -12,9 +13,6 @@ from crewmesh_workflow.nodes.members import read_text
 
 # Any fixed value will do; with another one, a step that is decided again would publish a second event.
 _EVENTS = UUID("b3a6f7f0-5d0c-5a52-9c0e-6f1f6a0c7d11")
-
-# As the envelope of an event wants it.
-_LONGEST_SUBJECT = 1_024
 
 
 def event_id(run: str, path: str) -> str:
@@ -39,8 +37,8 @@ def _bind(node: EmitNode, read: Reader) -> Decision:
 
 
 def _checked(subject: str | None) -> str | None:
-    if subject is not None and not 1 <= len(subject) <= _LONGEST_SUBJECT:
-        raise ExpressionError(f"subject must have 1 to {_LONGEST_SUBJECT} characters, but has {len(subject)}")
+    if subject is not None and not 1 <= len(subject) <= LONGEST_ATTRIBUTE:
+        raise ExpressionError(f"subject must have 1 to {LONGEST_ATTRIBUTE} characters, but has {len(subject)}")
     return subject
 
 
