@@ -303,6 +303,22 @@ async def test_a_bad_last_event_id_is_refused(service: Running, last: str) -> No
     assert refused.status_code == 400
 
 
+async def test_nothing_can_follow_an_event_that_was_not_yet(service: Running) -> None:
+    gate = asyncio.Event()
+    answer(service, gate=gate)
+    await save(service)
+    run = await begin(service)
+    path = f"/v1/runs/{run}/events"
+    for refused in (
+        await service.get(path, OWNER, **{"last-event-id": "9999"}),
+        await service.get(f"{path}?after=9999", OWNER),
+    ):
+        assert refused.status_code == 400
+        assert "9999" in refused.json()["detail"]
+    gate.set()
+    await service.until(run, "completed", OWNER)
+
+
 async def test_another_organization_sees_nothing(service: Running) -> None:
     answer(service)
     workflow = await save(service)

@@ -106,6 +106,16 @@ class TestFilters:
         assert (failure.workflow, failure.trigger) == (workflow, "big")
         assert "sum" in failure.detail
 
+    async def test_that_of_a_waiting_step_names_its_run(self, service: Running) -> None:
+        await save(service, [waiting(filter="event.data.sum > 100")], PLACED)
+        run = await place(service, 7)
+        answer = await send(service, event("order.paid", "p2", data={"order": 7}))
+        assert answer.woken == ()
+        (failure,) = answer.filter_failures
+        assert (failure.run, failure.step, failure.workflow) == (run, "paid", None)
+        assert "sum" in failure.detail
+        assert (await send(service, event("order.paid", "p3", data={"order": 7, "sum": 101}))).woken == (run,)
+
     async def test_two_triggers_of_one_workflow_are_one_run(self, service: Running) -> None:
         await save(service, [NOTHING], PLACED, {**PLACED, "source": "shop"})
         assert len((await send(service, event("order.placed"))).runs) == 1

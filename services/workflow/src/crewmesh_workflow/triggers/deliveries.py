@@ -15,6 +15,7 @@ from crewmesh_workflow.expressions import ExpressionError
 from crewmesh_workflow.triggers import repository
 from crewmesh_workflow.triggers.matching import belongs
 from crewmesh_workflow.triggers.repository import Wait
+from crewmesh_workflow.triggers.schemas import FilterFailure
 
 log = get_logger(__name__)
 
@@ -24,11 +25,18 @@ class Deliveries:
         self._control = control
 
     async def give(
-        self, conn: AsyncConnection[DictRow], organization: str, key: str, event: JsonObject, waits: Iterable[Wait]
+        self,
+        conn: AsyncConnection[DictRow],
+        organization: str,
+        key: str,
+        event: JsonObject,
+        waits: Iterable[Wait],
+        failures: list[FilterFailure],
     ) -> list[str]:
-        """The runs that go on with the event. ``waits`` come ordered by run."""
+        """The runs that go on with the event. ``waits`` come ordered by run; ``failures`` are added to."""
         woken: list[str] = []
-        for run, of_run in groupby((wait for wait in waits if _belongs(wait, event)), key=lambda wait: wait.run):
+        wanted = (wait for wait in waits if _belongs(wait, event, failures))
+        for run, of_run in groupby(wanted, key=lambda wait: wait.run):
             if not await repository.deliver(conn, organization, run, key):
                 continue
             arrived = [await self._control.arrive(conn, run, wait.path, {"event": event}) for wait in of_run]
@@ -39,9 +47,10 @@ class Deliveries:
         return woken
 
 
-def _belongs(wait: Wait, event: JsonObject) -> bool:
+def _belongs(wait: Wait, event: JsonObject, failures: list[FilterFailure]) -> bool:
     try:
         return belongs(wait.request, wait.key, event)
     except ExpressionError as error:
         log.warning("the filter of a waiting step has no value", run=wait.run, path=wait.path, error=str(error))
+        failures.append(FilterFailure(run=wait.run, step=wait.path, detail=str(error)))
         return False

@@ -19,6 +19,7 @@ from psycopg.rows import DictRow
 from crewmesh_workflow.triggers.deliveries import Deliveries
 from crewmesh_workflow.triggers.matching import segments
 from crewmesh_workflow.triggers.repository import Wait
+from crewmesh_workflow.triggers.schemas import FilterFailure
 
 KEEP_HOURS = 24
 _POLL_SECONDS = 1.0
@@ -137,7 +138,8 @@ class LookingBack:
 
     async def _give(self, conn: AsyncConnection[DictRow], row: DictRow, key: str, event: JsonObject) -> bool:
         wait = Wait(row["run"], row["path"], row["request"], row["key"], row["since"])
-        return bool(await self._deliveries.give(conn, row["organization"], key, event, [wait]))
+        nobody_asks: list[FilterFailure] = []  # the sender was answered long ago; what failed is logged
+        return bool(await self._deliveries.give(conn, row["organization"], key, event, [wait], nobody_asks))
 
 
 def _kind(row: DictRow) -> tuple[str, str]:

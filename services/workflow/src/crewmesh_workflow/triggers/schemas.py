@@ -13,10 +13,14 @@ from crewmesh_workflow.schedules.schemas import ScheduleView
 
 
 class FilterFailure(Reply):
-    """A trigger whose filter could not say yes or no for this event, and so started nothing."""
+    """A filter that could not say yes or no for this event: of a trigger, which started nothing, or of a step of a run,
+    which waits on.
+    """
 
-    workflow: WorkflowId
-    trigger: str
+    workflow: WorkflowId | None = None
+    trigger: str | None = None
+    run: RunId | None = None
+    step: str | None = None
     detail: str
 
 

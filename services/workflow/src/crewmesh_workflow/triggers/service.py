@@ -84,7 +84,7 @@ class Triggers:
                 # Its definition says so. The others that asked for the event must not wait for it.
                 log.info("a workflow at its limit takes no run", workflow=new.workflow)
                 refused.append(Refusal(workflow=new.workflow, detail=busy.detail))
-        woken = await self._wake(conn, organization, event.type, content, key, matches)
+        woken = await self._wake(conn, organization, event.type, content, key, matches, failures)
         return EventAccepted(
             event=event.id,
             runs=tuple(runs),
@@ -101,11 +101,12 @@ class Triggers:
         event: JsonObject,
         key: EventKey,
         matches: Iterable[Match],
+        failures: list[FilterFailure],
     ) -> list[str]:
         if all(match.kind != WAIT for match in matches):
             return []
         waits = await repository.keep_and_look(conn, organization, key.digest(), type_, event, texts(event))
-        return await self._deliveries.give(conn, organization, key.digest(), event, waits)
+        return await self._deliveries.give(conn, organization, key.digest(), event, waits, failures)
 
 
 def _admitting(matches: Iterable[Match], event: JsonObject, failures: list[FilterFailure]) -> Iterator[Match]:

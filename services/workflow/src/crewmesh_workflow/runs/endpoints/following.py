@@ -33,6 +33,8 @@ async def _follow_after(
     if found.status not in LIVE and after >= found.last_event:
         # 204 tells an EventSource to stop coming back.
         raise HTTPException(204)
+    if after > found.last_event:
+        raise InvalidRequest(f"The run's last event is {found.last_event}, so nothing can follow event {after} yet.")
     return after
 
 
