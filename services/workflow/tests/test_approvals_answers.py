@@ -158,7 +158,7 @@ class TestUnknownOutcomes:
         answer = await desk.decide(question, ANN, body)
         assert answer.json()["verdict"] == verdict
         assert answer.json()["about"] == {"node": "pay", "action": "bank.transfer"}
-        assert await desk.arrived(question) == [{**arrives, "by": "ann"}]
+        assert await desk.arrived(question) == [{**arrives, "by": "ann", "comment": body.get("comment")}]
         assert (await desk.decide(question, ANN, body)).status_code == 200
 
 

@@ -208,7 +208,7 @@ class TestDecidingByLink:
         used = await desk.link(question, ANN, **{"for": "user:ann"})
         await desk.client.post(used, json={"approved": True, "comment": "before"})
         gone = await desk.link(question, BOB, **{"for": "user:bob"})
-        await desk.execute("UPDATE waits SET id = 'apr_gone' WHERE id = %s", question)
+        await desk.execute("DELETE FROM waits WHERE id = %s", question)
         other = await desk.ask()
         old = await desk.link(other, BOB, **{"for": "user:bob"})
         desk.clock.ahead = 4 * 86_400

@@ -367,6 +367,8 @@ class TestUnknownOutcomes:
         bank = Bank(office.service, UNKNOWN)
         run, question = await self.asked(office, "human_in_the_loop")
         assert (question["kind"], question["decisions"]) == ("outcome", [])
+        (agreed,) = (await office.service.get(f"/v1/approvals?run={run}&status=decided", OWNER)).json()["items"]
+        assert (agreed["kind"], agreed["verdict"]) == ("approval", "approved")
         await office.decide(question, ANN, {"happened": True, "output": {"result": 1}})
         steps = await office.ended(run, "completed")
         assert steps["pay"]["output"] == {"result": 1}
@@ -375,10 +377,22 @@ class TestUnknownOutcomes:
     async def test_unknown_again(self, office: Office) -> None:
         bank = Bank(office.service, UNKNOWN, UNKNOWN)
         run, first = await self.asked(office)
-        await office.decide(first, ANN, {"happened": False})
+        await office.decide(first, ANN, {"happened": False, "comment": "not in the list of the day"})
         await office.go_on(run)
         second = await office.asked(run)
         assert second["id"] != first["id"]
-        await office.decide(second, ANN, {"happened": False})
+        await office.decide(second, BOB, {"happened": False})
         await office.ended(run, "completed")
         assert len(bank.requests) == 3
+        every = (await office.service.get(f"/v1/approvals?run={run}&status=decided", OWNER)).json()["items"]
+        assert [each["id"] for each in every] == [second["id"], first["id"]]
+        asked_first = (await office.service.get(f"/v1/approvals/{first['id']}", OWNER)).json()
+        assert (asked_first["status"], asked_first["verdict"]) == ("decided", "not_happened")
+        (said,) = asked_first["decisions"]
+        assert (said["by"], said["comment"]) == ("ann", "not in the list of the day")
+        late = await office.service.post(f"/v1/approvals/{first['id']}/decisions", BOB, {"fail": True})
+        assert (late.status_code, late.json()["verdict"]) == (409, "not_happened")
+        log = (await office.service.get(f"/v1/runs/{run}/logs", OWNER)).json()["items"]
+        told = [line["text"].partition("; ")[2] for line in log if "tried again" in line["text"]]
+        did_not = "said that it did not take effect"
+        assert told == [f"ann {did_not}: not in the list of the day", f"bob {did_not}"]

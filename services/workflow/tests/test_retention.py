@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from services.workflow.tests.conftest import Bench
 
 SET: JsonValue = {"id": "a", "kind": "set", "variables": {"x": 1}}
-BELONGING = ("steps", "run_events", "waits", "arrivals", "decisions", "delivered_events")
+BELONGING = ("steps", "run_events", "waits", "arrivals", "decisions", "past_questions", "delivered_events")
 
 
 @pytest.fixture
@@ -71,6 +71,7 @@ class TestWhenItIsOver:
                     "INSERT INTO waits (run_id, path, org_id, id, kind) VALUES (%s, 'w', %s, %s, 'approval')",
                     [run, ORGANIZATION, f"apr_{run}"],
                 )
+                await conn.execute("UPDATE waits SET id = id || '2' WHERE run_id = %s", [run])  # the next question
                 await conn.execute(
                     "INSERT INTO arrivals (wait_id, run_id, path, org_id, data) VALUES (%s, %s, 'w', %s, '{}')",
                     [f"apr_{run}", run, ORGANIZATION],

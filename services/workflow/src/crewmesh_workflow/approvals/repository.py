@@ -28,10 +28,13 @@ CASE WHEN w.verdict IS NOT NULL THEN 'decided'
      WHEN w.until <= clock_timestamp() THEN 'expired'
      ELSE 'cancelled' END
 """
+# Those that steps have asked last, and those that they asked before.
+_COLUMNS = "id, run_id, path, org_id, kind, status, request, until, escalate_at, verdict, decided_at, created_at"
+_ALL = f"(SELECT {_COLUMNS} FROM waits UNION ALL SELECT {_COLUMNS} FROM past_questions)"
 _QUESTION = f"""
 SELECT w.id, w.run_id AS run, w.path, w.kind, w.request, {_STATUS} AS status, w.verdict, w.until, w.created_at,
     w.decided_at, w.escalate_at, r.workflow_id AS workflow, r.workflow_version
-FROM waits w JOIN runs r ON r.id = w.run_id LEFT JOIN steps s ON s.run_id = w.run_id AND s.path = w.path
+FROM {_ALL} w JOIN runs r ON r.id = w.run_id LEFT JOIN steps s ON s.run_id = w.run_id AND s.path = w.path
 WHERE w.org_id = %(org)s AND w.kind IN ('approval', 'input', 'outcome')
 """
 _GET = f"{_QUESTION} AND w.id = %(id)s"

@@ -119,7 +119,8 @@ def arrival(kind: Kind, proposal: Proposal, votes: Sequence[Vote], verdict: Verd
     if kind == "input":
         return {"data": last.data, "by": last.by}
     if kind == "outcome":
-        return {**(last.data if isinstance(last.data, dict) else {}), "by": last.by}
+        said = last.data if isinstance(last.data, dict) else {}
+        return {**said, "by": last.by, "comment": last.comment}
     counted = [vote for vote in votes if vote.proposal == proposal.number or not vote.approved]
     decisions: list[JsonValue] = [
         {"by": vote.by, "approved": vote.approved, "comment": vote.comment} for vote in counted

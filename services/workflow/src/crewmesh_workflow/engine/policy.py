@@ -117,6 +117,14 @@ def _outcome(step: Step, data: JsonObject) -> Step:
     return not_happened(step)
 
 
+def said_of_outcome(step: Step, data: JsonObject) -> JsonObject | None:
+    """Whose word it is, for the log; nothing when the step did not ask what came of it."""
+    if step.wait is None or step.wait.kind != "outcome":
+        return None
+    verdict = "failed" if data.get("fail") is True else "happened" if data.get("happened") is True else "not_happened"
+    return {"question": step.wait_id, "verdict": verdict, "by": data.get("by"), "comment": data.get("comment")}
+
+
 def not_happened(step: Step) -> Step:
     """It is known now that the attempt had no effect: the next one is another request, under a key of its own."""
     return replace(step.again(step.error, 0.0), rounds=step.rounds + 1, wait=None, wait_id=None)

@@ -49,6 +49,8 @@ class Returns:
         elif isinstance(node.does, CompiledEffect):
             # Somebody agreed to the effect or not, or told what became of it when nobody knew.
             told = policy.told(step, data)
+            if (said := policy.said_of_outcome(step, data)) is not None:
+                execution.turn.said[path] = said
             if told.status == "running":
                 execution.launch(frame, node, told, node.does)
             else:

@@ -36,13 +36,15 @@ class Ready:
 class Turn:
     """What became of what happened: to be journalled first, then to be acted on.
 
-    ``stopped``: effects under way that are not wanted any more. ``closed``: waits that are over.
+    ``stopped``: effects under way that are not wanted any more. ``closed``: waits that are over. ``said``: what people
+    said about a step of which nobody knew what became of it.
     """
 
     changed: dict[str, Step] = field(default_factory=dict[str, Step])
     ready: list[Ready] = field(default_factory=list[Ready])
     stopped: list[str] = field(default_factory=list[str])
     closed: list[str] = field(default_factory=list[str])
+    said: dict[str, JsonObject] = field(default_factory=dict[str, JsonObject])
     emitted: list[Emitted] = field(default_factory=list[Emitted])
     response: JsonObject | None = None
     failing: Failed | Cancelled | None = None

@@ -27,7 +27,7 @@ def name_waits(turn: Turn, steps: dict[str, Step]) -> None:
 
 def commit_of(program: Program, turn: Turn) -> Commit:
     changed = list(turn.changed.values())
-    events = [step_event(program, step) for step in changed if not _is_silent(step)]
+    events = [step_event(program, step, turn.said.get(step.path)) for step in changed if not _is_silent(step)]
     if turn.failing is not None and turn.end is None:
         events.append(_failing_event(turn.failing))
     if turn.end is not None:
@@ -48,9 +48,11 @@ def _is_silent(step: Step) -> bool:
     return step.status == "running" and step.rounds > 0 and step.retry_in is None and step.input is None
 
 
-def step_event(program: Program, step: Step) -> JournalEvent:
-    """What is told about a step that now is as it is."""
+def step_event(program: Program, step: Step, said: JsonObject | None) -> JournalEvent:
+    """What is told about a step that now is as it is; ``said``: because a person said so."""
     data: JsonObject = {"node": step.path, "kind": kind_at(program, step.path)}
+    if said is not None:
+        data["said"] = said
     if step.status == "running":
         data["attempt"] = step.attempt
         if step.retry_in is None:

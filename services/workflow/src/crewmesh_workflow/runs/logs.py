@@ -19,6 +19,12 @@ _WAITS_FOR = {
     "child": "for the run that it started",
 }
 
+_SAID = {
+    "happened": "that it took effect",
+    "not_happened": "that it did not take effect",
+    "failed": "that it is given up",
+}
+
 
 def log_line(event: StoredEvent) -> LogLine:
     level, tell = _TYPES.get(event.type, ("info", _always(event.type)))
@@ -52,6 +58,15 @@ def _why(data: JsonObject) -> str:
     return f": {_text(error.get('detail')) or ''}"[:_LONGEST_DETAIL] + f" ({_text(error.get('type'))})"
 
 
+def _said(data: JsonObject) -> str:
+    said = data.get("said")
+    if not isinstance(said, dict):
+        return ""
+    comment = _text(said.get("comment"))
+    told = f"; {_text(said.get('by')) or 'somebody'} said {_SAID.get(_text(said.get('verdict')) or '', 'so')}"
+    return (f"{told}: {comment}" if comment else told)[:_LONGEST_DETAIL]
+
+
 def _seconds(value: JsonValue) -> str:
     return f"{value:g} s" if isinstance(value, int | float) else "some time"
 
@@ -80,7 +95,7 @@ def _completed(data: JsonObject) -> str:
     ports = _text(data.get("port")) or ""
     way = f" by {ports}" if ports not in ("", "out") else ""
     handled = f", its failure handled{_why(data)}" if "error" in data else ""
-    return f"is done{way}{_attempt(data)}{handled}"
+    return f"is done{way}{_attempt(data)}{handled}{_said(data)}"
 
 
 def _failing(data: JsonObject) -> str:
@@ -111,10 +126,10 @@ _TYPES: dict[str, tuple[Level, Callable[[JsonObject], str]]] = {
     "step.waiting": ("info", _waiting),
     "step.retrying": (
         "warning",
-        lambda data: f"failed and is tried again in {_seconds(data.get('wait_seconds'))}{_why(data)}",
+        lambda data: f"failed and is tried again in {_seconds(data.get('wait_seconds'))}{_why(data)}{_said(data)}",
     ),
     "step.completed": ("info", _completed),
     "step.skipped": ("info", _always("is skipped, for no way led to it")),
-    "step.failed": ("error", lambda data: f"failed{_attempt(data)}{_why(data)}"),
+    "step.failed": ("error", lambda data: f"failed{_attempt(data)}{_why(data)}{_said(data)}"),
     "step.cancelled": ("warning", _always("is cancelled")),
 }

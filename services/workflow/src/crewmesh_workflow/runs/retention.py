@@ -55,7 +55,7 @@ WHERE before < %s
 _ENDED: LiteralString = (
     "SELECT finished_at IS NOT NULL AND " + _TOLD + " AS over FROM runs WHERE org_id = %s AND id = %s FOR UPDATE"
 )
-# The decisions of people go with the run by their reference to it.
+# What people were asked before and what they decided goes with the run, by its reference to it.
 _FORGET = (
     "DELETE FROM waits WHERE run_id = ANY(%s)",
     "DELETE FROM arrivals WHERE run_id = ANY(%s)",
