@@ -1,8 +1,8 @@
 """How a run fails or is cancelled: nothing new begins, what runs may end, what was done is undone, a handler is run.
 
-First the effects under way come to their end (at a cancellation they are stopped). Then the compensations of completed
-steps run, the last first, one at a time; one that fails does not keep the others from being tried. Then the workflow's
-failure handler runs, unless the run was cancelled.
+First the effects under way come to their end (at a cancellation they are stopped), and people say what came of those
+that nobody knows it of. Then the compensations of completed steps run, the last first, one at a time; one that fails
+does not keep the others from being tried. Then the workflow's failure handler runs, unless the run was cancelled.
 """
 
 from __future__ import annotations
@@ -49,23 +49,29 @@ class Ending:
         if self._end is None:
             self._end = execution.turn.failing = end
         for path in [*execution.waiting, *(execution.active if at_once else ())]:
-            if not _is_on_the_way(path):
+            if not self._keeps(path):
                 execution.give_up(path)
 
     def gives_up(self, path: str) -> bool:
         """Whether a step that the journal holds as begun is not gone on with."""
-        return self._at_once and not _is_on_the_way(path)
+        return self._at_once and not self._keeps(path)
+
+    def _keeps(self, path: str) -> bool:
+        """Whether it goes on in a run that ends: it is how that ends, or has to be known before anything is undone."""
+        return _is_on_the_way(path) or self._execution.steps[path].in_doubt
 
     def completed(self, frame: Frame, node: CompiledNode, step: Step) -> None:
-        # What the failure handler does is not undone: it is how the run ends.
-        if node.undo is not None and step.finished is not None and not frame.prefix.startswith(HANDLER):
+        # What the failure handler does is not undone: it is how the run ends. Nor is what failed and was handled.
+        if frame.prefix.startswith(HANDLER) or step.error is not None:
+            return
+        if node.undo is not None and step.finished is not None:
             self._done.append((step.finished, frame, node.undo, step.path + UNDO))
 
     def failed(self, frame: Frame, path: str, error: StepError) -> None:
         """A step outside of loops failed. A compensation or the handler that fails changes nothing any more."""
         if frame is self._handler:
-            frame.closed = True
-            self._execution.give_up_inside(HANDLER)
+            frame.halted = True
+            self._execution.give_up_inside(HANDLER, but=self._execution.in_doubt_inside(HANDLER))
             self._over = True
         elif not path.endswith(UNDO):
             self.begin(Failed(path or None, error))

@@ -12,7 +12,7 @@ on; a graph whose last node is decided is done. Loops live in ``loops``, failing
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import assert_never
@@ -68,6 +68,8 @@ class Execution:
         # Effects under way and waits, by path, with their places: what can still happen.
         self.active: dict[str, tuple[Frame, CompiledNode]] = {}
         self.waiting: dict[str, tuple[Frame, CompiledNode]] = {}
+        # Steps of which people are yet to say what came of them; also before they are reached in a run that is resumed.
+        self._in_doubt = {path for path, step in self.steps.items() if step.in_doubt}
         self.turn = Turn()
         self.vars: dict[str, JsonValue] = {}
         self._var_order: dict[str, int] = {}
@@ -263,7 +265,7 @@ class Execution:
 
     def winds_up(self, frame: Frame, path: str) -> bool:
         """Whether what fails there is not worth another attempt, for nothing will come of it."""
-        return frame.halts or (self._ending.stops(frame) and not path.endswith(UNDO))
+        return not path.endswith(UNDO) and (frame.halts or self._ending.stops(frame))
 
     # Deciding
 
@@ -349,10 +351,13 @@ class Execution:
             self._finished += 1
             self.record(replace(self.steps[path].cancelled(), finished=self._finished))
 
-    def give_up_inside(self, prefix: str) -> None:
+    def give_up_inside(self, prefix: str, *, but: Container[str] = ()) -> None:
         """End everything whose path begins so."""
-        for path in [path for path in (*self.active, *self.waiting) if path.startswith(prefix)]:
+        for path in [path for path in (*self.active, *self.waiting) if path.startswith(prefix) and path not in but]:
             self.give_up(path)
+
+    def in_doubt_inside(self, prefix: str) -> list[str]:
+        return [path for path in self._in_doubt if path.startswith(prefix)]
 
     def leave_nothing_begun(self) -> None:
         """The run ends: loops that never came to their end are cancelled."""
@@ -389,5 +394,5 @@ class Execution:
             step = replace(step, number=len(self.steps) + 1 if known is None else known.number)
         if known is not None and known.status == "waiting" and step.status != "waiting":
             self.turn.closed.append(step.path)
-        self.steps[step.path] = step
-        self.turn.changed[step.path] = step
+        (self._in_doubt.add if step.in_doubt else self._in_doubt.discard)(step.path)
+        self.steps[step.path] = self.turn.changed[step.path] = step

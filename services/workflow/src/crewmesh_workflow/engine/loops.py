@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Loop:
-    """A loop that has begun. ``open`` holds the rounds that are being worked on."""
+    """A loop that has begun. ``open`` holds the rounds that are being worked on.
+
+    ``failed``: why rounds failed in which people are yet to say what came of a step.
+    """
 
     frame: Frame
     node: CompiledNode
@@ -31,6 +34,7 @@ class _Loop:
     errors: list[JsonObject] = field(default_factory=list[JsonObject])
     next: int = 0
     open: dict[int, Frame] = field(default_factory=dict[int, Frame])
+    failed: dict[int, StepError] = field(default_factory=dict[int, StepError])
     known_rounds: int = 0
     last: JsonValue = None
     failure: StepError | None = None
@@ -62,7 +66,7 @@ class Loops:
 
     def round_done(self, round_: Frame, output: JsonObject) -> None:
         loop = self._loops.get(round_.holder or "")
-        if loop is None or loop.open.pop(round_.index, None) is None:
+        if loop is None or round_.index in loop.failed or loop.open.pop(round_.index, None) is None:
             return
         loop.last = output
         if isinstance(loop.node.does, Each):
@@ -71,8 +75,18 @@ class Loops:
 
     def round_failed(self, round_: Frame, error: StepError) -> None:
         loop = self._loops.get(round_.holder or "")
-        if loop is None or loop.open.pop(round_.index, None) is None:
+        if loop is None or round_.index not in loop.open:
             return
+        if in_doubt := self._execution.in_doubt_inside(round_.prefix):
+            loop.failed.setdefault(round_.index, error)
+            round_.halted = True
+            self._execution.give_up_inside(round_.prefix, but=in_doubt)
+        else:
+            self._end_round(loop, round_, loop.failed.pop(round_.index, error))
+
+    def _end_round(self, loop: _Loop, round_: Frame, error: StepError) -> None:
+        """It failed."""
+        del loop.open[round_.index]
         self._close(loop, round_)
         if isinstance(loop.node.does, Each) and loop.node.does.keep_going:
             loop.errors.append({"index": round_.index, **error.as_json()})
@@ -85,11 +99,17 @@ class Loops:
     def go_down(self) -> bool:
         """Fail the loops of which a round failed, when nothing is under way in their other rounds."""
         execution = self._execution
+        for loop in [loop for loop in self._loops.values() if loop.failed]:
+            for index in [each for each in loop.failed if not execution.in_doubt_inside(loop.open[each].prefix)]:
+                self._end_round(loop, loop.open[index], loop.failed.pop(index))
+                return True
         for loop in [loop for loop in self._loops.values() if loop.failure is not None]:
             inside = loop.path + "["
-            for path in [path for path in execution.waiting if path.startswith(inside)]:
+            in_doubt = execution.in_doubt_inside(inside)
+            for path in [path for path in execution.waiting if path.startswith(inside) and path not in in_doubt]:
                 execution.give_up(path)
-            if loop.failure is not None and not any(path.startswith(inside) for path in execution.active):
+            under_way = in_doubt or any(path.startswith(inside) for path in execution.active)
+            if loop.failure is not None and not under_way:
                 self._close_rounds(loop)
                 self._end(loop, self._step(loop).failed(loop.failure))
                 return True

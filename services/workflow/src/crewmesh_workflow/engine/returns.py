@@ -51,6 +51,8 @@ class Returns:
             told = policy.told(step, data)
             if (said := policy.said_of_outcome(step, data)) is not None:
                 execution.turn.said[path] = said
+            if told.status == "running" and step.error is not None and execution.winds_up(frame, path):
+                told = step.failed(step.error)  # it did not happen, and is not wanted any more
             if told.status == "running":
                 execution.launch(frame, node, told, node.does)
             else:

@@ -69,6 +69,11 @@ class Step:
         """Whether it waits for people as an effect that has begun: elsewhere it is still at work."""
         return self.wait is not None and "question" in self.wait.request
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it waits for people to say what came of it. It may have taken effect, so it is not given up."""
+        return self.status == "waiting" and self.wait is not None and self.wait.kind == "outcome"
+
     def completed(self, output: JsonObject, ports: tuple[str, ...] = (OUT,)) -> Step:
         return replace(
             self, status="completed", output=output, ports=ports, error=None, retry_in=None, wait=None, wait_id=None
