@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from crewmesh_integration.guard.client import GuardedClient, OutboundRequest
 from crewmesh_integration.guard.policy import OutboundPolicy
-from crewmesh_integration.guard.targets import parse_target
 from crewmesh_kit.outbound.connector import Lookup
+from crewmesh_kit.outbound.targets import parse_target
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LIMIT = 64 * 1024

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from crewmesh_integration.guard.errors import DestinationRefused, UpstreamRedirected, UpstreamUnreachable
 from crewmesh_integration.guard.policy import OutboundPolicy
-from crewmesh_integration.guard.targets import Target
 from crewmesh_kit.outbound.addresses import Address
+from crewmesh_kit.outbound.targets import Target
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec

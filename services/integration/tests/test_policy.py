@@ -7,8 +7,8 @@ from ipaddress import ip_address
 import pytest
 from crewmesh_integration.guard.errors import DestinationRefused
 from crewmesh_integration.guard.policy import OutboundPolicy
-from crewmesh_integration.guard.targets import parse_target
 from crewmesh_kit.outbound.addresses import Address
+from crewmesh_kit.outbound.targets import parse_target
 
 CLOSED = OutboundPolicy(allow_loopback=False, mesh_ports=frozenset({3503}))
 DEVELOPER = OutboundPolicy(allow_loopback=True, mesh_ports=frozenset({3503, 8083}))

@@ -15,10 +15,10 @@ from crewmesh_kit.http.pagination import Page, PageRequest
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.outbound.targets import Target
 
 from crewmesh_integration.deliveries.repository import Attempt, DeliveryRepository, Filters, Result
 from crewmesh_integration.deliveries.schemas import Delivery
-from crewmesh_integration.guard.targets import Target
 
 _SWEEP_SECONDS = 3600
 _RUN_ID = re.compile(r"^run_[0-9a-f]{32}$")

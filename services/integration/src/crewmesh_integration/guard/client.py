@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import aiohttp
 from crewmesh_kit.outbound.connector import Lookup, guarded_connector
+from crewmesh_kit.outbound.targets import Target
 
 from crewmesh_integration.guard.bodies import ACCEPT_ENCODING, read_body
 from crewmesh_integration.guard.errors import (
@@ -22,7 +23,6 @@ from crewmesh_integration.guard.errors import (
 )
 from crewmesh_integration.guard.policy import OutboundPolicy
 from crewmesh_integration.guard.redirects import MAX_REDIRECTS, Hop, is_redirect, next_hop
-from crewmesh_integration.guard.targets import Target
 
 Seal: TypeAlias = Callable[[bytes], Mapping[str, str]]
 """Makes the headers that vouch for a body. They are made for the first origin only."""

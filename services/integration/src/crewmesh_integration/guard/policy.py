@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crewmesh_kit.outbound.addresses import Address, belongs_to_this_machine, why_not_public
+from crewmesh_kit.outbound.targets import Target
 
 from crewmesh_integration.guard.errors import DestinationRefused
-from crewmesh_integration.guard.targets import Target
 
 # Names that mean "inside" wherever they are asked; their addresses are not even looked up.
 _INSIDE_NAMES = ("local", "internal", "localdomain", "home.arpa")

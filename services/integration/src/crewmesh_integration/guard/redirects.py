@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
+from crewmesh_kit.outbound.targets import BadUrlError, Target, parse_target
+
 from crewmesh_integration.guard.errors import UpstreamRedirected
-from crewmesh_integration.guard.targets import BadUrlError, Target, parse_target
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -9,29 +9,8 @@ from dataclasses import dataclass
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import HttpSend
 from crewmesh_kit.errors import ValidationFailed
-
-from crewmesh_integration.guard.targets import BadUrlError, Target, parse_target
-
-# Set by the client, by the signature, or meaning something to every server on the way.
-_OURS = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "http2-settings",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-_OURS_PREFIX = "webhook-"
+from crewmesh_kit.outbound.headers import refused_headers
+from crewmesh_kit.outbound.targets import BadUrlError, Target, parse_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +28,7 @@ def outgoing(request: HttpSend) -> Outgoing:
     """Check and encode; raises ValidationFailed, naming each place that is wrong, and nothing of what stands there."""
     problems: dict[str, str] = {}
     target = _target(request.url, problems)
-    problems |= _header_problems(request.headers)
+    problems |= {f"body.headers.{name}": why for name, why in refused_headers(request.headers)}
     body = _body(request.body, request.headers, problems)
     if target is None or problems:
         raise ValidationFailed(
@@ -74,20 +53,6 @@ def _target(url: str, problems: dict[str, str]) -> Target | None:
     except BadUrlError as error:
         problems["body.url"] = f"this URL cannot be used: {error}"
         return None
-
-
-def _header_problems(headers: Mapping[str, str]) -> dict[str, str]:
-    problems: dict[str, str] = {}
-    seen: set[str] = set()
-    for name in headers:
-        # Many servers hand "Content_Length" to the application as if it were "Content-Length".
-        plain = name.lower().replace("_", "-")
-        if plain in _OURS or plain.startswith(_OURS_PREFIX):
-            problems[f"body.headers.{name}"] = "this header is set by Crewmesh; leave it away"
-        elif plain in seen:
-            problems[f"body.headers.{name}"] = "this header is there more than once; keep one of them"
-        seen.add(plain)
-    return problems
 
 
 def _body(body: JsonValue, headers: Mapping[str, str], problems: dict[str, str]) -> bytes | None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 import idna
-from crewmesh_kit.outbound.addresses import Address, address_of
 from yarl import URL
+
+from crewmesh_kit.outbound.addresses import Address, address_of
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
@@ -21,6 +22,9 @@ _AUTHORITY = re.compile(r"^(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:@%/?#]+
 _LABEL = re.compile(r"^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$")
 # What inet_aton and browsers would still take for an IPv4 address: 2130706433, 0x7f.1, 0177.0.0.1, 127.1
 _NUMBER_LABEL = re.compile(r"^(?:[0-9]+|0x[0-9a-f]*)$")
+
+
+_OTHER_SCHEME = "it must start with http:// or https://"
 
 
 class BadUrlError(ValueError):
@@ -63,7 +67,7 @@ def parse_target(text: str) -> Target:
     except ValueError as error:
         raise BadUrlError("it is not a well-formed URL") from error
     if parts.scheme not in _DEFAULT_PORTS:
-        raise BadUrlError("it must start with http:// or https://")
+        raise BadUrlError(_OTHER_SCHEME)
     if "@" in parts.netloc:
         raise BadUrlError("it contains credentials; send them in a header instead")
     match = _AUTHORITY.match(parts.netloc)
@@ -74,6 +78,13 @@ def parse_target(text: str) -> Target:
     if not 0 < port < 65536:
         raise BadUrlError("its port must be between 1 and 65535")
     return Target(parts.scheme, host, port, _quoted(parts.path or "/"), _quoted(parts.query), address)
+
+
+def check_beginning(text: str) -> None:
+    """Of a URL whose rest is not known yet; raise :class:`BadUrlError` when nothing can follow that makes it one."""
+    beginnings = [f"{scheme}://" for scheme in _DEFAULT_PORTS]
+    if not any(text.lower().startswith(each) or each.startswith(text.lower()) for each in beginnings):
+        raise BadUrlError(_OTHER_SCHEME)
 
 
 def _quoted(text: str) -> str:

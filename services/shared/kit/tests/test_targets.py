@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from crewmesh_integration.guard.targets import BadUrlError, parse_target
+from crewmesh_kit.outbound.targets import BadUrlError, parse_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
