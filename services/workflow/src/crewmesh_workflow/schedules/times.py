@@ -15,6 +15,13 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 _FIELDS = 5
+_CAN_BE = {
+    "minute": "0 to 59, *, */5, 1-5 or 1,5",
+    "hour": "0 to 23, *, */2, 9-17 or 9,17",
+    "day-of-month": "1 to 31, *, 1-5, 1,15, or L for the last, and must exist in one of the months that are named",
+    "month": "1 to 12, JAN to DEC, *, */3, 1-6 or 1,7",
+    "day-of-week": "0 to 7 (0 and 7 are Sunday), SUN to SAT, *, MON-FRI, 1,3, or MON#1 for the first of a month",
+}
 _FIRST_SPAN = timedelta(hours=1)
 _MOMENT = timedelta(microseconds=1)
 
@@ -79,7 +86,13 @@ def _simulation(expression: str, at: datetime) -> CronSim:
     try:
         return CronSim(expression, at)
     except CronSimError as error:
-        raise ScheduleError(f"{expression!r} is no cron expression: {error}") from error
+        raise ScheduleError(f"{expression!r} is no cron expression: {_wrong(str(error))}") from error
+
+
+def _wrong(told: str) -> str:
+    """The library names the field, as in ``Bad hour``; people want to know what may stand there."""
+    name = told.removeprefix("Bad ")
+    return f"its {name} is wrong; it is {_CAN_BE[name]}" if name in _CAN_BE else told
 
 
 def _zone(timezone: str) -> ZoneInfo:
