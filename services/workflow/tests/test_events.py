@@ -184,6 +184,16 @@ async def test_bad_events_are_refused_with_what_to_do(service: Running, bad: Jso
     assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("type_", "says"),
+    [("crewmesh.run.completed.v1", "the platform's own"), ("a\nb", "no line breaks"), ("a ", "blank")],
+)
+async def test_what_no_trigger_may_wait_for_is_not_taken(service: Running, type_: str, says: str) -> None:
+    answer = await service.post("/v1/events", SENDER, event(type=type_))
+    assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (422, "unfit-event-type")
+    assert says in answer.json()["detail"]
+
+
 async def test_a_type_of_a_thousand_wide_characters_matches(service: Running) -> None:
     long = "😀" * 1024
     await save(service, {**PURE, "triggers": [{"kind": "event", "type": long, "source": long}]})

@@ -22,6 +22,25 @@ LONGEST_ATTRIBUTE = 1024
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ATTRIBUTE)]
 
 
+RESERVED = "crewmesh."
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def wrong_type(type_: str) -> str | None:
+    """Why nobody but the platform may send an event of this type, and what to do; none, where anybody may.
+
+    No part of the model: runs of definitions that were saved before there was this rule still send what they say.
+    """
+    if type_.startswith(RESERVED):
+        return (
+            f"types that begin with {RESERVED} are the platform's own, which nobody else sends and which start "
+            "nothing; choose another (for ends of runs there is the trigger run_ended)"
+        )
+    if _CONTROL.search(type_):
+        return "a type holds no line breaks and no other control characters; remove them"
+    return None if type_ == type_.strip() else "a type neither begins nor ends with a blank; remove it"
+
+
 class CloudEvent(BaseModel):
     """A CloudEvent 1.0 in structured JSON form. Extension attributes are allowed when they are plain strings."""
 

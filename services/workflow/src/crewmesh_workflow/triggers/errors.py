@@ -23,6 +23,15 @@ class UnstorableEvent(ValidationFailed):
         super().__init__("The event holds text with a NUL character, or NaN; leave it out and send the event again.")
 
 
+class UnfitEventType(ValidationFailed):
+    """The event's type is one that only Crewmesh sends, or no type that CloudEvents has."""
+
+    slug, title = "unfit-event-type", "Unfit event type"
+
+    def __init__(self, wrong: str) -> None:
+        super().__init__(f"The event cannot be taken: {wrong}.")
+
+
 class NothingToRotate(NotFound):
     """The trigger is no webhook of this workflow, or it has no secret."""
 

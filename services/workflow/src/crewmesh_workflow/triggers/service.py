@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_contracts.events import CloudEvent
+from crewmesh_contracts.events import CloudEvent, wrong_type
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
 from crewmesh_kit.db.storable import storable
@@ -23,7 +23,7 @@ from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
 from crewmesh_workflow.expressions import ExpressionError
 from crewmesh_workflow.triggers import repository
 from crewmesh_workflow.triggers.deliveries import Deliveries
-from crewmesh_workflow.triggers.errors import EventWithoutOrganization, UnstorableEvent
+from crewmesh_workflow.triggers.errors import EventWithoutOrganization, UnfitEventType, UnstorableEvent
 from crewmesh_workflow.triggers.matching import admits, seen, texts
 from crewmesh_workflow.triggers.registration import WAIT
 from crewmesh_workflow.triggers.repository import Match
@@ -41,6 +41,8 @@ class Triggers:
 
     async def accept(self, identity: Identity, sent: CloudEvent, *, key: str | None) -> EventAccepted:
         """An event that a caller sent: it is the caller's organization's, whatever it says itself."""
+        if (wrong := wrong_type(sent.type)) is not None:
+            raise UnfitEventType(wrong)
         event = sent.model_copy(update={"crewmeshorg": identity.organization})
         with self._starter.starting() as starting:
             async with self._database.tenant(identity.organization) as conn:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from crewmesh_contracts.base import JsonValue, Reply
+from crewmesh_contracts.events import RESERVED, wrong_type
 from crewmesh_contracts.workflow.nodes.base import NodeBase, Template
 
 
@@ -29,6 +30,6 @@ class EmitNode(NodeBase):
     def _type_can_be_sent(cls, type_: str) -> str:
         if "{{" in type_:
             raise ValueError("a type is no template, for triggers name it; what differs belongs in subject or data")
-        if type_.startswith("crewmesh."):
-            raise ValueError("types that begin with crewmesh. are the platform's own; choose another")
+        if type_.startswith(RESERVED):
+            raise ValueError(wrong_type(type_))
         return type_
