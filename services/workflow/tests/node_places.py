@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import pytest
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
@@ -15,6 +15,7 @@ from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.nodes.base import Behaviour, Place
 from crewmesh_workflow.program.compile import compile_program
 from crewmesh_workflow.program.errors import InvalidDefinitionError
+from crewmesh_workflow.program.model import Program
 from crewmesh_workflow.sandbox.model import CodeRequest, CodeResult
 
 BehaviourT = TypeVar("BehaviourT", bound=Behaviour)
@@ -34,7 +35,16 @@ ROOTS: JsonObject = {
 
 
 def does(kind: str, expected: type[BehaviourT], /, **members: JsonValue) -> BehaviourT:
-    """What the node ``n`` of this kind does; it stands after a node ``before``, whose output is anything."""
+    """What the node ``n`` of this kind does; it stands after a node ``before``, whose output is anything.
+
+    It was saved before, so that what can never work is told when it is done.
+    """
+    behaviour = _program(kind, members, stored=True).main.by_id["n"].does
+    assert isinstance(behaviour, expected)
+    return behaviour
+
+
+def _program(kind: str, members: JsonObject, *, stored: bool) -> Program:
     node = NODE_KINDS.all()[kind].model_validate({"id": "n", "kind": kind, **members})
     definition = Definition.model_validate(
         {
@@ -52,15 +62,13 @@ def does(kind: str, expected: type[BehaviourT], /, **members: JsonValue) -> Beha
             ],
         }
     )
-    behaviour = compile_program(definition, all_kinds()).main.by_id["n"].does
-    assert isinstance(behaviour, expected)
-    return behaviour
+    return compile_program(definition, all_kinds(), stored=stored)
 
 
 def mistakes(kind: str, /, **members: JsonValue) -> dict[str, str]:
     """What is wrong with such a node, by path."""
     with pytest.raises(InvalidDefinitionError) as refused:
-        does(kind, cast("type[Behaviour]", object), **members)
+        _program(kind, members, stored=False)
     return {mistake.path: mistake.message for mistake in refused.value.mistakes}
 
 

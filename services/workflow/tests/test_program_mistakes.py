@@ -147,7 +147,7 @@ WRONG: dict[str, tuple[JsonObject, str, str]] = {
             {
                 "id": "h",
                 "kind": "http",
-                "url": "u",
+                "url": "https://x.test",
                 "compensate": {"do": {"id": "u", "kind": "http", "url": "{{ steps.h.output.bodi }}"}},
             }
         ),
@@ -247,7 +247,7 @@ RIGHT: dict[str, JsonObject] = {
     "five levels": nested(5),
     "a chain": line(SEARCH, transform("b", x="{{ steps.search.output.hits[0].title | upper }}")),
     "anything from what is not known": line(
-        {"id": "h", "kind": "http", "url": "u"},
+        {"id": "h", "kind": "http", "url": "https://x.test"},
         transform("b", x="{{ steps.h.output.body.a[0].b }} {{ steps.h.output.headers.etag }}"),
     ),
     "the error of a step that goes on": line(

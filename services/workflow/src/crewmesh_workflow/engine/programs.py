@@ -31,7 +31,8 @@ class Programs:
         key = (workflow, version)
         program = self._programs.get(key)
         if program is None:
-            program = self._programs[key] = compile_program(await self._definition(key, conn), self._kinds)
+            definition = await self._definition(key, conn)
+            program = self._programs[key] = compile_program(definition, self._kinds, stored=True)
             if len(self._programs) > self._keep:
                 self._programs.popitem(last=False)
         self._programs.move_to_end(key)

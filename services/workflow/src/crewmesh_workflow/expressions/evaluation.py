@@ -36,6 +36,19 @@ def evaluate(expression: Expression, scope: Scope, budget: Budget) -> JsonValue:
     return value
 
 
+def check_constants(expression: Expression) -> None:
+    """Raises ExpressionError for an argument that stands written out and that its filter refuses for every value."""
+    for operation in expression.operations:
+        if isinstance(operation, Otherwise):
+            continue
+        for number, argument in enumerate(operation.arguments):
+            try:
+                if not isinstance(argument, Path):
+                    operation.filter.check(number, argument.value)
+            except ExpressionError as error:
+                raise ExpressionError(f"{{{{ {_shown(expression)} }}}}: {error}") from None
+
+
 def _apply(operation: Use | Otherwise, value: JsonValue, scope: Scope, budget: Budget) -> JsonValue:
     if isinstance(operation, Otherwise):
         return _value(operation.value, scope) if value is None else value

@@ -13,7 +13,7 @@ from crewmesh_contracts.base import JsonValue
 
 from crewmesh_workflow.expressions.budget import Budget
 from crewmesh_workflow.expressions.errors import ExpressionError
-from crewmesh_workflow.expressions.evaluation import evaluate
+from crewmesh_workflow.expressions.evaluation import check_constants, evaluate
 from crewmesh_workflow.expressions.grammar import OPEN, Expression, Read, read_expression
 from crewmesh_workflow.expressions.scope import Path, Scope
 from crewmesh_workflow.expressions.values import as_text, size_of
@@ -116,6 +116,11 @@ class Template:
                 yield from (part if isinstance(part, str) else Template(_Whole(part)) for part in parts)
             case _:
                 yield self
+
+    def check_constants(self) -> None:
+        """Raises ExpressionError for what is written in an expression and can never work."""
+        for expression in self.expressions():
+            check_constants(expression)
 
     def value(self, scope: Scope) -> JsonValue:
         return self.compiled.render(scope, Budget())

@@ -11,13 +11,19 @@ from crewmesh_contracts.workflow.nodes.agent import AgentNode
 from crewmesh_workflow.expressions import Scope
 from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
 from crewmesh_workflow.nodes.hearsay import filled_in
+from crewmesh_workflow.nodes.members import fits
 from crewmesh_workflow.nodes.stop import stop_thinking
 from crewmesh_workflow.nodes.thinking import WHILE_AT_WORK, until_done
 
+_FITS_TASK = fits(AgentRequest, "task")
+
 
 def _compile(node: AgentNode, read: Reader) -> Callable[[Scope], AgentRequest]:
-    parts, expected = [*read.template("task", node.task).parts()], read.template("expected", node.expected)
+    task_, expected = read.template("task", node.task), read.template("expected", node.expected)
+    parts = [*task_.parts()]
     computed = any(True for _ in expected.expressions())
+    if not computed:
+        read.constant("task", task_, _FITS_TASK)
     if computed:  # it is said behind the task, where it is known what is filled in
         parts += ["\n\n", *expected.parts()]
 

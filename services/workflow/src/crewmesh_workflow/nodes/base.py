@@ -20,7 +20,7 @@ from crewmesh_contracts.workflow.nodes.base import OUT, EffectNode, NodeBase
 from crewmesh_kit.errors import ValidationFailed
 from pydantic import ValidationError
 
-from crewmesh_workflow.expressions import Condition, Scope, Template
+from crewmesh_workflow.expressions import Condition, ExpressionError, Scope, Template
 from crewmesh_workflow.program.model import CompiledGraph
 from crewmesh_workflow.sandbox.model import CodeRequest, CodeResult
 
@@ -28,6 +28,7 @@ NodeT = TypeVar("NodeT", bound=NodeBase)
 EffectT = TypeVar("EffectT", bound=EffectNode)
 RequestT = TypeVar("RequestT", bound=Contract)
 ResultT = TypeVar("ResultT", bound=Reply)
+ValueT = TypeVar("ValueT")
 
 WaitKind = Literal["timer", "event", "approval", "input", "outcome", "child"]
 
@@ -46,6 +47,14 @@ class Reader(Protocol):
         ...
 
     def mistake(self, path: str, message: str) -> None: ...
+
+    def written(self, path: str, value: ValueT, judge: Callable[[ValueT], object]) -> None:
+        """``judge`` raises ExpressionError where what is written can never work. Told on saving, and not later."""
+        ...
+
+    def constant(self, path: str, template: Template, judge: Callable[[JsonValue], object]) -> None:
+        """As ``written``, for a template without expressions: what its value will be is known."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +248,12 @@ class NodeKind(Generic[NodeT]):
     bind: Callable[[NodeT, Reader], Behaviour]
 
 
+def _check_timeout(seconds: float) -> None:
+    """Kinds with a time of their own have no bound in the contract, and what was saved without one still runs."""
+    if not seconds > 0:
+        raise ExpressionError("an attempt needs more than 0 seconds; give it more, or leave this away")
+
+
 class NodeKinds:
     """The kinds an engine knows. Tests and benchmarks replace some of them."""
 
@@ -246,6 +261,8 @@ class NodeKinds:
         self._kinds = {kind.node: kind for kind in kinds}
 
     def bind(self, node: NodeBase, read: Reader) -> Behaviour:
+        if isinstance(node, EffectNode):
+            read.written("timeout_seconds", node.timeout_seconds, _check_timeout)
         return self._kinds[type(node)].bind(node, read)
 
     def but(self, *others: NodeKind[NodeBase]) -> NodeKinds:

@@ -18,6 +18,10 @@ LONGEST_SECONDS = 366 * 86_400
 def _bind(node: DelayNode, read: Reader) -> Waiting:
     seconds = None if node.seconds is None else read.template("seconds", node.seconds)
     until = None if node.until is None else read.template("until", node.until)
+    if seconds is not None:
+        read.constant("seconds", seconds, _written_seconds)
+    if until is not None:
+        read.constant("until", until, _moment)
 
     def render(place: Place) -> WaitFor:
         if seconds is not None:
@@ -30,6 +34,16 @@ def _bind(node: DelayNode, read: Reader) -> Waiting:
 
 def _seconds(value: JsonValue) -> float:
     """Less than nothing is no wait, as a moment that is over is none."""
+    return max(_number(value), 0.0)
+
+
+def _written_seconds(value: JsonValue) -> None:
+    """Who computes may come to less than nothing; nobody writes it and means it."""
+    if _number(value) < 0:
+        raise ExpressionError("seconds is less than 0; give how many seconds to wait")
+
+
+def _number(value: JsonValue) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
@@ -38,7 +52,7 @@ def _seconds(value: JsonValue) -> float:
         raise ExpressionError(f"seconds must be a number, but is {kind_of(value)}")
     if number > LONGEST_SECONDS:
         raise ExpressionError("seconds is more than 366 days")
-    return max(number, 0.0)
+    return number
 
 
 def _moment(value: JsonValue) -> str:

@@ -8,7 +8,9 @@ from crewmesh_contracts.events import LONGEST_ATTRIBUTE
 from crewmesh_contracts.workflow.nodes.emit import EmitNode
 
 from crewmesh_workflow.expressions import ExpressionError
+from crewmesh_workflow.expressions.values import as_text
 from crewmesh_workflow.nodes.base import Decided, Decision, Emitted, Place, Reader, kind
+from crewmesh_workflow.nodes.event_types import check_type
 from crewmesh_workflow.nodes.members import read_text
 
 # Any fixed value will do; with another one, a step that is decided again would publish a second event.
@@ -21,7 +23,10 @@ def event_id(run: str, path: str) -> str:
 
 
 def _bind(node: EmitNode, read: Reader) -> Decision:
+    read.written("type", node.type, check_type)
     subject = read_text(read, "subject", node.subject)
+    if node.subject is not None:
+        read.constant("subject", read.template("subject", node.subject), lambda value: _checked(as_text(value)))
     data = read.template("data", node.data)
 
     def decide(place: Place) -> Decided:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from crewmesh_contracts.base import JsonValue
 from crewmesh_contracts.workflow.nodes.for_each import ForEachNode
 
-from crewmesh_workflow.expressions import ExpressionError, Scope
+from crewmesh_workflow.expressions import ExpressionError
 from crewmesh_workflow.expressions.values import kind_of
 from crewmesh_workflow.nodes.base import Each, Reader, kind
 
@@ -16,20 +16,23 @@ MOST_ITEMS = 10_000
 def _bind(node: ForEachNode, read: Reader) -> Each:
     template = read.template("items", node.items)
 
-    def items(scope: Scope) -> list[JsonValue]:
-        value = template.value(scope)
-        if not isinstance(value, list):
-            raise ExpressionError(f"items must be a list, but is {kind_of(value)}")
-        if len(value) > MOST_ITEMS:
-            raise ExpressionError(f"items has {len(value)} items; at most {MOST_ITEMS} are possible in one for_each")
-        return value
+    if isinstance(node.items, list):
+        read.written("items", node.items, _items)
 
     return Each(
-        items=items,
+        items=lambda scope: _items(template.value(scope)),
         body=read.graph("body", node.body, reads=("item", "index")),
         concurrency=node.concurrency,
         keep_going=node.on_item_error == "continue",
     )
+
+
+def _items(value: JsonValue) -> list[JsonValue]:
+    if not isinstance(value, list):
+        raise ExpressionError(f"items must be a list, but is {kind_of(value)}")
+    if len(value) > MOST_ITEMS:
+        raise ExpressionError(f"items has {len(value)} items; at most {MOST_ITEMS} are possible in one for_each")
+    return value
 
 
 KIND = kind(ForEachNode, _bind)

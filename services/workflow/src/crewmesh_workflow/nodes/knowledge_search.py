@@ -10,10 +10,14 @@ from crewmesh_contracts.workflow.nodes.knowledge_search import KnowledgeSearchNo
 
 from crewmesh_workflow.expressions import Scope
 from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
+from crewmesh_workflow.nodes.members import fits
+
+_FITS_QUERY = fits(SearchRequest, "query")
 
 
 def _compile(node: KnowledgeSearchNode, read: Reader) -> Callable[[Scope], SearchRequest]:
     query = read.template("query", node.query)
+    read.constant("query", query, _FITS_QUERY)
     return lambda scope: SearchRequest(knowledge_base=node.knowledge_base, query=query.text(scope), limit=node.limit)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
-from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.base import Contract, JsonObject, JsonValue
+from pydantic import TypeAdapter, ValidationError
 
-from crewmesh_workflow.expressions import Scope
+from crewmesh_workflow.expressions import ExpressionError, Scope
 from crewmesh_workflow.nodes.base import Reader
 
 
@@ -19,6 +21,21 @@ def read_object(read: Reader, path: str, members: Mapping[str, JsonValue]) -> Ca
 def read_texts(read: Reader, path: str, members: Mapping[str, str]) -> Callable[[Scope], dict[str, str]]:
     templates = {name: read.template(f"{path}.{name}", text) for name, text in members.items()}
     return lambda scope: {name: template.text(scope) for name, template in templates.items()}
+
+
+def fits(request: type[Contract], name: str) -> Callable[[JsonValue], object]:
+    """What the request itself says of this member: raises ExpressionError where it would refuse the value."""
+    field = request.model_fields[name]
+    member: TypeAdapter[object] = TypeAdapter(Annotated[field.annotation, *field.metadata])
+
+    def judge(value: JsonValue) -> None:
+        try:
+            member.validate_python(value)
+        except ValidationError as error:
+            told = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
+            raise ExpressionError(f"{told.replace('String should', 'it should')}; correct it") from None
+
+    return judge
 
 
 def read_text(read: Reader, path: str, text: str | None) -> Callable[[Scope], str | None]:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow.nodes.base import OUT
 from crewmesh_contracts.workflow.nodes.wait_event import TIMEOUT, WaitEventNode
 
 from crewmesh_workflow.expressions import Condition, ExpressionError, Scope
 from crewmesh_workflow.nodes.base import Decided, Place, Reader, WaitFor, Waiting, kind
+from crewmesh_workflow.nodes.event_types import check_type
+from crewmesh_workflow.triggers.matching import segments
 
 
 def _bind(node: WaitEventNode, read: Reader) -> Waiting:
+    read.written("type", node.type, check_type)
     key = None if node.key is None else read.template("key", node.key)
+    if key is not None:
+        read.constant("key", key, _check_key)
+        read.written("correlation", node.correlation, _check_correlation)
     condition = None if node.filter is None else read.condition("filter", node.filter, reads=("event",))
 
     def render_key(scope: Scope) -> str | None:
         if key is None:
             return None
-        if key.value(scope) in (None, ""):
-            raise ExpressionError("key has no value; without one, any event of the type would end the wait")
+        _check_key(key.value(scope))
         return key.text(scope)
 
     def render(place: Place) -> WaitFor:
@@ -34,6 +39,16 @@ def _bind(node: WaitEventNode, read: Reader) -> Waiting:
         )
 
     return Waiting(render=render, arrived=_arrived, over=_over)
+
+
+def _check_key(value: JsonValue) -> None:
+    if value in (None, ""):
+        raise ExpressionError("key has no value; without one, any event of the type would end the wait")
+
+
+def _check_correlation(path: str) -> None:
+    if not segments(path):
+        raise ExpressionError("this names nothing in the event; write a path such as subject or data.order_id")
 
 
 def _seen(condition: Condition, scope: Scope) -> JsonObject:

@@ -1,6 +1,7 @@
 """A definition made ready to run, or every mistake in it.
 
-Saving a definition compiles it, for just that; what comes out of the database was compiled before it was saved.
+Saving a definition compiles it, for just that; what comes out of the database was compiled before it was saved. It is
+not judged again by what can only fail when it runs (see ``Mistakes``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from crewmesh_contracts.workflow.nodes.set_ import SetNode
 from crewmesh_contracts.workflow.triggers.event import EventTrigger
 
 from crewmesh_workflow.nodes.base import NodeKinds
+from crewmesh_workflow.nodes.people import check_each_once, check_quorum
 from crewmesh_workflow.program.connections import check_connections
 from crewmesh_workflow.program.errors import Mistakes
 from crewmesh_workflow.program.graphs import Structure, structure
@@ -45,9 +47,9 @@ _WANTED: Mapping[type[NodeBase], Mapping[str, frozenset[str]]] = {
 }
 
 
-def compile_program(definition: Definition, kinds: NodeKinds) -> Program:
-    """The program, or InvalidDefinitionError with every mistake."""
-    mistakes = Mistakes()
+def compile_program(definition: Definition, kinds: NodeKinds, *, stored: bool = False) -> Program:
+    """The program, or InvalidDefinitionError with every mistake. ``stored``: it was saved before."""
+    mistakes = Mistakes(stored=stored)
     count = count_nodes(definition, definition.on_failure)
     if count > MAX_NODES:
         mistakes.add(
@@ -101,6 +103,8 @@ class _Compiler:
     def _rules(self, sight: Sight) -> Iterator[CompiledRule]:
         reader = self._reader("settings.approval_rules.", sight.reading("node", "input"), _Around())
         for number, rule in enumerate(self.definition.settings.approval_rules):
+            reader.written(f"{number}.assignees", rule.assignees, check_each_once)
+            reader.written(f"{number}.quorum", rule.quorum, partial(check_quorum, assignees=rule.assignees))
             yield CompiledRule(number, reader.condition(f"{number}.when", rule.when))
 
     def _filters(self, sight: Sight) -> None:

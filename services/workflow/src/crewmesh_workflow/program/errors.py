@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
+
+from crewmesh_workflow.expressions import ExpressionError
+
+ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +28,24 @@ class InvalidDefinitionError(ValueError):
 
 
 class Mistakes:
-    """Collects them; the same one is kept once."""
+    """Collects them; the same one is kept once.
 
-    def __init__(self) -> None:
+    ``stored``: the definition was saved before. What can only be known to fail is let be then: its runs go on as far as
+    they come, also where a rule is newer than the definition.
+    """
+
+    def __init__(self, *, stored: bool = False) -> None:
+        self.stored = stored
         self._found: dict[Mistake, None] = {}
+
+    def judge(self, path: str, judged: ValueT, judge: Callable[[ValueT], object]) -> None:
+        """What stands written there, and what raises ExpressionError where it can never work."""
+        if self.stored:
+            return
+        try:
+            judge(judged)
+        except ExpressionError as error:
+            self.add(path, str(error))
 
     def add(self, path: str, message: str) -> None:
         self._found[Mistake(path, message)] = None

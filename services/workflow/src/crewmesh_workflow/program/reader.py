@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from crewmesh_contracts.base import JsonValue
 from crewmesh_contracts.workflow import Graph
 
-from crewmesh_workflow.expressions import Condition, ExpressionError, Template, compile_template
+from crewmesh_workflow.expressions import Condition, ExpressionError, Scope, Template, compile_template
 from crewmesh_workflow.expressions.grammar import Read
-from crewmesh_workflow.program.errors import Mistakes
+from crewmesh_workflow.program.errors import Mistakes, ValueT
 from crewmesh_workflow.program.model import CompiledGraph
 from crewmesh_workflow.program.outputs import shape_of_template
 from crewmesh_workflow.program.shapes import TRUTH
@@ -18,6 +18,7 @@ from crewmesh_workflow.program.sight import Sight
 
 NOTHING = compile_template(None)
 _NEVER = Condition.compile("false")
+_NO_SCOPE = Scope({}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,20 @@ class PlaceReader:
     def mistake(self, path: str, message: str) -> None:
         self.mistakes.add(f"{self.place}{path}", message)
 
+    def written(self, path: str, value: ValueT, judge: Callable[[ValueT], object]) -> None:
+        self.mistakes.judge(f"{self.place}{path}", value, judge)
+
+    def constant(self, path: str, template: Template, judge: Callable[[JsonValue], object]) -> None:
+        if template is not NOTHING and next(template.expressions(), None) is None:
+            self.written(path, template.value(_NO_SCOPE), judge)
+
     def _text(self, path: str, text: str) -> bool:
         try:
             template = compile_template(text)
         except ExpressionError as error:
             self.mistake(path, str(error))
             return False
+        self.written(path, template, Template.check_constants)
         self._check_reads(path, template.reads(), self.sight)
         return True
 

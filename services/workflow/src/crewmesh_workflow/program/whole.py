@@ -9,8 +9,10 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow import Definition, Graph
 from crewmesh_contracts.workflow.nodes.base import EffectNode, NodeBase
 from crewmesh_contracts.workflow.triggers.cron import CronTrigger
+from crewmesh_contracts.workflow.triggers.event import EventTrigger
 
 from crewmesh_workflow import json_schemas
+from crewmesh_workflow.nodes.event_types import check_type
 from crewmesh_workflow.program.errors import Mistakes
 from crewmesh_workflow.schedules.times import ScheduleError, check_schedule
 
@@ -80,6 +82,8 @@ def _check_triggers(definition: Definition, mistakes: Mistakes) -> None:
         ids.update(() if trigger.id is None else (trigger.id,))
         if isinstance(trigger, CronTrigger):
             _check_schedule(trigger, place, mistakes)
+        if isinstance(trigger, EventTrigger):
+            mistakes.judge(f"{place}.type", trigger.type, check_type)
 
 
 def _check_schedule(trigger: CronTrigger, place: str, mistakes: Mistakes) -> None:

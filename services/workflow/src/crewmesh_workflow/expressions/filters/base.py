@@ -18,6 +18,8 @@ from crewmesh_workflow.expressions.budget import MAX_RENDERED_BYTES
 from crewmesh_workflow.expressions.errors import ExpressionError
 from crewmesh_workflow.expressions.values import one_of
 
+Judge = Callable[[JsonValue], object]
+
 # Everything on the way to a rendered value may be as large as that may be.
 MAX_BYTES = MAX_RENDERED_BYTES
 MAX_PARTS = 100_000
@@ -27,7 +29,8 @@ MAX_PARTS = 100_000
 class Filter:
     """``least`` and ``most`` arguments. ``catches``: it takes the place of a value that is not there.
 
-    ``looks``: it only looks at the outside of its value, so that the value's size costs nothing.
+    ``looks``: it only looks at the outside of its value, so that the value's size costs nothing. ``judges``: what each
+    argument must pass, of those that are refused whatever the value is.
     """
 
     name: str
@@ -39,6 +42,16 @@ class Filter:
     takes_null: bool
     catches: bool
     looks: bool
+    judges: tuple[Judge | None, ...] = ()
+
+    def check(self, number: int, argument: JsonValue) -> None:
+        """Raises ExpressionError, as a call would, for an argument that can never be right."""
+        judge = self.judges[number]
+        try:
+            if judge is not None:
+                judge(argument)
+        except ExpressionError as error:
+            raise ExpressionError(f"{self.name} {error}") from None
 
     def __call__(self, value: JsonValue, arguments: tuple[JsonValue, ...]) -> JsonValue:
         if value is None and not self.takes_null:
@@ -50,9 +63,12 @@ class Filter:
 
 
 def make_filter(
-    *, takes_null: bool = False, catches: bool = False, looks: bool = False
+    *, takes_null: bool = False, catches: bool = False, looks: bool = False, **judges: Judge
 ) -> Callable[[Callable[..., JsonValue]], Filter]:
-    """Make the function a filter of the same name. Arguments with a default may be left out."""
+    """Make the function a filter of the same name. Arguments with a default may be left out.
+
+    ``judges``: by the name of an argument, the function by which the filter itself reads it.
+    """
 
     def make(function: Callable[..., JsonValue]) -> Filter:
         name = function.__name__.strip("_")
@@ -69,9 +85,15 @@ def make_filter(
             takes_null=takes_null,
             catches=catches,
             looks=looks,
+            judges=tuple(_or_nothing(judges[each.name], each) if each.name in judges else None for each in arguments),
         )
 
     return make
+
+
+def _or_nothing(judge: Judge, argument: inspect.Parameter) -> Judge:
+    """Where an argument may be left out, null is as good."""
+    return judge if argument.default is not None else lambda value: value is None or judge(value)
 
 
 def filters_of(module: ModuleType) -> Iterator[Filter]:

@@ -26,10 +26,14 @@ def string(value: JsonValue) -> JsonValue:
     return as_text(value)
 
 
-@make_filter(takes_null=True)
+def _indent(value: JsonValue) -> int:
+    return whole_number(value, 0, 8)
+
+
+@make_filter(takes_null=True, indent=_indent)
 def json(value: JsonValue, indent: JsonValue = 0) -> JsonValue:
     """The value as JSON, in lines with an indent if there is one."""
-    width = whole_number(indent, 0, 8)
+    width = _indent(indent)
     if width == 0:
         return to_json(value).decode()
     return json_coding.dumps(value, ensure_ascii=False, indent=width)

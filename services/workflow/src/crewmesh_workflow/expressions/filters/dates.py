@@ -16,6 +16,7 @@ _ISO = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)?"
 )
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,40}(?:/[A-Za-z0-9_+-]{1,40}){0,2}")
+_CODE = re.compile(r"%.?", re.DOTALL)
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October")
 _MONTH_NAMES = (*_MONTHS, "November", "December")
@@ -43,22 +44,44 @@ _FORMATS: dict[str, Callable[[datetime], str]] = {
 }
 
 
-@make_filter()
+def _zone(value: JsonValue) -> ZoneInfo:
+    name = text(value)
+    try:
+        if _ZONE.fullmatch(name) is None:
+            raise ValueError(name)
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ExpressionError(f"knows no time zone {name[:40]!r}; name it as in Europe/Berlin") from None
+
+
+def _writers(value: JsonValue) -> dict[str, Callable[[datetime], str]]:
+    """What writes each of the codes in the format."""
+    return {code: _writer(code) for code in _CODE.findall(text(value))}
+
+
+def _unit(value: JsonValue) -> str:
+    unit = text(value)
+    if unit not in _UNITS:
+        raise ExpressionError(f"needs one of {', '.join(_UNITS)}, not {unit[:20]!r}")
+    return unit
+
+
+@make_filter(format=_writers, timezone=_zone)
 def date(value: JsonValue, format: JsonValue = None, timezone: JsonValue = "UTC") -> JsonValue:  # noqa: A002  as written
     """A moment (ISO 8601, or seconds since 1970) as text: ``date("%d.%m.%Y %H:%M", "Europe/Berlin")``."""
-    moment = _in_zone(_moment(value), text(timezone))
+    moment = _in_zone(_moment(value), _zone(timezone))
     if format is None:
         return _iso(moment)
-    return re.sub(r"%.?", lambda match: _formatted(match[0], moment), text(format), flags=re.DOTALL)
+    writers = _writers(format)
+    return _CODE.sub(lambda match: writers[match[0]](moment), text(format))
 
 
-@make_filter()
+@make_filter(amount=number, unit=_unit)
 def date_add(value: JsonValue, amount: JsonValue, unit: JsonValue = "seconds") -> JsonValue:
     """A moment so many seconds, minutes, hours, days or weeks later, in UTC."""
-    if text(unit) not in _UNITS:
-        raise ExpressionError(f"needs one of {', '.join(_UNITS)}, not {text(unit)[:20]!r}")
+    named = _unit(unit)
     try:
-        return _iso(_moment(value) + timedelta(**{text(unit): number(amount)}))
+        return _iso(_moment(value) + timedelta(**{named: number(amount)}))
     except OverflowError:
         raise ExpressionError("leaves the years from 1 to 9999") from None
 
@@ -78,13 +101,9 @@ def _moment(value: JsonValue) -> datetime:
         raise ExpressionError(f"finds no such date: {str(value)[:40]}") from None
 
 
-def _in_zone(moment: datetime, name: str) -> datetime:
+def _in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
     try:
-        if _ZONE.fullmatch(name) is None:
-            raise ValueError(name)
-        return moment.astimezone(ZoneInfo(name))
-    except (KeyError, ValueError, OSError):
-        raise ExpressionError(f"knows no time zone {name[:40]!r}; name it as in Europe/Berlin") from None
+        return moment.astimezone(zone)
     except OverflowError:
         raise ExpressionError("leaves the years from 1 to 9999") from None
 
@@ -94,8 +113,8 @@ def _iso(moment: datetime) -> str:
     return shown.removesuffix("+00:00") + "Z" if shown.endswith("+00:00") else shown
 
 
-def _formatted(code: str, moment: datetime) -> str:
+def _writer(code: str) -> Callable[[datetime], str]:
     write = _FORMATS.get(code)
     if write is None:
         raise ExpressionError(f"has no {code!r} in its formats; there are {' '.join(_FORMATS)}")
-    return write(moment)
+    return write

@@ -45,7 +45,7 @@ def last(value: JsonValue) -> JsonValue:
     return next(reversed(items(value)), None)
 
 
-@make_filter()
+@make_filter(separator=text)
 def join(value: JsonValue, separator: JsonValue = "") -> JsonValue:
     """The items as one text, with a separator between them."""
     shown, between = [as_text(item) for item in items(value)], text(separator)
@@ -67,21 +67,29 @@ def values(value: JsonValue) -> JsonValue:
     return [value[name] for name in sorted(value)] if isinstance(value, dict) else []
 
 
-@make_filter(looks=True)
+def _place(value: JsonValue) -> int:
+    return whole_number(value, -_MANY, _MANY)
+
+
+def _name_or_place(value: JsonValue) -> str | int:
+    return value if isinstance(value, str) else _place(value)
+
+
+@make_filter(looks=True, key=_name_or_place)
 def get(value: JsonValue, key: JsonValue) -> JsonValue:
     """The member of that name, or the item at that position (-1 is the last), or null."""
     if isinstance(value, dict):
         return value.get(text(key))
-    place = whole_number(key, -_MANY, _MANY)
+    place = _place(key)
     found = items(value)
     return found[place] if -len(found) <= place < len(found) else None
 
 
-@make_filter()
+@make_filter(start=_place, end=_place)
 def slice_(value: JsonValue, start: JsonValue, end: JsonValue = None) -> JsonValue:
     """A part of a text or list, from one position to before another; negative ones count from its end."""
-    begin = whole_number(start, -_MANY, _MANY)
-    stop = None if end is None else whole_number(end, -_MANY, _MANY)
+    begin = _place(start)
+    stop = None if end is None else _place(end)
     one_of(value, str, list)
     return value[begin:stop] if isinstance(value, (str, list)) else value
 
@@ -93,7 +101,7 @@ def reverse(value: JsonValue) -> JsonValue:
     return value[::-1] if isinstance(value, (str, list)) else value
 
 
-@make_filter()
+@make_filter(key=text)
 def sort(value: JsonValue, key: JsonValue = None) -> JsonValue:
     """The items in order: all numbers or all texts, or objects with such a member."""
     found = items(value)
@@ -101,21 +109,21 @@ def sort(value: JsonValue, key: JsonValue = None) -> JsonValue:
     return [found[place] for place in sorted(range(len(found)), key=lambda place: ranks[place])]
 
 
-@make_filter(looks=False)
+@make_filter(looks=False, key=text)
 def min_(value: JsonValue, key: JsonValue = None) -> JsonValue:
     """The smallest item, or null."""
     found, ranks = items(value), _comparable(items(value), key)
     return found[min(range(len(found)), key=lambda place: ranks[place])] if found else None
 
 
-@make_filter()
+@make_filter(key=text)
 def max_(value: JsonValue, key: JsonValue = None) -> JsonValue:
     """The largest item, or null."""
     found, ranks = items(value), _comparable(items(value), key)
     return found[max(range(len(found)), key=lambda place: ranks[place])] if found else None
 
 
-@make_filter()
+@make_filter(key=text)
 def sum_(value: JsonValue, key: JsonValue = None) -> JsonValue:
     """All numbers together; null counts nothing."""
     total: int | float = 0
@@ -125,7 +133,7 @@ def sum_(value: JsonValue, key: JsonValue = None) -> JsonValue:
     return whole(total)
 
 
-@make_filter()
+@make_filter(key=text)
 def unique(value: JsonValue, key: JsonValue = None) -> JsonValue:
     """The items without those that were there before."""
     kept: dict[str, JsonValue] = {}
@@ -140,14 +148,14 @@ def flatten(value: JsonValue) -> JsonValue:
     return [inner for item in items(value) for inner in (item if isinstance(item, list) else [item])]
 
 
-@make_filter()
+@make_filter(key=text)
 def pluck(value: JsonValue, key: JsonValue) -> JsonValue:
     """One member of each item; null where it has none."""
     text(key)
     return [_member(item, key) for item in items(value)]
 
 
-@make_filter()
+@make_filter(key=text)
 def where(value: JsonValue, key: JsonValue, equals: JsonValue = True) -> JsonValue:
     """The items whose member equals a value; without one, whose member is true."""
     text(key)

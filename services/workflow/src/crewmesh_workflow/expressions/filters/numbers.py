@@ -46,10 +46,14 @@ def bool_(value: JsonValue) -> JsonValue:
     raise ExpressionError(f"finds neither true nor false in {shown[:40]!r}")
 
 
-@make_filter()
+def _digits(value: JsonValue) -> int:
+    return base.whole_number(value, 0, 10)
+
+
+@make_filter(digits=_digits)
 def round_(value: JsonValue, digits: JsonValue = 0) -> JsonValue:
     """The number with so many digits after the point; a half goes away from zero."""
-    places = base.whole_number(digits, 0, 10)
+    places = _digits(digits)
     given = base.number(value)
     if abs(given) > MAX_WHOLE:
         return given

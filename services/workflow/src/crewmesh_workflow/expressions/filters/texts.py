@@ -48,15 +48,29 @@ def trim(value: JsonValue) -> JsonValue:
     return text(value).strip(_BLANKS)
 
 
-@make_filter()
+def _separator(value: JsonValue) -> str:
+    if not text(value):
+        raise ExpressionError("needs a separator that is not empty")
+    return text(value)
+
+
+def _old(value: JsonValue) -> str:
+    if not text(value):
+        raise ExpressionError("needs a text to look for that is not empty")
+    return text(value)
+
+
+def _length(value: JsonValue) -> int:
+    return whole_number(value, 0, MAX_BYTES)
+
+
+@make_filter(separator=_separator)
 def split(value: JsonValue, separator: JsonValue = None) -> JsonValue:
     """The parts of a text between separators; without one, its words."""
     if separator is None:
         found = text(value).strip(_BLANKS)
         return parts(re.split(r"[ \t\r\n\f\v]+", found, maxsplit=MAX_PARTS) if found else [])
-    if not text(separator):
-        raise ExpressionError("needs a separator that is not empty")
-    return parts(text(value).split(text(separator), MAX_PARTS))
+    return parts(text(value).split(_separator(separator), MAX_PARTS))
 
 
 @make_filter()
@@ -66,33 +80,31 @@ def lines(value: JsonValue) -> JsonValue:
     return parts(found[:-1] if found[-1] == "" else found)
 
 
-@make_filter()
+@make_filter(old=_old, new=text)
 def replace(value: JsonValue, old: JsonValue, new: JsonValue) -> JsonValue:
     """The text with another in place of each occurrence of one."""
-    whole, out, into = text(value), text(old), text(new)
-    if not out:
-        raise ExpressionError("needs a text to look for that is not empty")
+    whole, out, into = text(value), _old(old), text(new)
     bounded(len(whole) + whole.count(out) * (len(into) - len(out)))
     return whole.replace(out, into)
 
 
-@make_filter()
+@make_filter(length=_length, end=text)
 def truncate(value: JsonValue, length: JsonValue, end: JsonValue = "…") -> JsonValue:
     """The text cut to a length, with an end that shows it."""
-    whole, most = text(value), whole_number(length, 0, MAX_BYTES)
+    whole, most = text(value), _length(length)
     if len(whole) <= most:
         return whole
     mark = text(end)[:most]
     return whole[: most - len(mark)] + mark
 
 
-@make_filter()
+@make_filter(start=text)
 def starts_with(value: JsonValue, start: JsonValue) -> JsonValue:
     """Whether the text starts with another."""
     return text(value).startswith(text(start))
 
 
-@make_filter()
+@make_filter(end=text)
 def ends_with(value: JsonValue, end: JsonValue) -> JsonValue:
     """Whether the text ends with another."""
     return text(value).endswith(text(end))
