@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from crewmesh_contracts.base import JsonValue
 from crewmesh_workflow.expressions import Condition, ExpressionError, Scope
 
 SCOPE = Scope(
@@ -82,6 +83,39 @@ def test_refuses_when_saving(source: str) -> None:
 def test_has_no_value(source: str, why: str) -> None:
     with pytest.raises(ExpressionError, match=why):
         Condition.compile(source).evaluate(SCOPE)
+
+
+@pytest.mark.parametrize(
+    "source", ["true || 84 * 1.19 > 1.0", "has(trigger.data.other) && 'a'.contains(1)", "true || 1"]
+)
+def test_what_is_never_reached_still_runs_where_it_was_saved_before(source: str) -> None:
+    condition = Condition.compile(source)
+    assert condition.evaluate(SCOPE) is not source.startswith("has")
+    with pytest.raises(ExpressionError):
+        condition.refuse_in_vain()
+
+
+@pytest.mark.parametrize("source", ["trigger.data.n", "trigger.data.other > 1", "trigger.data.items.all(x, x)"])
+def test_says_where_it_stands(source: str) -> None:
+    with pytest.raises(ExpressionError, match=r"^nodes\.check\.condition: "):
+        Condition.compile(source, place="nodes.check.condition").evaluate(SCOPE)
+
+
+@pytest.mark.parametrize("data", ["\ud800", {"\udfff": 1}, ["\ud800"]])
+@pytest.mark.parametrize(
+    "source", ["trigger.data.x == 1", "trigger.data.x.all(y, y == 1)", "trigger.data.x.matches('a')"]
+)
+def test_half_a_character_in_data_is_no_value(source: str, data: JsonValue) -> None:
+    with pytest.raises(ExpressionError, match="cannot be read"):
+        Condition.compile(source).evaluate(Scope({"trigger": {"data": {"x": data}}}, {}))
+
+
+@pytest.mark.parametrize(
+    ("source", "what"), [("'\0' == ''", "NUL at position 2"), ("1 == '\ud800'", "half of a character")]
+)
+def test_characters_that_are_none_are_refused(source: str, what: str) -> None:
+    with pytest.raises(ExpressionError, match=what):
+        Condition.compile(source)
 
 
 def test_names_the_steps_it_reads() -> None:

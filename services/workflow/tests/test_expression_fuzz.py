@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path as FilePath
@@ -10,8 +12,10 @@ from pathlib import Path as FilePath
 import pytest
 from crewmesh_contracts.base import JsonValue
 from crewmesh_workflow.expressions import Condition, ExpressionError, Scope, compile_template
+from crewmesh_workflow.expressions.cel_tree import MACROS
 from crewmesh_workflow.expressions.filters import FILTERS
 from crewmesh_workflow.expressions.grammar import Expression
+from crewmesh_workflow.expressions.signatures import FUNCTIONS, OPERATORS
 from crewmesh_workflow.expressions.templates import parts_of
 from crewmesh_workflow.expressions.values import same_key
 from hypothesis import given
@@ -110,6 +114,86 @@ def test_what_is_printed_reads_the_same(expression: str) -> None:
 def test_any_condition_is_read_or_refused(source: str) -> None:
     scope = Scope({"trigger": {"data": {"n": 1}}}, {})
     outcome(lambda: Condition.compile(source).evaluate(scope))
+
+
+WILD = st.text(st.characters(exclude_categories=()), max_size=6)
+WILD_JSON: st.SearchStrategy[JsonValue] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WILD,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WILD | st.sampled_from("ab"), inner, max_size=4),
+)
+ATOMS = st.sampled_from(
+    [
+        "trigger.data",
+        "trigger.data.a",
+        "trigger.data[0]",
+        "item",
+        "steps.a.output",
+        "x",
+        "null",
+        "true",
+        "1",
+        "1u",
+        "1.5",
+    ]
+    + ["'é'", "'a'", "b'a'", "[1, 'a']", "{'a': 1}", "timestamp(0)", "duration('1s')", "'UTC'"]
+)
+SHAPES = st.sampled_from(
+    [f"({{}} {sign} {{}})" for sign in OPERATORS if sign != "!"]
+    + [f"{name}({{}})" for name in FUNCTIONS]
+    + [f"({{}}).{name}({{}})" for name in FUNCTIONS]
+    + [f"({{}}).{name}(x, {{}})" for name in MACROS]
+    + ["!{}", "-{}", "({} ? {} : {})", "has({}.a)", "({}).a", "({})[{}]", "[{}, {}]", "{{{}: {}}}", "size /**/ ({})"]
+)
+
+
+def filled(shape: str, parts: list[str]) -> str:
+    return shape.format(*parts)
+
+
+CONDITIONS = st.recursive(
+    ATOMS, lambda inner: st.builds(filled, SHAPES, st.lists(inner, min_size=3, max_size=3)), max_leaves=12
+)
+# What only the library, or the language that it is written in, would say.
+FOREIGN = re.compile(r"overload|::|[a-z]Error|\bdict\b|\bfloat\b|NoneType|Value of type|Syntax|Check function")
+
+
+@given(CONDITIONS, WILD_JSON)
+def test_any_condition_over_any_data(source: str, data: JsonValue) -> None:
+    """What was refused to be saved must have no value; and nobody is told the library's words."""
+    scope = Scope({"trigger": {"data": data}, "item": data}, {"a": data})
+    try:
+        condition = Condition.compile(source)
+    except ExpressionError as error:
+        assert FOREIGN.search(str(error).split(": ", 1)[-1]) is None
+        return
+    for judge in (condition.refuse_in_vain, lambda: condition.evaluate(scope)):
+        try:
+            judge()
+        except ExpressionError as error:
+            assert FOREIGN.search(str(error)) is None
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=40))
+def test_any_characters_as_a_condition(source: str) -> None:
+    outcome(lambda: Condition.compile(source).evaluate(Scope({"trigger": {}}, {})))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["!" * 1_999 + "1", "-" * 1_999 + "1", "1" + "*1" * 999, "item" + ".a" * 900, "item" + "[0]" * 600]
+    + [
+        "||".join(["item"] * 330),
+        "size(" * 90 + "1" + ")" * 90,
+        "size //\n" * 200 + "(1)",
+        "[" + "size(1)," * 240 + "1]",
+    ],
+)
+def test_looking_at_a_condition_takes_no_long_time(source: str) -> None:
+    started = time.process_time()
+    outcome(lambda: Condition.compile(source).evaluate(Scope({"item": 1}, {})))
+    with contextlib.suppress(ExpressionError):
+        Condition.compile(source).refuse_in_vain()
+    assert time.process_time() - started < 20, "going over it for each of its parts takes minutes"
 
 
 GROWING: dict[str, Callable[[int], str]] = {

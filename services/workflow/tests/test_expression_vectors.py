@@ -89,19 +89,22 @@ def test_template_has_no_value(case: Case) -> None:
 
 @pytest.mark.parametrize("case", with_value(VECTORS["conditions"]), ids=named)
 def test_condition_gives(case: Case) -> None:
-    assert Condition.compile(condition_of(case)).evaluate(scope_of(case)) is case.get("value")
+    condition = Condition.compile(condition_of(case))
+    condition.refuse_in_vain()
+    assert condition.evaluate(scope_of(case)) is case.get("value")
 
 
 @pytest.mark.parametrize("case", with_error(VECTORS["conditions"], "save"), ids=named)
 def test_condition_is_refused(case: Case) -> None:
     with pytest.raises(ExpressionError) as raised:
-        Condition.compile(condition_of(case))
+        Condition.compile(condition_of(case)).refuse_in_vain()
     assert case.get("error", "?") in str(raised.value)
 
 
 @pytest.mark.parametrize("case", with_error(VECTORS["conditions"], "run"), ids=named)
 def test_condition_has_no_value(case: Case) -> None:
     condition, scope = Condition.compile(condition_of(case)), scope_of(case)
+    condition.refuse_in_vain()
     with pytest.raises(ExpressionError) as raised:
         condition.evaluate(scope)
     assert case.get("error", "?") in str(raised.value)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow import Definition
-from crewmesh_workflow.expressions import Scope
+from crewmesh_workflow.definitions.checking import check
+from crewmesh_workflow.expressions import ExpressionError, Scope
 from crewmesh_workflow.nodes import all_kinds
-from crewmesh_workflow.nodes.base import CompiledEffect, Each, Repeat
+from crewmesh_workflow.nodes.base import CompiledEffect, Decision, Each, Place, Repeat
 from crewmesh_workflow.program.compile import compile_program
 from crewmesh_workflow.program.model import Program
 
@@ -124,3 +126,29 @@ def test_a_long_chain_compiles() -> None:
     nodes: list[JsonValue] = [transform(name) for name in names]
     edges: list[JsonValue] = [edge(one, other) for one, other in pairwise(names)]
     assert [node.id for node in compiled(nodes, edges).main.nodes] == names
+
+
+def test_what_was_published_before_still_compiles() -> None:
+    """A part of a condition that can have no value is refused when it is saved; it may never be reached in a run."""
+    ask: JsonObject = {"id": "ask", "kind": "if", "condition": "true || 84 * 1.19 > 1.0"}
+    document: JsonObject = {"name": "w", "nodes": [ask], "edges": []}
+    assert check(document, stored=True).mistakes == ()
+    mistakes = check(document).mistakes
+    assert [mistake.path for mistake in mistakes] == ["nodes.ask.condition"]
+    assert "write double(84) * 1.19" in mistakes[0].message
+
+
+def test_a_condition_without_a_value_says_where_it_stands() -> None:
+    many: JsonValue = [{"port": "a", "condition": "false"}, {"port": "b", "condition": "trigger.n * 1.5 > 2.0"}]
+    rule: JsonObject = {"when": "input.sum * 1.19 > 100.0"}
+    program = compiled([{"id": "many", "kind": "switch", "cases": many}], settings={"approval_rules": [rule]})
+    switch = program.main.by_id["many"].does
+    assert isinstance(switch, Decision)
+    with pytest.raises(
+        ExpressionError, match=r"^nodes\.many\.cases\.1\.condition: .* write double\(trigger\.n\) \* 1\.5"
+    ):
+        switch.decide(Place("run_1", "many", Scope({"trigger": {"n": 84}}, {})))
+    with pytest.raises(
+        ExpressionError, match=r"^settings\.approval_rules\.0\.when: .* write double\(input\.sum\) \* 1\.19"
+    ):
+        program.rules[0].when.evaluate(Scope({"input": {"sum": 84}}, {}))

@@ -30,26 +30,27 @@ class Checked:
     mistakes: tuple[Mistake, ...]
 
 
-def check(document: JsonObject) -> Checked:
+def check(document: JsonObject, *, stored: bool = False) -> Checked:
+    """``stored``: it was published once, perhaps when less was refused."""
     try:
         definition = Definition.model_validate(document)
     except ValidationError as error:
         return Checked(None, shape_mistakes(error, document))
     try:
-        compile_program(definition, all_kinds())
+        compile_program(definition, all_kinds(), stored=stored)
     except InvalidDefinitionError as error:
         return Checked(definition, error.mistakes)
     return Checked(definition, ())
 
 
-async def check_aside(document: JsonObject) -> Checked:
+async def check_aside(document: JsonObject, *, stored: bool = False) -> Checked:
     """In a thread: a large definition takes a good part of a second, for which runs beside it do not wait."""
-    return await asyncio.to_thread(check, document)
+    return await asyncio.to_thread(check, document, stored=stored)
 
 
-async def runnable(document: JsonObject) -> Definition:
+async def runnable(document: JsonObject, *, stored: bool = False) -> Definition:
     """The definition; InvalidDefinition with everything that is wrong."""
-    checked = await check_aside(document)
+    checked = await check_aside(document, stored=stored)
     if checked.definition is None or checked.mistakes:
         raise InvalidDefinition(checked.mistakes)
     return checked.definition

@@ -78,7 +78,7 @@ class Versions:
                 identity.organization,
                 stored.id,
                 stored.version + 1,
-                await runnable(old),
+                await runnable(old, stored=True),
                 message=request.message or f"Back to version {request.version}.",
                 by=identity.subject,
             )

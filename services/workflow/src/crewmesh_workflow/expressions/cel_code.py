@@ -20,7 +20,7 @@ _MAX_PATTERNS = 5
 _MAX_REPETITIONS = 1_000
 
 # Raw strings first: in them \ escapes nothing.
-_STRINGS_AND_COMMENTS = re.compile(
+STRINGS_AND_COMMENTS = re.compile(
     r"""//[^\n]*"""
     r"""|[bB]?[rR][bB]?(?:\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3}|"[^"\n]*"|'[^'\n]*')"""
     r"""|[bB]?(?:\"{3}(?:\\[\s\S]|[^\\])*?\"{3}|'{3}(?:\\[\s\S]|[^\\])*?'{3}"""
@@ -53,7 +53,7 @@ class Code:
 
 def look_at(source: str) -> Code:
     """Raises ExpressionError for what is not allowed."""
-    bare = _BLANKS.sub(" ", _STRINGS_AND_COMMENTS.sub(_nothing, source))
+    bare = _BLANKS.sub(" ", STRINGS_AND_COMMENTS.sub(_nothing, source))
     comprehends = _refuse_costly(bare)
     patterns = _refuse_patterns(source, bare)
     pluses = bare.count("+")

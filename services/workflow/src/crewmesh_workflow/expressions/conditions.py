@@ -7,8 +7,9 @@ the amount of data that it may see.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import cel
@@ -16,9 +17,16 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from pydantic_core import to_json
 
 from crewmesh_workflow.expressions.cel_code import Code, look_at, path_alone
+from crewmesh_workflow.expressions.cel_errors import no_value, written_wrong
+from crewmesh_workflow.expressions.cel_functions import Function, as_it_runs, needed
+from crewmesh_workflow.expressions.cel_tree import MACROS, tree_of
+from crewmesh_workflow.expressions.cel_types import look, refuse_constants
+from crewmesh_workflow.expressions.cel_words import worded
 from crewmesh_workflow.expressions.errors import ExpressionError
 from crewmesh_workflow.expressions.grammar import Read
 from crewmesh_workflow.expressions.scope import ROOTS, Path, Scope
+from crewmesh_workflow.expressions.signatures import FUNCTIONS
+from crewmesh_workflow.expressions.values import kind_of
 
 _COSTLY_DATA_BYTES = 128 * 1024
 # What a comprehension does may go over all items for each item; map and filter copy what they have so far each time.
@@ -28,34 +36,49 @@ _FREE_PLUSES = 3
 
 # Operators are functions to CEL as well, with names like _+_ and @in.
 _NAME = re.compile(r"\w+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TYPES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
-_CONVERTING = {"bytes", "double", "duration", "dyn", "int", "size", "string", "timestamp", "type", "uint"}
-_OF_TEXTS = {"contains", "endsWith", "matches", "startsWith"}
-_OF_TIMES = {"getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours", "getMilliseconds"}
-_FUNCTIONS = frozenset(_CONVERTING | _OF_TEXTS | _OF_TIMES | {"getMinutes", "getMonth", "getSeconds"})
-
 _Tree: TypeAlias = "dict[str, _Tree]"
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled condition."""
+    """A compiled condition. ``place`` is where it stands in a definition; its errors begin with that."""
 
     source: str
     program: cel.Program
+    functions: Mapping[str, Function]
     code: Code
     picked: _Tree
+    place: str = ""
 
     @staticmethod
-    def compile(source: str) -> Condition:
+    def compile(source: str, *, place: str = "") -> Condition:
         """Read it; raises ExpressionError with the place of the first mistake."""
+        _refuse_unreadable(source)
         code = look_at(source)
-        try:
-            program = cel.compile(source)
-        except ValueError as error:
-            raise ExpressionError(f"the condition is not valid CEL: {_first_line(error)}") from error
+        program = _compiled(source)
         _refuse_unknown_names(program, code)
-        return Condition(source, program, code, _tree(code))
+        runs = as_it_runs(source)
+        if runs != source:
+            program = _compiled(runs)
+        return Condition(source, program, needed(program.functions()), code, _tree(code), place)
+
+    def refuse_in_vain(self) -> None:
+        """Raises ExpressionError if it, or a part of it, can have no value, whatever the data is.
+
+        For when it is saved: what was saved before goes on running, for the part may never be reached.
+        """
+        tree = tree_of(self.source)
+        if tree is None:
+            return
+        try:
+            kind = look(tree, {})
+            refuse_constants(tree, _run_alone)
+        except ExpressionError as error:
+            raise ExpressionError(f"the condition can have no value: {error}") from error
+        if kind not in (None, "bool"):
+            raise ExpressionError(f"the condition must be true or false, but is {worded(kind)}")
 
     @property
     def path(self) -> Path | None:
@@ -79,15 +102,25 @@ class Condition:
         data = self._seen(scope)
         self._refuse_much(data)
         try:
-            result: object = self.program.execute(data)
-        except Exception as error:
-            # The library answers with whatever built-in exception seems to fit; all of them mean: it has no value.
-            raise ExpressionError(f"the condition has no value: {_reason(error)}") from error
+            result = _run(self.program, data, self.functions, lambda: self._mistake(data))
+        except ExpressionError as error:
+            raise self._wrong(f"has no value: {error}") from error
         if not isinstance(result, bool):
-            raise ExpressionError(
-                f"the condition must be true or false, but is a value of type {type(result).__name__}"
-            )
+            raise self._wrong(f"must be true or false, but is {_in_words(result)}")
         return result
+
+    def _wrong(self, why: str) -> ExpressionError:
+        return ExpressionError(f"{self.place}: the condition {why}" if self.place else f"the condition {why}")
+
+    def _mistake(self, data: JsonObject) -> str | None:
+        """What does not go together in it, with this data, if that can be told."""
+        tree = tree_of(self.source)
+        try:
+            if tree is not None:
+                look(tree, data)
+        except ExpressionError as mistake:
+            return str(mistake)
+        return None
 
     def _seen(self, scope: Scope) -> JsonObject:
         """What it reads, and nothing else."""
@@ -106,16 +139,16 @@ class Condition:
         code = self.code
         if not (code.comprehends or code.patterns or code.pluses > _FREE_PLUSES):
             return
-        if len(to_json(data)) > _COSTLY_DATA_BYTES:
+        if _bytes_of(data) > _COSTLY_DATA_BYTES:
             limit = _COSTLY_DATA_BYTES // 1024
-            raise ExpressionError(
-                f"the condition walks over lists, matches patterns or puts much together, which is possible with at "
+            raise self._wrong(
+                f"walks over lists, matches patterns or puts much together, which is possible with at "
                 f"most {limit} KiB of data; name a smaller part of it"
             )
         items = _COPIED_ITEMS if code.copies else _COMPREHENDED_ITEMS
         if code.comprehends and _count(data) > items:
-            raise ExpressionError(
-                f"the condition walks over lists, which is possible with at most {items} items in all; name a smaller "
+            raise self._wrong(
+                f"walks over lists, which is possible with at most {items} items in all; name a smaller "
                 "part of the data, or use a for_each"
             )
 
@@ -143,6 +176,13 @@ def _pick(value: JsonValue, tree: _Tree) -> JsonValue:
     return {name: _pick(value[name], inner) for name, inner in tree.items() if name in value}
 
 
+def _bytes_of(data: JsonObject) -> int:
+    try:
+        return len(to_json(data))
+    except ValueError as error:
+        raise ExpressionError(f"the condition has no value: {no_value(error)}") from error
+
+
 def _count(value: JsonValue) -> int:
     """The items of all lists in it."""
     count = 0
@@ -157,22 +197,57 @@ def _count(value: JsonValue) -> int:
     return count
 
 
+def _refuse_unreadable(source: str) -> None:
+    for character, name in (("\0", "NUL"), *((half, "half of a character") for half in _SURROGATE.findall(source))):
+        if character in source:
+            raise ExpressionError(f"the condition holds {name} at position {source.index(character) + 1}; leave it out")
+
+
+def _compiled(source: str) -> cel.Program:
+    try:
+        return cel.compile(source)
+    except ValueError as error:
+        raise ExpressionError(f"the condition is not valid CEL: {written_wrong(error)}") from error
+
+
+def _run(
+    program: cel.Program, data: JsonObject, functions: Mapping[str, Function], mistake: Callable[[], str | None]
+) -> object:
+    given: dict[str, object] = {**data, **functions} if functions else data  # pyright: ignore[reportAssignmentType]
+    try:
+        return program.execute(given)
+    except Exception as error:
+        # The library answers with whatever built-in exception seems to fit; all of them mean: it has no value.
+        why = mistake() if isinstance(error, (TypeError, RuntimeError)) else None
+        raise ExpressionError(why or no_value(error)) from error
+
+
+def _run_alone(source: str) -> object:
+    """A part that reads nothing."""
+    program = _compiled(as_it_runs(source))
+    return _run(program, {}, needed(program.functions()), lambda: None)
+
+
+def _in_words(result: object) -> str:
+    if isinstance(result, (str, int, float, list, dict)) or result is None:
+        return kind_of(result)  # pyright: ignore[reportUnknownArgumentType]  whatever is in it
+    kinds: dict[type, str] = {bytes: "bytes", datetime: "timestamp", timedelta: "duration"}
+    return worded(kinds.get(type(result)))
+
+
 def _refuse_unknown_names(program: cel.Program, code: Code) -> None:
     unknown = set(program.variables()) - set(ROOTS) - code.bound - _TYPES
     if unknown:
         names = ", ".join(sorted(unknown))
         raise ExpressionError(f"the condition reads {names[:200]}; what can be read is {', '.join(ROOTS)}")
-    functions = {name for name in program.functions() if _NAME.fullmatch(name)} - _FUNCTIONS
+    functions = {name for name in program.functions() if _NAME.fullmatch(name)} - FUNCTIONS.keys()
     if functions:
-        raise ExpressionError(f"the condition calls {', '.join(sorted(functions))[:200]}, which CEL does not have")
+        raise ExpressionError(_unknown(functions))
 
 
-def _first_line(error: ValueError) -> str:
-    lines = str(error).split("ERROR: ", 1)[-1].splitlines()
-    return lines[0][:300] if lines else "it cannot be read"
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"there is no {error.args[0]!r}; has(…) tells whether a field is there"
-    return str(error).split(" CEL does not coerce")[0][:300]
+def _unknown(functions: set[str]) -> str:
+    macros = sorted(functions.intersection(MACROS))
+    if macros:
+        return f"the condition calls {macros[0]} otherwise than as in list.{macros[0]}(item, item.sum > 1)"
+    known = ", ".join(sorted(FUNCTIONS))
+    return f"the condition calls {', '.join(sorted(functions))[:200]}, which CEL does not have; it has {known}"

@@ -49,10 +49,11 @@ class PlaceReader:
 
     def condition(self, path: str, source: str, *, reads: tuple[str, ...] = ()) -> Condition:
         try:
-            condition = Condition.compile(source)
+            condition = Condition.compile(source, place=f"{self.place}{path}")
         except ExpressionError as error:
             self.mistake(path, str(error))
             return _NEVER
+        self.written(path, condition, Condition.refuse_in_vain)
         sight = self.sight.reading(*reads)
         self._check_reads(path, condition.reads(), sight)
         alone = condition.path
