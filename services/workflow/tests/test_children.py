@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.invocations import SEARCH
 from crewmesh_testkit import polling
 
 from services.workflow.tests.conftest import Bench
-from services.workflow.tests.test_control import ASKING, Held, arrive, controlled, search, until
+from services.workflow.tests.test_control import ASKING, Held, arrive, controlled, found, search, until
 
 ONE_AT_A_TIME: JsonObject = {"concurrency": {"limit": 1, "when_full": "refuse"}}
 CALL: JsonObject = {"id": "call", "kind": "workflow", "workflow": "child"}
@@ -60,6 +61,24 @@ async def test_a_parent_that_is_woken_by_something_else_goes_on_waiting(bench: B
     held.go.set()
     async with controlled(bench):
         await until(bench, run, "completed")
+
+
+@pytest.mark.parametrize("n", ["seven", 8])
+async def test_a_child_takes_what_its_input_schema_says(bench: Bench, n: JsonValue) -> None:
+    bench.sidecar.answer(SEARCH, found)
+    schema: JsonObject = {"required": ["n", "unit"], "properties": {"n": {"type": "integer"}}}
+    child = await bench.save([search()], settings={"input_schema": schema})
+    await name(bench, child, "child")
+    inputs: JsonObject = {"n": n} if n == "seven" else {"n": n, "unit": "m"}
+    run = await bench.start(await bench.save([{**CALL, "inputs": inputs}]))
+    async with controlled(bench):
+        await until(bench, run, "failed" if n == "seven" else "completed")
+    assert len(await children_of(bench, run)) == (0 if n == "seven" else 1)
+    if n == "seven":
+        error = (await bench.row(run))["error"]
+        assert (error["node"], error["type"]) == ("call", "invalid-input")
+        for told in ("the workflow 'child'", "inputs.n: ", '"unit" is a required property'):
+            assert told in error["detail"]
 
 
 async def handed_over(bench: Bench) -> bool:

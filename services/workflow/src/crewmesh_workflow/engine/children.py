@@ -13,11 +13,14 @@ from psycopg.rows import DictRow
 
 from crewmesh_workflow.engine.commits import EventKey, Run
 from crewmesh_workflow.engine.starter import NewRun, Starter
+from crewmesh_workflow.inputs import check_input, schema_in
 
-_PUBLISHED = (
-    "SELECT id, version, status FROM workflows WHERE (id = %s OR slug = %s) AND version > 0"
-    " ORDER BY status = 'archived', id LIMIT 1"
-)
+_PUBLISHED = """
+SELECT w.id, w.version, w.status, v.definition
+FROM workflows w JOIN workflow_versions v ON v.workflow_id = w.id AND v.version = w.version
+WHERE (w.id = %s OR w.slug = %s) AND w.version > 0
+ORDER BY w.status = 'archived', w.id LIMIT 1
+"""
 # So many runs may lead to one, each started by the run before or by its end.
 MOST_DEPTH = 10
 # By its key alone: of whatever workflow it is, it is this step's.
@@ -64,6 +67,7 @@ class Children:
                         f"There is no published workflow {workflow!r} that this one may run. Publish it, correct the "
                         f"step, or let it be granted to workflow:{run.workflow}."
                     )
+                check_input(schema_in(row["definition"]), inputs, whose=f"the workflow {workflow!r}", place="inputs")
                 trigger: JsonObject = {"kind": "workflow", "data": inputs, "parent": run.id, "depth": depth}
                 new = NewRun(
                     workflow=row["id"],

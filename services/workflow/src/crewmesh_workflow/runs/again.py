@@ -28,10 +28,10 @@ from crewmesh_workflow.engine.payloads import Payloads
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.starter import CopiedStep, NewRun
 from crewmesh_workflow.engine.steps import StepError
+from crewmesh_workflow.inputs import check_input, check_storable
 from crewmesh_workflow.program.model import Program
 from crewmesh_workflow.runs.copies import PastStep, copied_steps, steps_before, steps_until, with_variables
 from crewmesh_workflow.runs.errors import CannotGoOnFrom, UnknownRun
-from crewmesh_workflow.runs.inputs import check_input, check_storable
 from crewmesh_workflow.runs.requests import Fork, Rerun, RerunFrom
 from crewmesh_workflow.runs.starts import Begun, Starts, version_of
 
@@ -163,8 +163,8 @@ def _trigger(program: Program, source: _Source, request: RerunFrom | Fork) -> Js
     if "trigger_data" not in request.model_fields_set:
         return source.trigger
     data: JsonValue = request.trigger_data
-    by_api = source.trigger.get("kind") == "api"
-    check_input(program.definition.settings.input_schema if by_api else None, data)
+    given = source.trigger.get("kind") in ("api", "workflow")
+    check_input(program.definition.settings.input_schema if given else None, data)
     return {**source.trigger, "data": data}
 
 

@@ -3,17 +3,14 @@
 ::
 
     NotFound            Conflict                   ValidationFailed
-    ├── UnknownRun      ├── RunHasEnded            ├── InvalidInput
-    └── UnknownStep     ├── RunIsLive              └── UnknownVariable
+    ├── UnknownRun      ├── RunHasEnded            └── UnknownVariable
+    └── UnknownStep     ├── RunIsLive
                         ├── CannotBeDone
                         └── CannotGoOnFrom
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.errors import Conflict, NotFound, ValidationFailed
 
 
@@ -81,18 +78,6 @@ class CannotGoOnFrom(Conflict):
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"A run cannot begin again at {path}: {why}.", path=path)
-
-
-class InvalidInput(ValidationFailed):
-    """The input does not follow the workflow's input_schema; ``errors`` lists every place and what is wrong there."""
-
-    slug, title = "invalid-input", "Invalid input"
-
-    def __init__(self, mistakes: Sequence[JsonObject]) -> None:
-        super().__init__(
-            "The input is not what the workflow takes; correct what errors lists. Its settings.input_schema says all.",
-            errors=list(mistakes),
-        )
 
 
 class UnknownVariable(ValidationFailed):

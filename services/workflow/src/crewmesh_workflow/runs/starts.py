@@ -32,10 +32,10 @@ from crewmesh_workflow.engine.ends import Ended, Ends
 from crewmesh_workflow.engine.payers import PaidBy
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.starter import NewRun, Origin, Started, Starter
+from crewmesh_workflow.inputs import check_input, check_storable, schema_in
 from crewmesh_workflow.program.errors import InvalidDefinitionError
 from crewmesh_workflow.program.model import Program
 from crewmesh_workflow.runs.drafts import pin_draft
-from crewmesh_workflow.runs.inputs import check_input, check_storable, schema_in
 from crewmesh_workflow.runs.requests import StartRun, TryRun
 
 # For the audit log: how a run was begun.

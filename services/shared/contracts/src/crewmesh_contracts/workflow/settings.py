@@ -40,5 +40,9 @@ class WorkflowSettings(Contract):
     priority: Annotated[int, Field(ge=0, le=9, description="Among runs that wait to be worked on; 9 is first.")] = 5
     retention_days: Annotated[int | None, Field(ge=1, le=3_650, description="Runs are purged so long after.")] = None
     input_schema: Annotated[
-        JsonObject | None, Field(description="JSON Schema of what a start by API must bring; checked before the start.")
+        JsonObject | None,
+        Field(
+            description="JSON Schema of the input of a start by API or by a workflow step; "
+            "checked before the start. Other triggers bring what they are."
+        ),
     ] = None

@@ -1,0 +1,45 @@
+"""Whether the input of a start is what the workflow takes: of one by API, and of one by a step of another workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_kit.db.storable import storable
+from crewmesh_kit.errors import ValidationFailed
+
+from crewmesh_workflow.json_schemas import mistakes
+
+
+class InvalidInput(ValidationFailed):
+    """The input does not follow the workflow's input_schema; ``errors`` lists every place and what is wrong there."""
+
+    slug, title = "invalid-input", "Invalid input"
+
+    def __init__(self, mistakes: Sequence[JsonObject], whose: str = "the workflow") -> None:
+        super().__init__(
+            f"The input is not what {whose} takes; correct each place named. Its settings.input_schema says all.",
+            errors=list(mistakes),
+        )
+
+
+def schema_in(definition: JsonObject) -> JsonValue:
+    """What a definition as JSON says about inputs."""
+    settings = definition.get("settings")
+    return settings.get("input_schema") if isinstance(settings, dict) else None
+
+
+def check_input(schema: JsonValue, input_: JsonValue, *, whose: str = "the workflow", place: str = "input") -> None:
+    """InvalidInput with every mistake. ``schema``: of the version that is to be started."""
+    check_storable(input_)
+    if isinstance(schema, dict):
+        found = mistakes(schema, input_, place=place)
+        if found:
+            raise InvalidInput([{"path": path, "message": message} for path, message in found], whose)
+
+
+def check_storable(*values: object) -> None:
+    """What comes from outside and is kept: without texts and numbers that PostgreSQL cannot hold."""
+    if not all(storable(cast(JsonValue, value)) for value in values):
+        raise InvalidInput([{"path": "", "message": "there is a text with a NUL character or half a pair, or NaN"}])
