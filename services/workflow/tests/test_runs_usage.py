@@ -51,7 +51,11 @@ async def test_the_sum_of_a_run(service: Running) -> None:
     workflow = (await service.post("/v1/workflows", OWNER, definition)).json()["id"]
     run = (await service.post(f"/v1/workflows/{workflow}/runs?wait=50", OWNER, {})).json()
     assert run["usage"] == {"requests": 4, "prompt_tokens": 40, "completion_tokens": 20, "cost": "0.0004"}
-    samples: JsonObject = {"ask": {"usage": {"requests": "many", "prompt_tokens": 1e300}}, "inner": {"usage": 7}}
-    tried = (await service.post(f"/v1/workflows/{workflow}/test?wait=50", OWNER, {"samples": samples})).json()
+    # What an author has pinned is not checked, and adds nothing to the sum where it is no number.
+    nodes[0] = {**ask, "sample": {"usage": {"requests": "many", "prompt_tokens": 1e300}}}
+    inner: JsonObject = {**ask, "id": "inner", "sample": {"usage": 7}}
+    nodes[2] = {"id": "loop", "kind": "for_each", "items": [1, 2, 3], "body": {"nodes": [inner]}}
+    pinned = (await service.post("/v1/workflows", OWNER, definition)).json()["id"]
+    tried = (await service.post(f"/v1/workflows/{pinned}/test?wait=50", OWNER, {})).json()
     assert tried["status"] == "completed"
     assert tried["usage"]["requests"] == 0

@@ -6,20 +6,29 @@ from collections.abc import Mapping
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.workflow.nodes.agent import AgentNode
 from crewmesh_contracts.workflow.nodes.base import AnyOutput, EffectNode, NodeBase
+from crewmesh_contracts.workflow.nodes.llm import LlmNode
 
+from crewmesh_workflow import schema_examples
 from crewmesh_workflow.nodes.base import Decided, Refused, WaitFor, Waiting
 from crewmesh_workflow.program.model import CompiledNode
+from crewmesh_workflow.schema_examples import NoExampleError, checked_example
 
-_EXAMPLES: dict[str, JsonValue] = {"string": "sample", "integer": 1, "number": 1.0, "boolean": True, "null": None}
+SAMPLE_NEEDED = "sample-needed"
 
 
-def effect(node: CompiledNode, path: str, samples: Mapping[str, JsonValue]) -> Decided:
+def effect(node: CompiledNode, path: str, samples: Mapping[str, JsonValue]) -> Decided | Refused:
     """The output of an effect that is not done."""
     given = _given(node, path, samples)
     if given is None and isinstance(node.node, EffectNode):
         given = node.node.sample
-    return Decided(given if isinstance(given, dict) else example(type(node.node)))
+    if isinstance(given, dict):
+        return Decided(given)
+    try:
+        return Decided(_made(node.node))
+    except NoExampleError as error:
+        return _sample_needed(path, "output_schema", error)
 
 
 def wait(
@@ -33,7 +42,11 @@ def wait(
         case "approval":
             return does.arrived({"approved": True, "data": wait_for.request.get("data"), "decisions": []})
         case "input":
-            return does.arrived({"data": _of_schema(wait_for.request.get("form"), {}), "by": None})
+            try:
+                filled_in = checked_example(cast(JsonObject, wait_for.request.get("form") or {}))
+            except NoExampleError as error:
+                return _sample_needed(path, "form", error)
+            return does.arrived({"data": filled_in, "by": None})
         case "event":
             return does.arrived({"event": {"type": wait_for.event_type, "data": {}}})
         case "child":
@@ -47,33 +60,29 @@ def example(node: type[NodeBase]) -> JsonObject:
     """An output as this kind of node declares it."""
     if node.Output is AnyOutput:
         return {}
-    schema = cast(JsonObject, node.Output.model_json_schema(mode="serialization"))
-    made = _of_schema(schema, cast(JsonObject, schema.get("$defs", {})))
+    made = schema_examples.example(cast(JsonObject, node.Output.model_json_schema(mode="serialization")))
     return made if isinstance(made, dict) else {}
+
+
+def data_schema(node: NodeBase) -> JsonObject | None:
+    """What the node itself says about the member ``data`` of its output."""
+    follows = isinstance(node, AgentNode) or (isinstance(node, LlmNode) and node.task == "extract")
+    return node.output_schema if follows else None
+
+
+def _made(node: NodeBase) -> JsonObject:
+    made, schema = example(type(node)), data_schema(node)
+    if schema is not None:
+        made["data"] = checked_example(schema)
+    if isinstance(node, LlmNode) and node.task == "classify":
+        made["label"] = node.labels[0]
+    return made
 
 
 def _given(node: CompiledNode, path: str, samples: Mapping[str, JsonValue]) -> JsonValue:
     return samples[path] if path in samples else samples.get(node.id)
 
 
-def _of_schema(schema: JsonValue, named: JsonObject, depth: int = 0) -> JsonValue:
-    if not isinstance(schema, dict) or depth > 8:
-        return None
-    for keyword in ("default", "const"):
-        if keyword in schema:
-            return schema[keyword]
-    reference, choices = schema.get("$ref"), schema.get("enum") or schema.get("examples")
-    if isinstance(reference, str):
-        return _of_schema(named.get(reference.rsplit("/", 1)[-1]), named, depth + 1)
-    if isinstance(choices, list) and choices:
-        return choices[0]
-    options = schema.get("anyOf") or schema.get("oneOf")
-    if isinstance(options, list) and options:
-        return _of_schema(options[0], named, depth + 1)
-    properties = schema.get("properties")
-    if isinstance(properties, dict):
-        return {name: _of_schema(member, named, depth + 1) for name, member in properties.items()}
-    if schema.get("type") == "array":
-        item = _of_schema(schema.get("items"), named, depth + 1)
-        return [] if item is None else [item]
-    return {} if schema.get("type") == "object" else _EXAMPLES.get(str(schema.get("type")))
+def _sample_needed(path: str, field: str, error: NoExampleError) -> Refused:
+    detail = f"Nothing could be made up that follows {field} of this step ({error}); give a sample for {path!r}."
+    return Refused(SAMPLE_NEEDED, detail)

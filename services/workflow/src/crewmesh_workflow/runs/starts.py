@@ -37,6 +37,7 @@ from crewmesh_workflow.program.errors import InvalidDefinitionError
 from crewmesh_workflow.program.model import Program
 from crewmesh_workflow.runs.drafts import pin_draft
 from crewmesh_workflow.runs.requests import StartRun, TryRun
+from crewmesh_workflow.runs.samples import check_samples
 
 # For the audit log: how a run was begun.
 _ACTIONS: dict[Origin, str] = {"test": "run.tested", "rerun": "run.rerun", "fork": "run.forked"}
@@ -102,6 +103,7 @@ class Starts:
             if request.trigger is None:
                 check_input(program.definition.settings.input_schema, request.input)
             check_storable(request.trigger, request.samples)
+            check_samples(program, request.samples)
             return NewRun(
                 workflow=id_,
                 version=version,

@@ -34,7 +34,7 @@ class HttpSend(Contract):
 class HttpReply(Reply):
     """What the other side said. ``body`` is parsed JSON where it was JSON, else text, cut at the size limit."""
 
-    status: int
+    status: Annotated[int, Field(examples=[200])]
     headers: dict[str, str]
     body: JsonValue
 
