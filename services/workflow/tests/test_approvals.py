@@ -139,12 +139,17 @@ class TestOnePersonOneVote:
         await desk.execute("UPDATE decisions SET subject = 'key_eve' WHERE wait_id = %s", question)
         assert (await desk.decide(question, EVES_KEY, YES)).json()["status"] == "open"
 
-    async def test_a_key_of_no_person_speaks_for_itself(self, desk: Desk) -> None:
-        question = await desk.ask()
-        key = replace(EVES_KEY, subject="key_1", acting_for="sva_1")
-        assert [each["by"] for each in (await desk.decide(question, key, YES)).json()["decisions"]] == ["key_1"]
+    async def test_all_keys_of_a_service_account_are_one_vote(self, desk: Desk) -> None:
+        question = await desk.ask(quorum=2)
+        first, second = (replace(EVES_KEY, subject=key, acting_for="sva_1") for key in ("key_1", "key_2"))
+        assert (await desk.decide(question, first, YES)).json()["status"] == "open"
+        again = await desk.decide(question, second, YES)
+        assert (again.status_code, again.json()["status"]) == (200, "open")
+        assert [each["by"] for each in again.json()["decisions"]] == ["sva_1"]
+        other = replace(EVES_KEY, subject="key_3", acting_for="sva_2")
+        assert (await desk.decide(question, other, YES)).json()["status"] == "decided"
         [told] = await desk.told("crewmesh.approval.decided.v1")
-        assert told["by"] == "key_1"
+        assert told["by"] == "sva_2"
 
 
 class TestWhoMayDecide:

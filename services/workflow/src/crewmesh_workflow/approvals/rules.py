@@ -54,13 +54,12 @@ class Proposal:
 
 
 def voter_of(identity: Identity) -> str:
-    """Whose word it is: a person's, also where they use a key of theirs. A key that is nobody's speaks for itself."""
-    behind = identity.acting_for
-    return behind if behind is not None and behind.startswith("usr_") else identity.subject
+    """Whose word it is: the person's or service account's, whichever key of theirs is used."""
+    return identity.behind
 
 
 def names_of(identity: Identity) -> list[str]:
-    """What an assignee may be called so that this identity is meant: the person, or just this key of theirs."""
+    """What an assignee may be called so that this identity is meant: who is behind a key, or just this key."""
     names = dict.fromkeys(f"user:{name}" for name in (voter_of(identity), identity.subject))
     return [*names, *sorted(identity.groups)]
 
