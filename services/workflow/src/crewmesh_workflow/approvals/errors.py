@@ -78,7 +78,7 @@ class WrongDecision(ValidationFailed):
 class LinkNotUsable(NotFound):
     """The link to a decision is wrong, has expired, or was used before: it is not said which."""
 
-    slug, title = "link-not-usable", "ApprovalLink not usable"
+    slug, title = "link-not-usable", "Approval link not usable"
 
     def __init__(self) -> None:
         super().__init__(
