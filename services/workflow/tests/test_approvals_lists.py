@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 from crewmesh_contracts.base import JsonObject
-from crewmesh_testkit.identities import auth_headers
+from crewmesh_testkit.identities import ORGANIZATION, auth_headers
 
 from services.workflow.tests.approvals import (
     ANN,
@@ -51,15 +51,23 @@ class TestLists:
         await desk.execute("UPDATE waits SET status = 'closed' WHERE id = %s", cancelled)
         await desk.execute("UPDATE waits SET kind = 'timer' WHERE id = %s", await desk.ask())
         run = (await desk.read(form))["run"]
+        async with desk.database.system() as conn:
+            await conn.execute(
+                "INSERT INTO workflows (id, org_id, name, version, slug) VALUES (%s, %s, 'w', 0, 'asks')",
+                [WORKFLOW, ORGANIZATION],
+            )
         for query, expected in [
             ("", [form, waiting]),
             ("status=open", [form, waiting]),
             ("status=decided", [decided]),
             ("status=expired", [expired]),
+            ("status=cancelled", [cancelled]),
             ("status=all", [cancelled, expired, decided, form, waiting]),
             ("kind=input", [form]),
             (f"run={run}", [form]),
             (f"workflow={WORKFLOW}&kind=approval", [waiting]),
+            ("workflow=asks&kind=approval", [waiting]),
+            ("workflow=nobody", []),
             ("workflow=wf_" + "9" * 32, []),
         ]:
             found = (await desk.get(f"/v1/approvals?{query}", READER)).json()["items"]

@@ -131,7 +131,11 @@ async def test_the_list_has_filters(service: Running) -> None:
     answer(service)
     workflow = await save(service)
     await service.until(await begin(service, 1), "completed", OWNER)
-    failing: JsonObject = {"name": "f", "nodes": [{"id": "f", "kind": "fail", "message": "Not 100% good: [x]"}]}
+    failing: JsonObject = {
+        "name": "f",
+        "slug": "fails",
+        "nodes": [{"id": "f", "kind": "fail", "message": "Not 100% good: [x]"}],
+    }
     other = (await service.post("/v1/workflows", OWNER, failing)).json()["id"]
     failed = (await service.post(f"/v1/workflows/{other}/runs?wait=50", OWNER, {})).json()["id"]
     again = (await service.post(f"/v1/runs/{failed}/rerun?wait=50", OWNER, None)).json()["id"]
@@ -144,6 +148,8 @@ async def test_the_list_has_filters(service: Running) -> None:
         ("status=waiting&status=queued", 0),
         (f"workflow={workflow}", 2),
         (f"workflow={other}&version=1", 2),
+        ("workflow=fails", 2),
+        ("workflow=nobody", 0),
         ("version=2", 0),
         ("origin=event", 1),
         ("origin=rerun", 1),
@@ -358,7 +364,7 @@ async def test_row_level_security_holds_without_our_conditions(service: Running)
         "/v1/runs/%00",
         "/v1/runs/run_" + "g" * 32,
         "/v1/runs?status=weird",
-        "/v1/runs?workflow=x",
+        "/v1/runs?workflow=x%20y",
         "/v1/runs?status=completed&status=weird",
         "/v1/runs?since=yesterday",
         "/v1/runs?since=2026-01-01T00:00:00",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated
 
-from crewmesh_contracts.ids import RunId, WorkflowId
+from crewmesh_contracts.ids import RunId, Slug
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.http.etags import UNCHANGED, IfNoneMatch, answer_unchanged
@@ -42,7 +42,9 @@ async def list_approvals(
     status: Annotated[StatusFilter, Query(description="Only those of this status.")] = "open",
     kind: Annotated[Kind | None, Query(description="Only questions of this kind.")] = None,
     run: Annotated[RunId | None, Query(description="Only questions of this run.")] = None,
-    workflow: Annotated[WorkflowId | None, Query(description="Only questions of runs of this workflow.")] = None,
+    workflow: Annotated[
+        Slug | None, Query(description="Only questions of runs of this workflow, by its id or slug.")
+    ] = None,
     mine: Annotated[bool, Query(description="Only what the caller, or everybody, is asked.")] = False,
 ) -> Page[ApprovalSummary]:
     """List what people are asked, the newest first."""

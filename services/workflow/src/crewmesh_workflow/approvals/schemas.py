@@ -13,7 +13,7 @@ from crewmesh_workflow.approvals.rules import Kind, Verdict
 
 ApprovalId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,12}_[0-9a-f]{32}$")]
 Status: TypeAlias = Literal["open", "decided", "expired", "cancelled"]
-StatusFilter: TypeAlias = Literal["open", "decided", "expired", "all"]
+StatusFilter: TypeAlias = Literal["open", "decided", "expired", "cancelled", "all"]
 # One of Crewmesh's ids, or what an identity provider calls somebody.
 Person: TypeAlias = Annotated[str, StringConstraints(pattern=r"^user:[A-Za-z0-9._@+-]{1,100}$")]
 Group: TypeAlias = Annotated[str, StringConstraints(pattern=r"^(role|team):[A-Za-z0-9._@+-]{1,100}$")]

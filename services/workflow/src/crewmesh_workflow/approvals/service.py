@@ -52,6 +52,7 @@ from crewmesh_workflow.approvals.rules import (
 from crewmesh_workflow.approvals.schemas import Approval, ApprovalDecision, ApprovalSummary, StatusFilter
 from crewmesh_workflow.approvals.views import approval_of, summary_of, vote_json
 from crewmesh_workflow.approvals.votes import read_decision
+from crewmesh_workflow.definitions.lookup import id_in_filter
 
 
 class Arrivals(Protocol):
@@ -91,7 +92,7 @@ class Approvals:
                 status=status,
                 kind=kind,
                 run=run,
-                workflow=workflow,
+                workflow=await id_in_filter(conn, identity.organization, workflow),
                 names=names_of(identity) if mine else None,
                 limit=page.limit + 1,
             )

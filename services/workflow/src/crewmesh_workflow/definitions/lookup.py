@@ -18,6 +18,11 @@ from crewmesh_workflow.definitions.checking import runnable
 from crewmesh_workflow.definitions.errors import NothingPublished, UnknownWorkflow, WorkflowNotActive
 from crewmesh_workflow.definitions.repository import Stored
 
+_ID = """
+SELECT id FROM workflows WHERE org_id = %(org)s AND (id = %(name)s OR (slug = %(name)s AND status <> 'archived'))
+ORDER BY id = %(name)s DESC LIMIT 1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Startable:
@@ -72,6 +77,12 @@ async def existing(conn: AsyncConnection[DictRow], organization: str, workflow: 
 async def workflow_id(conn: AsyncConnection[DictRow], organization: str, workflow: str) -> str:
     """From an id or slug."""
     return (await existing(conn, organization, workflow)).id
+
+
+async def id_in_filter(conn: AsyncConnection[DictRow], organization: str, workflow: str | None) -> str | None:
+    """From an id or slug; what names no workflow stays as it is, and nothing is found for it."""
+    row = await (await conn.execute(_ID, {"org": organization, "name": workflow})).fetchone() if workflow else None
+    return workflow if row is None else row["id"]
 
 
 async def draft_to_test(conn: AsyncConnection[DictRow], organization: str, workflow: str) -> DraftToTest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.http.pagination import Page, PageRequest
@@ -15,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_workflow.access import SEE_RUNS
+from crewmesh_workflow.definitions.lookup import id_in_filter
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.engine.payloads import Payloads
 from crewmesh_workflow.engine.programs import Programs
@@ -48,6 +50,8 @@ class Runs:
         before = page.after_text()
         async with self._database.tenant(identity.organization) as conn:
             reach = await self._sharing.reach(conn, identity, SEE_RUNS)
+            workflow = await id_in_filter(conn, identity.organization, filters.workflow)
+            filters = replace(filters, workflow=workflow)
             found = await repository.page(
                 conn, identity.organization, filters, reach, before=before, limit=page.limit + 1
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated
 
-from crewmesh_contracts.ids import WorkflowId
+from crewmesh_contracts.ids import Slug
 from crewmesh_kit.http.etags import UNCHANGED, IfNoneMatch, answer_unchanged
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -35,7 +35,7 @@ Text = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x
 
 async def _filters(
     status: Annotated[tuple[RunStatus, ...], Query(description="One or several.")] = (),
-    workflow: WorkflowId | None = None,
+    workflow: Annotated[Slug | None, Query(description="The id or slug of a workflow.")] = None,
     version: Annotated[int | None, Query(ge=-(1 << 31), lt=1 << 31)] = None,
     origin: Origin | None = None,
     test: Annotated[bool | None, Query(description="Only test runs, or none.")] = None,
