@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -30,6 +31,7 @@ def answer(
         charset=charset,
         body=body,
         note=note,
+        most_bytes=1_000,
         redirects=0,
     )
 
@@ -115,6 +117,40 @@ def test_a_date_is_turned_into_seconds() -> None:
 )
 def test_bodies(body: bytes, content_type: str, charset: str | None, expected: JsonValue) -> None:
     assert reply(answer(body=body, content_type=content_type, charset=charset)).body == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "text"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00", "image/png", None),
+        (b"\x1f\x8b\x08\x00", "application/gzip", None),
+        (b"\x00\x01", "application/octet-stream", None),
+        (b"gr\xfc\xdf", "application/octet-stream", None),
+        ("grüß\n".encode(), "application/octet-stream", "grüß\n"),
+        (b"<svg/>", "image/svg+xml", "<svg/>"),
+        (b"a=1&b=%20", "application/x-www-form-urlencoded", "a=1&b=%20"),
+    ],
+)
+def test_what_is_no_text_is_not_spoilt(body: bytes, content_type: str, text: str | None) -> None:
+    said = reply(answer(body=body, content_type=content_type)).body
+    if text is not None:
+        assert said == text
+        return
+    assert isinstance(said, dict)
+    assert said["content_type"] == content_type
+    assert base64.b64decode(str(said["base64"])) == body
+
+
+def test_base64_is_no_longer_than_a_body_may_be() -> None:
+    said = reply(answer(body=b"\xff" * 1_000, content_type="image/png"))
+    assert isinstance(said.body, dict)
+    assert len(str(said.body["base64"])) <= 1_000
+    assert said.headers == {BODY_NOTE: "cut after 750 bytes"}
+
+
+def test_a_text_that_is_cut_within_a_character_is_a_text() -> None:
+    cut = answer(body="grü".encode()[:-1], content_type="application/octet-stream", note="cut after 3 bytes")
+    assert reply(cut).body == "gr\ufffd"
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ class TestApproval:
 class TestOtherPages:
     async def test_a_link_that_does_not_work(self, desk: Desk) -> None:
         for page in (await look(desk, "/v1/approval-links/x"), await send(desk, "/v1/approval-links/x")):
-            assert (page.answer.status_code, "Link not usable" in page.text) == (404, True)
+            assert (page.answer.status_code, "Approval link not usable" in page.text) == (404, True)
 
     async def test_after_it_was_used(self, desk: Desk) -> None:
         link, _ = await page_of(desk, await desk.ask(quorum=2))

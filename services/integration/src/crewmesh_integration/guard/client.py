@@ -41,7 +41,7 @@ class OutboundRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundAnswer:
-    """``note`` says what of the body is missing, if something is."""
+    """``note`` says what of the body is missing, if something is; ``most_bytes`` how long it may be."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,6 +49,7 @@ class OutboundAnswer:
     charset: str | None
     body: bytes
     note: str | None
+    most_bytes: int
     redirects: int
 
 
@@ -149,6 +150,7 @@ class GuardedClient:
             charset=response.charset,
             body=body.content,
             note=body.note,
+            most_bytes=self._max_body_bytes,
             redirects=redirects,
         )
 

@@ -6,6 +6,8 @@ whatever the other side sends.
 
 from __future__ import annotations
 
+import base64
+import codecs
 import json
 import math
 import re
@@ -14,7 +16,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NoReturn, cast
 
-from crewmesh_contracts.base import JsonValue
+from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import HttpReply
 from crewmesh_kit.errors import Problem
 
@@ -31,6 +33,9 @@ _NOT_TAKEN = _LATER | {503}
 _LONGEST_WAIT_SECONDS = 24 * 3600
 _EXCERPT = 200
 _DEPTH = 64
+_TEXT_TYPE = re.compile(
+    r"^(?:text/.*|application/(?:(?:[\w.+-]+\+)?(?:json|xml)|javascript|ecmascript|x-www-form-urlencoded)|.*\+xml)$"
+)
 _JSON_TYPE = re.compile(r"^(?:application|text)/(?:[\w.+-]+\+)?json$")
 # A closed list: Python knows "charsets" that are programs rather than alphabets.
 _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "windows-1252", "utf-16"})
@@ -46,7 +51,8 @@ _LONGEST_HEADER = 2_000
 
 def judge(answer: OutboundAnswer, *, host: str) -> HttpReply | UpstreamRefused | UpstreamUnavailable:
     if 200 <= answer.status < 400:
-        return HttpReply(status=answer.status, headers=_headers(answer), body=_body(answer))
+        body, note = _body(answer)
+        return HttpReply(status=answer.status, headers=_headers(answer, note), body=body)
     said = _excerpt(answer)
     detail = f"{host} answered {answer.status}"
     if 400 <= answer.status < 500 and answer.status not in _LATER:
@@ -79,24 +85,45 @@ def certain(outcome: HttpReply | Problem, *, redirects: int = 0) -> HttpReply | 
             return outcome
 
 
-def _headers(answer: OutboundAnswer) -> dict[str, str]:
+def _headers(answer: OutboundAnswer, note: str | None) -> dict[str, str]:
     passed_on = {
         name.lower(): _fit(value)[:_LONGEST_HEADER]
         for name, value in list(answer.headers.items())[:_MOST_HEADERS]
         if name.lower() not in _NOT_PASSED_ON and name.lower() != BODY_NOTE
     }
-    return passed_on if answer.note is None else {**passed_on, BODY_NOTE: answer.note}
+    return passed_on if note is None else {**passed_on, BODY_NOTE: note}
 
 
-def _body(answer: OutboundAnswer) -> JsonValue:
+def _body(answer: OutboundAnswer) -> tuple[JsonValue, str | None]:
+    """What the body is as JSON, and what is missing of it."""
     if not answer.body:
-        return None
+        return None, answer.note
     if answer.note is None and _JSON_TYPE.match(answer.content_type):
         try:
-            return _parsed(answer.body)
+            return _parsed(answer.body), None
         except (ValueError, RecursionError):
-            return _text(answer)  # it says it is JSON and is not, or none that can be carried
-    return _text(answer)
+            return _text(answer), None  # it says it is JSON and is not, or none that can be carried
+    if _TEXT_TYPE.match(answer.content_type) or _is_text(answer):
+        return _text(answer), answer.note
+    return _bytes(answer)
+
+
+def _is_text(answer: OutboundAnswer) -> bool:
+    """Whether nothing is lost when it is taken for text, whatever it says of itself."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        text = decoder.decode(answer.body, final=answer.note is None)  # the cut may go through a character
+    except UnicodeDecodeError:
+        return False
+    return _UNFIT.search(text) is None
+
+
+def _bytes(answer: OutboundAnswer) -> tuple[JsonObject, str | None]:
+    """As base64, of which there is no more than there would be of text."""
+    most = answer.most_bytes // 4 * 3
+    note = answer.note if len(answer.body) <= most else f"cut after {most} bytes"
+    encoded = base64.b64encode(answer.body[:most]).decode()
+    return {"base64": encoded, "content_type": answer.content_type}, note
 
 
 def _parsed(body: bytes) -> JsonValue:

@@ -32,7 +32,10 @@ class HttpSend(Contract):
 
 
 class HttpReply(Reply):
-    """What the other side said. ``body`` is parsed JSON where it was JSON, else text, cut at the size limit."""
+    """What the other side said. ``body`` is parsed JSON where it was JSON, text, or {base64, content_type}.
+
+    It is cut at the size limit.
+    """
 
     status: Annotated[int, Field(examples=[200])]
     headers: dict[str, str]
