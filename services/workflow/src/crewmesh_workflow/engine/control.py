@@ -29,15 +29,20 @@ _RAISING_SECONDS = 5.0
 _ORPHANS_SECONDS = 2.0
 
 # Who sleeps on the run's behalf is driver ``driver``, on the event of this epoch. A paused run stays paused.
+# The run is locked first, and the wait then read as it is by now: its time may have been found to be over meanwhile.
 _ARRIVE = """
-WITH arrived AS (
+WITH run AS (
+    SELECT id FROM runs WHERE id = %s AND finished_at IS NULL FOR NO KEY UPDATE
+), wait AS (
+    SELECT w.id, w.run_id, w.path, w.org_id FROM run JOIN waits w ON w.run_id = run.id
+    WHERE w.path = %s AND w.status = 'open' FOR NO KEY UPDATE OF w
+), arrived AS (
     INSERT INTO arrivals (wait_id, run_id, path, org_id, data)
-    SELECT id, run_id, path, org_id, %s::jsonb FROM waits WHERE run_id = %s AND path = %s AND status = 'open'
-    ON CONFLICT DO NOTHING RETURNING run_id
+    SELECT id, run_id, path, org_id, %s::jsonb FROM wait ON CONFLICT DO NOTHING RETURNING run_id
 )
 UPDATE runs r SET arrivals = r.arrivals + 1,
     due_at = CASE WHEN r.status = 'waiting' THEN now() + make_interval(secs => %s) ELSE r.due_at END
-FROM arrived WHERE r.id = arrived.run_id AND r.finished_at IS NULL RETURNING r.id, r.status, r.driver, r.epoch
+FROM arrived WHERE r.id = arrived.run_id RETURNING r.id, r.status, r.driver, r.epoch
 """
 _CANCEL = """
 UPDATE runs SET asked = 'cancel',
@@ -126,7 +131,7 @@ class Control:
 
     async def arrive(self, conn: AsyncConnection[DictRow], run: str, path: str, data: JsonObject) -> bool:
         """``data`` came for the step that waits there. False: nothing waits there (any more), or something had come."""
-        return await self._told(conn, _ARRIVE, [to_json(data).decode(), run, path, _WAKE_SECONDS])
+        return await self._told(conn, _ARRIVE, [run, path, to_json(data).decode(), _WAKE_SECONDS])
 
     async def cancel(self, conn: AsyncConnection[DictRow], run: str) -> bool:
         """End it; what it has under way is stopped. False: it has ended already."""

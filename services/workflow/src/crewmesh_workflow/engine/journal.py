@@ -25,6 +25,8 @@ from crewmesh_workflow.engine.journal_sql import (
     BROKE_DOWN,
     COMMIT,
     COMMIT_ALL,
+    EXPIRE,
+    HOLD,
     START,
     STARTED_BEFORE,
     STEPS,
@@ -234,6 +236,14 @@ class Journal:
     async def arrived(self, run: str) -> dict[str, JsonObject]:
         """What has arrived for steps that wait."""
         return await self.arrivals(await persistently(lambda: self._database.statement(ARRIVED, {"run": run})))
+
+    async def expire(self, run: Run, waits: Sequence[str]) -> set[str]:
+        """Close those of the waits for which nothing came, so that nothing can come any more; the paths of these."""
+        parameters = {"run": run.id, "epoch": run.epoch, "waits": [*waits]}
+        held, closed = await persistently(lambda: self._database.statements((HOLD, parameters), (EXPIRE, parameters)))
+        if not held:
+            raise LeaseLostError(run.id)
+        return {row["path"] for row in closed}
 
     async def has_ended(self, run_id: str) -> bool:
         rows = await self._database.statement("SELECT finished_at FROM runs WHERE id = %(run)s", {"run": run_id})

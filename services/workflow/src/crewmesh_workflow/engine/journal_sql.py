@@ -154,6 +154,15 @@ SELECT s.path, s.position, s.status, s.attempt, s.input, s.output, s.port, s.err
 FROM steps s LEFT JOIN waits w ON w.run_id = s.run_id AND w.path = s.path AND s.status = 'waiting'
 WHERE s.run_id = %(run)s ORDER BY s.position
 """
+# Whose time is over. With the run's row held nothing can come for it in between: it came before, and the wait stays
+# open, or it finds the wait closed. One that is closed already was so before its worker died.
+HOLD = "SELECT id FROM runs WHERE id = %(run)s AND epoch = %(epoch)s FOR NO KEY UPDATE"
+EXPIRE = """
+UPDATE waits SET status = 'closed', until = least(until, clock_timestamp())
+WHERE id = ANY(%(waits)s) AND EXISTS (SELECT FROM runs WHERE id = %(run)s AND epoch = %(epoch)s)
+    AND (status = 'closed' OR NOT EXISTS (SELECT FROM arrivals WHERE wait_id = waits.id))
+RETURNING path
+"""
 ARRIVED = """
 SELECT a.path, a.data FROM arrivals a JOIN waits w ON w.id = a.wait_id
 WHERE a.run_id = %(run)s AND w.status = 'open'

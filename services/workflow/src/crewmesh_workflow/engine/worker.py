@@ -320,8 +320,8 @@ class Worker:
         for refused in [each for each in results if isinstance(each, _Refused)]:
             return self._execution.refuse_wait(refused.path, refused.error)
         steps = [each for each in results if isinstance(each, Step)]
-        overdue = self._overdue()
-        return self._execution.happened(steps, overdue=overdue) if steps or overdue else None
+        overdue, arrived = await self._expired(self._overdue())
+        return self._execution.happened(steps, arrived, overdue) if steps or arrived or overdue else None
 
     @property
     def _paused(self) -> bool:
@@ -358,6 +358,18 @@ class Worker:
                 del self._later[path]
                 self._queue.append(replace(ready, step=replace(ready.step, retry_in=None)))
         return [path for path, at in self._until.items() if at <= now and path in self._execution.waiting]
+
+    async def _expired(self, overdue: list[str]) -> tuple[list[str], dict[str, JsonObject]]:
+        """Those for which nothing came in time, and what came. For a timer nothing comes."""
+        waits = [(path, self._execution.steps[path]) for path in overdue]
+        asked = {
+            path: step.wait_id or "" for path, step in waits if step.wait is not None and step.wait.kind != "timer"
+        }
+        if not asked:
+            return overdue, {}
+        in_time = asked.keys() - await self._desk.journal.expire(self.run, [*asked.values()])
+        arrived = await self._desk.journal.arrived(self.run.id) if in_time else {}
+        return [path for path in overdue if path not in in_time], arrived
 
     async def _pause(self) -> Done | None:
         paused = Commit(events=[JournalEvent("run.paused", {})], rest=Rest(paused=True), obeyed="pause")
