@@ -15,6 +15,7 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.db.database import Database, DatabaseUnavailable, after_commit
 from crewmesh_kit.errors import Problem
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.signals import cancelled
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from pydantic_core import to_json
@@ -164,10 +165,13 @@ class Control:
 
     async def run(self) -> None:
         """Do what follows, for ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._have_looked())
-            for _ in range(_AT_ONCE):
-                group.create_task(self._wake())
+        tasks = [asyncio.create_task(self._have_looked())]
+        tasks += [asyncio.create_task(self._wake()) for _ in range(_AT_ONCE)]
+        try:
+            # Not a task group: it passes on the first cancellation only, and clients may swallow that.
+            await asyncio.gather(*tasks)
+        finally:
+            await cancelled(tasks)
 
     async def _have_looked(self) -> None:
         while True:
@@ -225,7 +229,7 @@ class Control:
                 await self.cancel(conn, run["id"])
 
     async def look_for_orphans(self) -> None:
-        """For ever. Not in the group of ``run``: it tells of a cancellation once, which may be swallowed."""
+        """For ever."""
         while True:
             try:
                 await self.cancel_orphans()
