@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Annotated, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import httpx2
 import psycopg
@@ -18,7 +18,7 @@ from crewmesh_testkit.fake_sidecar import FakeSidecar
 from crewmesh_testkit.identities import APP_API_TOKEN, auth_headers, identity
 from crewmesh_testkit.services import running
 from fastapi import APIRouter, WebSocket
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -40,6 +40,8 @@ class Thing(BaseModel):
 
     name: str
     parts: list[Part] = []
+    version: int | Literal["draft", "latest"] = "latest"
+    notes: Annotated[str, Field(max_length=3)] | list[Part] = ""
 
 
 class Shelf:
@@ -54,9 +56,14 @@ async def talk(socket: WebSocket) -> None:
     await socket.accept()
 
 
+async def numbered(number: int | Literal["last"] | None = None) -> None:
+    raise NotFound(str(number))
+
+
 def things() -> APIRouter:
     router = APIRouter(prefix="/v1/things")
     nested = APIRouter(prefix="/{thing}/parts")
+    router.get("/numbered", dependencies=[public()])(numbered)
 
     @router.get("/shelf", dependencies=[public()])
     async def shelf(shelf: Annotated[Shelf, provided(Shelf)]) -> str:
@@ -228,7 +235,12 @@ class TestBadRequests:
         return await client.post("/v1/things", content=body, headers={**reader(), "content-type": media_type})
 
     async def test_a_good_one_passes(self, client: httpx2.AsyncClient) -> None:
-        assert (await self.post(client, b'{"name": "a"}')).json() == {"name": "a", "parts": []}
+        assert (await self.post(client, b'{"name": "a"}')).json() == {
+            "name": "a",
+            "parts": [],
+            "version": "latest",
+            "notes": "",
+        }
 
     @pytest.mark.parametrize("body", [b"{", b"nope", b'{"name": "a",}', b"{'name': 1}"])
     async def test_malformed_json(self, client: httpx2.AsyncClient, body: bytes) -> None:
@@ -245,6 +257,30 @@ class TestBadRequests:
         errors = {str(error["path"]): error["message"] for error in cast("list[JsonObject]", document["errors"])}
         assert set(errors) == {"body.name", "body.parts[1].size", "body.colour"}
         assert "sesame" not in json.dumps(document)
+
+    MISSHAPEN: ClassVar[list[tuple[JsonObject, dict[str, str]]]] = [
+        ({"version": "newest"}, {"body.version": "it should be a whole number, 'draft' or 'latest'"}),
+        ({"version": []}, {"body.version": "it should be a whole number, 'draft' or 'latest'"}),
+        ({"notes": 5}, {"body.notes": "it should be a text or a list"}),
+        ({"notes": "long"}, {"body.notes": "it should have at most 3 characters"}),
+        ({"notes": [{"size": []}]}, {"body.notes[0].size": "it should be a whole number"}),
+        ({"parts": [5]}, {"body.parts[0]": "it should be an object"}),
+        ({"str": 5}, {"body.str": "there is no such field here; remove it, or correct its name"}),
+    ]
+
+    @pytest.mark.parametrize(("wrong", "errors"), MISSHAPEN)
+    async def test_one_mistake_for_each_place_in_words_of_json(
+        self, client: httpx2.AsyncClient, wrong: JsonObject, errors: dict[str, str]
+    ) -> None:
+        answer = await self.post(client, json.dumps({"name": "a", **wrong}).encode())
+        document = problem(answer, 422, "validation-failed")
+        told = cast("list[JsonObject]", document["errors"])
+        assert {str(error["path"]): error["message"] for error in told} == errors
+        assert len(told) == len(errors)
+
+    async def test_a_parameter_of_a_wrong_type(self, client: httpx2.AsyncClient) -> None:
+        document = problem(await client.get("/v1/things/numbered?number=x", headers=reader()), 400, "invalid-request")
+        assert document["errors"] == [{"path": "query.number", "message": "it should be a whole number or 'last'"}]
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'"text"', b"7"])
     async def test_a_body_of_another_kind(self, client: httpx2.AsyncClient, body: bytes) -> None:

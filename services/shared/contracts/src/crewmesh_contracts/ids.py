@@ -6,14 +6,15 @@ from typing import Annotated, TypeAlias
 
 from pydantic import StringConstraints
 
-HEX_ID = r"[0-9a-f]{32}"
+from crewmesh_contracts.patterns import HEX_ID as HEX_ID
+from crewmesh_contracts.patterns import RUN, SLUG, VARIABLE, WORKFLOW
 
 OrganizationId: TypeAlias = Annotated[str, StringConstraints(pattern=rf"^org_{HEX_ID}$")]
-RunId: TypeAlias = Annotated[str, StringConstraints(pattern=rf"^run_{HEX_ID}$")]
-WorkflowId: TypeAlias = Annotated[str, StringConstraints(pattern=rf"^wf_{HEX_ID}$")]
+RunId: TypeAlias = Annotated[str, StringConstraints(pattern=RUN)]
+WorkflowId: TypeAlias = Annotated[str, StringConstraints(pattern=WORKFLOW)]
 
 # Names that people choose and refer to by: knowledge bases, crews, nodes. No dots, so that paths stay unambiguous.
-Slug: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*$", max_length=64)]
+Slug: TypeAlias = Annotated[str, StringConstraints(pattern=SLUG, max_length=64)]
 
 # Names of variables, as expressions write them: vars.total, env.BASE_URL.
-VariableName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+VariableName: TypeAlias = Annotated[str, StringConstraints(pattern=VARIABLE, max_length=64)]

@@ -11,9 +11,9 @@ from typing import Annotated, TypeAlias, cast
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.app import provided
 from crewmesh_kit.errors import Problem, UnsupportedMediaType
-from crewmesh_kit.http.problems import ValidationError as BodyError
 from crewmesh_kit.http.problems import place_of
 from crewmesh_kit.identity import public
+from crewmesh_kit.misshapen import ShapeError, sentence
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
@@ -96,8 +96,8 @@ def _decision(body: bytes) -> ApprovalDecision:
     try:
         return ApprovalDecision.model_validate_json(body)
     except ValidationError as error:
-        told = cast("Sequence[BodyError]", error.errors())
-        raise WrongDecision((place_of(each["loc"]) or "body", each["msg"]) for each in told) from error
+        wrong = cast("Sequence[ShapeError]", error.errors())
+        raise WrongDecision((place_of(each["loc"]) or "body", sentence(each)) for each in wrong) from error
 
 
 def _mistakes(problem: WrongDecision) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ database) is translated into our own tree first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, cast
+from typing import cast
 
 import psycopg
 from crewmesh_contracts.base import JsonValue
@@ -33,6 +33,7 @@ from crewmesh_kit.errors import (
     ValidationFailed,
 )
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.misshapen import Loc, ShapeError, told
 from crewmesh_kit.speakable import speakable
 from crewmesh_kit.telemetry import current_trace_id
 
@@ -40,14 +41,6 @@ _MOST_ERRORS_TOLD = 50
 _DATABASE_GONE = "The database cannot be reached right now. Repeat the request in a few seconds."
 
 log = get_logger(__name__)
-
-
-class ValidationError(TypedDict):
-    """The part of pydantic's error that may be told; its ``input`` may hold a secret and is left out."""
-
-    type: str
-    loc: Sequence[str | int]
-    msg: str
 
 
 # Exceptions of libraries, and what they mean to a caller.
@@ -135,21 +128,30 @@ async def _answer_validation_error(request: Request, error: Exception) -> Respon
 
 
 def _from_validation(request: Request, error: RequestValidationError) -> Problem:
-    errors = cast("Sequence[ValidationError]", error.errors())
+    errors = cast("Sequence[ShapeError]", error.errors())
     first = errors[0]
     if first["type"] == "json_invalid":
         place = first["loc"][-1]
         return MalformedJson(f"The body is not JSON: it cannot be read from character {place} on.")
     if isinstance(error.body, bytes) and error.body and not _says_json(request):
         return UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
-    told = validation_errors(errors)
-    more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+    mistakes = _mistakes(errors, cast("JsonValue", error.body))
+    place, message = mistakes[0]
+    more = f" and {len(mistakes) - 1} more" if len(mistakes) > 1 else ""
     kind = ValidationFailed if any(each["loc"][:1] == ("body",) for each in errors) else InvalidRequest
-    return kind(f"{place_of(first['loc'])}: {first['msg']}{more}. Correct what errors lists.", errors=told)
+    return kind(
+        f"{place_of(place)}: {message}{more}. Correct what errors lists.",
+        errors=[{"path": place_of(loc), "message": said} for loc, said in mistakes[:_MOST_ERRORS_TOLD]],
+    )
 
 
-def validation_errors(errors: Sequence[ValidationError]) -> JsonValue:
-    return [{"path": place_of(each["loc"]), "message": each["msg"]} for each in errors[:_MOST_ERRORS_TOLD]]
+def _mistakes(errors: Sequence[ShapeError], body: JsonValue) -> list[tuple[Loc, str]]:
+    """What is wrong with the request. Its values may hold secrets, and are not told."""
+    # Parameters and fields of forms have one level.
+    flat: dict[str | int, dict[str | int, None]] = {}
+    for each in errors:
+        flat.setdefault(each["loc"][0], {}).update(dict.fromkeys(each["loc"][1:2]))
+    return told(errors, {**flat, "body": body} if isinstance(body, (dict, list)) else flat)
 
 
 def place_of(loc: Sequence[str | int]) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from crewmesh_contracts.base import JsonValue
 from crewmesh_contracts.ids import Slug
 from crewmesh_contracts.invocations.actions import ActionResult
+from crewmesh_contracts.patterns import ACTION
 from crewmesh_contracts.workflow.nodes.base import EffectNode
 
 
@@ -19,6 +20,6 @@ class ActionNode(EffectNode):
 
     kind: Literal["action"]
     connection: Slug
-    action: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}\.[a-z][a-z0-9_-]{0,63}$")]
+    action: Annotated[str, StringConstraints(pattern=ACTION)]
     inputs: Annotated[dict[str, JsonValue], Field(description="Templates may stand anywhere.")] = {}
     timeout_seconds: float = 60.0

@@ -8,13 +8,14 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from crewmesh_contracts.base import Contract, JsonObject, Reply
 from crewmesh_contracts.ids import Slug
+from crewmesh_contracts.patterns import ASSIGNEE
 from crewmesh_contracts.workflow.registry import Kinds
 
 Template = Annotated[str, Field(max_length=20_000, description="Text in which {{ path }} is replaced by a value.")]
 Condition = Annotated[str, Field(min_length=1, max_length=2_000, description="A CEL expression: true or false.")]
 Assignee = Annotated[
     str,
-    StringConstraints(pattern=r"^(user|role|team):[A-Za-z0-9._@+-]{1,100}$"),
+    StringConstraints(pattern=ASSIGNEE),
     Field(description="Who may decide: user:…, role:… or team:…."),
 ]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
