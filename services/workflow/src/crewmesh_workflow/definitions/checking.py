@@ -1,25 +1,27 @@
 """From a JSON object to a definition that can run, or to everything that is wrong with it.
 
-The shape is looked at first; only what has the right shape can be compiled. Both speak of places in the same way:
-``nodes.<id>.<field>``, ``edges.<number>``, nested as ``nodes.loop.body.nodes.<id>.<field>``.
+The shape is looked at first. Only what has the right shape can be compiled to run; of what has not, all that can be
+read is compiled for its mistakes. Both speak of places in the same way: ``nodes.<id>.<field>``, ``edges.<number>``,
+nested as ``nodes.loop.body.nodes.<id>.<field>``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow import Definition
+from crewmesh_kit.misshapen import Loc, ShapeError, told
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from crewmesh_workflow.definitions.errors import InvalidDefinition
+from crewmesh_workflow.definitions.lenient import mistakes_beside
 from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.program.compile import compile_program
 from crewmesh_workflow.program.errors import InvalidDefinitionError, Mistake
+from crewmesh_workflow.program.whole import item_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ def check(document: JsonObject, *, stored: bool = False) -> Checked:
     try:
         definition = Definition.model_validate(document)
     except ValidationError as error:
-        return Checked(None, shape_mistakes(error, document))
+        misshapen = shape_mistakes(error, document)
+        return Checked(None, (*misshapen, *mistakes_beside(document, {mistake.path for mistake in misshapen})))
     try:
         compile_program(definition, all_kinds(), stored=stored)
     except InvalidDefinitionError as error:
@@ -58,27 +61,29 @@ async def runnable(document: JsonObject, *, stored: bool = False) -> Definition:
 
 def shape_mistakes(error: ValidationError, document: JsonObject) -> tuple[Mistake, ...]:
     details = error.errors(include_url=False, include_context=True, include_input=True)
-    told = [each for each in details if not _follows_from_others(each)]
-    return tuple(Mistake(_place(each["loc"], document), _sentence(each)) for each in told)
+    errors = [cast("ShapeError", {**each, "loc": _without_kinds(each["loc"])}) for each in details]
+    return tuple(Mistake(_place(loc, document), message) for loc, message in told(errors, document))
 
 
-def _follows_from_others(detail: ErrorDetails) -> bool:
-    """Items that are wrong are not counted, so that a list with enough of them is called too short as well."""
-    given = detail["input"]
-    least = detail.get("ctx", {}).get("min_length", 0)
-    return detail["type"] == "too_short" and isinstance(given, list) and len(cast("list[object]", given)) >= least
+def _without_kinds(loc: Loc) -> Loc:
+    return tuple(step for position, step in enumerate(loc) if not _is_kind(loc, position))
 
 
-def _place(loc: Sequence[int | str], document: JsonObject) -> str:
-    """The place as people write it: nodes by their id, without the kind that pydantic puts between."""
-    parts: list[str] = []
+def _is_kind(loc: Loc, position: int) -> bool:
+    """Whether this is the kind of the node or trigger that the steps before have led to."""
+    before = loc[max(position - 2, 0) : position]
+    return before[-1:] == ("do",) or (before[:1] in (("nodes",), ("triggers",)) and isinstance(before[-1], int))
+
+
+def _place(loc: Loc, document: JsonObject) -> str:
+    """The place as people write it: nodes by their id."""
+    place = ""
     at: JsonValue = document
-    for position, step in enumerate(loc):
-        if _is_tag(loc, position):
-            continue
+    for step in loc:
         at = _inside(at, step)
-        parts.append(_name(parts, step, at))
-    return ".".join(parts)
+        name = item_name(place, at, step) if isinstance(step, int) else step
+        place = f"{place}.{name}" if place else name
+    return place
 
 
 def _inside(value: JsonValue, step: int | str) -> JsonValue:
@@ -87,29 +92,3 @@ def _inside(value: JsonValue, step: int | str) -> JsonValue:
     if isinstance(value, list) and isinstance(step, int) and step < len(value):
         return value[step]
     return None
-
-
-def _is_tag(loc: Sequence[int | str], position: int) -> bool:
-    """Whether this is the kind of the node or trigger that the steps before have led to."""
-    before = loc[max(position - 2, 0) : position]
-    return before[-1:] == ("do",) or (before[:1] in (("nodes",), ("triggers",)) and isinstance(before[-1], int))
-
-
-def _name(parts: Sequence[str], step: int | str, item: JsonValue) -> str:
-    id_ = item.get("id") if isinstance(item, dict) and parts[-1:] == ["nodes"] else None
-    return id_[:64] if isinstance(id_, str) and id_ else str(step)
-
-
-def _sentence(detail: ErrorDetails) -> str:
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "missing":
-        return "this is missing; add it"
-    if kind == "extra_forbidden":
-        return "there is no such field here; remove it, or correct its name"
-    if kind == "union_tag_not_found":
-        return "it does not say its kind; add kind"
-    if kind == "union_tag_invalid":
-        return f"there is no kind {str(context.get('tag'))[:64]!r}; use one of {context.get('expected_tags')}"
-    if kind == "too_short":
-        return f"it needs at least {context.get('min_length')}"
-    return detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")

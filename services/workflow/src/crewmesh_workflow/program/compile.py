@@ -6,7 +6,7 @@ not judged again by what can only fail when it runs (see ``Mistakes``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -28,6 +28,7 @@ from crewmesh_workflow.program.outputs import output_of
 from crewmesh_workflow.program.reader import NOTHING, PlaceReader
 from crewmesh_workflow.program.shapes import ANYTHING, LIST, NUMBER, TEXT, Shape, object_of, scalar
 from crewmesh_workflow.program.sight import RUN, Sight, not_before
+from crewmesh_workflow.program.unread import NOTHING_UNREAD, Unread
 from crewmesh_workflow.program.whole import (
     BLOB_KEY,
     MAX_LEVELS,
@@ -47,8 +48,13 @@ _WANTED: Mapping[type[NodeBase], Mapping[str, frozenset[str]]] = {
 }
 
 
-def compile_program(definition: Definition, kinds: NodeKinds, *, stored: bool = False) -> Program:
-    """The program, or InvalidDefinitionError with every mistake. ``stored``: it was saved before."""
+def compile_program(
+    definition: Definition, kinds: NodeKinds, unread: Unread = NOTHING_UNREAD, *, stored: bool = False
+) -> Program:
+    """The program, or InvalidDefinitionError with every mistake but those that only follow from what is ``unread``.
+
+    ``stored``: it was saved before.
+    """
     mistakes = Mistakes(stored=stored)
     count = count_nodes(definition, definition.on_failure)
     if count > MAX_NODES:
@@ -56,8 +62,8 @@ def compile_program(definition: Definition, kinds: NodeKinds, *, stored: bool = 
             "nodes", f"there are {count} nodes in all; at most {MAX_NODES} are possible, so split the workflow"
         )
         mistakes.refuse()
-    check_whole(definition, mistakes)
-    program = _Compiler(definition, kinds, mistakes).program()
+    check_whole(definition, unread.document, mistakes)
+    program = _Compiler(definition, kinds, mistakes, unread).program()
     mistakes.refuse()
     return program
 
@@ -75,6 +81,7 @@ class _Compiler:
     definition: Definition
     kinds: NodeKinds
     mistakes: Mistakes
+    unread: Unread
     seen: set[str] = field(default_factory=set[str])
     shapes: list[tuple[str, Structure]] = field(default_factory=list[tuple[str, Structure]])
 
@@ -82,7 +89,7 @@ class _Compiler:
         definition = self.definition
         sight = Sight(self._roots())
         main = self._graph("", definition, sight, _Around())
-        done = replace(sight, steps={node.id: output_of(node) for node in definition.nodes})
+        done = replace(sight, steps=self._outputs("", definition.nodes), more=self.unread.at("nodes"))
         ids = frozenset(node.id for node in definition.nodes)
         failure = definition.on_failure
         on_failure = None
@@ -91,13 +98,16 @@ class _Compiler:
         rules = tuple(self._rules(done))
         self._filters(sight)
         for place, shape in self.shapes:
-            check_connections(shape, self.seen, place, self.mistakes)
+            if shape.whole:
+                check_connections(shape, None if self.unread.expressions else self.seen, place, self.mistakes)
         return Program(definition, main, on_failure, rules)
 
     def _roots(self) -> dict[str, Shape]:
         definition = self.definition
-        env = object_of({name: scalar(TEXT) for name in definition.env})
-        variables = object_of(dict.fromkeys(_variables(definition, definition.on_failure), ANYTHING))
+        constants = {name: scalar(TEXT) for name in definition.env}
+        set_somewhere = dict.fromkeys(_variables(definition, definition.on_failure), ANYTHING)
+        env = object_of(None if self.unread.at("env") else constants)
+        variables = object_of(None if self.unread.variables else set_somewhere)
         return {"trigger": ANYTHING, "steps": ANYTHING, "vars": variables, "env": env, "run": RUN}
 
     def _rules(self, sight: Sight) -> Iterator[CompiledRule]:
@@ -123,11 +133,12 @@ class _Compiler:
             path = place.removesuffix(".")
             self.mistakes.add(path, f"bodies are nested more than {MAX_LEVELS} deep; use a sub-workflow instead")
             return CompiledGraph((), {}, NOTHING)
-        shape = structure(graph, place, self.mistakes)
+        shape = structure(graph, place, self.mistakes, self.unread)
+        sight = replace(sight, more=sight.more or self.unread.at(f"{place}nodes"))
         for id_ in sorted(around.ids.intersection(shape.nodes)):
             self.mistakes.add(f"{place}nodes.{id_}", f"there is a step {id_!r} around this graph; choose another id")
         inside = _Around(around.level + 1, around.ids.union(shape.nodes))
-        outputs = {id_: output_of(node) for id_, node in shape.nodes.items()}
+        outputs = self._outputs(place, shape.nodes.values())
         hidden = {**sight.beside, **dict(_inner_steps(graph))}
         beside = {**hidden, **{id_: not_before(id_) for id_ in shape.nodes}}
         nodes = tuple(
@@ -152,13 +163,21 @@ class _Compiler:
             incoming=shape.incoming[id_],
             outgoing=shape.outgoing[id_],
             does=self.kinds.bind(node, self._reader(here, sight, inside, node)),
-            undo=self._undo(f"{here}compensate.do.", node, position, sight, inside),
+            undo=self._undo(here, node, position, sight, inside),
             only_before=shape.only_before(id_) if isinstance(node, JoinNode) else frozenset(),
         )
 
-    def _undo(self, place: str, node: NodeBase, position: int, sight: Sight, inside: _Around) -> CompiledNode | None:
+    def _outputs(self, place: str, nodes: Iterable[NodeBase]) -> dict[str, Shape]:
+        """What is known of the outputs of a graph's nodes, by their ids."""
+        return {
+            node.id: object_of(None) if self.unread.output(f"{place}nodes.{node.id}") else output_of(node)
+            for node in nodes
+        }
+
+    def _undo(self, here: str, node: NodeBase, position: int, sight: Sight, inside: _Around) -> CompiledNode | None:
         if not isinstance(node, EffectNode) or node.compensate is None:
             return None
+        place = f"{here}compensate.do."
         undoing = node.compensate.do
         if isinstance(undoing, EffectNode) and undoing.compensate is not None:
             self.mistakes.add(f"{place}compensate", "what undoes a step is not undone itself; remove this")
@@ -169,7 +188,8 @@ class _Compiler:
 
 def _see(sight: Sight, shape: Structure, id_: str, outputs: Mapping[str, Shape], beside: Mapping[str, str]) -> Sight:
     """What a node sees: the steps before it, in its graph and around that."""
-    before = {name: outputs[name] for name in shape.nodes if name in shape.before[id_]}
+    known = shape.before[id_] if shape.whole else set(shape.nodes) - {id_}
+    before = {name: outputs[name] for name in shape.nodes if name in known}
     return replace(sight, steps={**sight.steps, **before}, beside=beside)
 
 

@@ -15,13 +15,13 @@ from crewmesh_workflow.program.graphs import Structure
 _TIMED = {"expired": "expires_seconds", "timeout": "timeout_seconds"}
 
 
-def check_connections(shape: Structure, seen: Set[str], place: str, mistakes: Mistakes) -> None:
-    """``seen``: the steps whose output is read somewhere."""
+def check_connections(shape: Structure, seen: Set[str] | None, place: str, mistakes: Mistakes) -> None:
+    """``seen``: the steps whose output is read somewhere; None: whichever."""
     for id_, message in _wrong(shape, seen):
         mistakes.add(f"{place}nodes.{id_}", message)
 
 
-def _wrong(shape: Structure, seen: Set[str]) -> Iterator[tuple[str, str]]:
+def _wrong(shape: Structure, seen: Set[str] | None) -> Iterator[tuple[str, str]]:
     for id_, node in shape.nodes.items():
         unreached = _unreached(shape, id_)
         if unreached is not None:
@@ -29,7 +29,7 @@ def _wrong(shape: Structure, seen: Set[str]) -> Iterator[tuple[str, str]]:
         if isinstance(node, JoinNode):
             yield from ((id_, message) for message in _join(node, len(shape.incoming[id_])))
         connected = {edge.port for edge in shape.outgoing[id_]}
-        loose = _loose(node, connected, id_ in seen)
+        loose = _loose(node, connected, seen is None or id_ in seen)
         if loose is not None:
             yield id_, loose
 

@@ -13,18 +13,23 @@ from crewmesh_contracts.workflow import Edge, Graph
 from crewmesh_contracts.workflow.nodes.base import NodeBase
 
 from crewmesh_workflow.program.errors import Mistakes
+from crewmesh_workflow.program.unread import NOTHING_UNREAD, Unread
 
 MAX_CIRCLES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """Nodes in an order that respects the edges; for each one the edges in and out, and every node before it."""
+    """Nodes in an order that respects the edges; for each one the edges in and out, and every node before it.
+
+    ``whole``: there are no other ways than these.
+    """
 
     nodes: dict[str, NodeBase]
     incoming: dict[str, tuple[Edge, ...]]
     outgoing: dict[str, tuple[Edge, ...]]
     before: dict[str, frozenset[str]]
+    whole: bool = True
 
     def only_before(self, meeting: str) -> frozenset[str]:
         """The nodes that lead nowhere but to this one."""
@@ -36,10 +41,10 @@ class Structure:
         return frozenset(only - {meeting})
 
 
-def structure(graph: Graph, place: str, mistakes: Mistakes) -> Structure:
+def structure(graph: Graph, place: str, mistakes: Mistakes, unread: Unread = NOTHING_UNREAD) -> Structure:
     """``place`` is what paths begin with: nothing, or ``nodes.loop.body.``."""
     nodes = _nodes(graph, place, mistakes)
-    edges = dict(_edges(graph, nodes, place, mistakes))
+    edges = dict(_edges(graph, nodes, place, mistakes, unread))
     incoming, outgoing = _ends(nodes, edges.values())
     order = _in_order(incoming, outgoing)
     told = 0
@@ -55,7 +60,8 @@ def structure(graph: Graph, place: str, mistakes: Mistakes) -> Structure:
         del edges[closing]
         incoming, outgoing = _ends(nodes, edges.values())
         order = _in_order(incoming, outgoing)
-    return Structure({node: nodes[node] for node in order}, incoming, outgoing, _before(order, incoming))
+    in_order = {node: nodes[node] for node in order}
+    return Structure(in_order, incoming, outgoing, _before(order, incoming), whole=_all_read(graph, place, unread))
 
 
 def _going_round(circle: tuple[str, ...]) -> str:
@@ -72,25 +78,45 @@ def _nodes(graph: Graph, place: str, mistakes: Mistakes) -> dict[str, NodeBase]:
     return nodes
 
 
-def _edges(graph: Graph, nodes: dict[str, NodeBase], place: str, mistakes: Mistakes) -> Iterable[tuple[int, Edge]]:
+def _edges(
+    graph: Graph, nodes: dict[str, NodeBase], place: str, mistakes: Mistakes, unread: Unread
+) -> Iterable[tuple[int, Edge]]:
     seen: set[Edge] = set()
     for number, edge in enumerate(graph.edges):
-        wrong = _wrong(edge, nodes)
-        if edge in seen:
+        here = f"{place}edges.{number}"
+        if not _ends_read(edge, nodes, place, here, unread):
+            continue
+        port_read = not unread.at(f"{here}.port")
+        wrong = _wrong(edge, nodes, any_port=not port_read or unread.ports(f"{place}nodes.{edge.from_}"))
+        if port_read and edge in seen:
             wrong = "this edge is there twice; remove one of them"
-        seen.add(edge)
+        seen.update((edge,) if port_read else ())
         if wrong is None:
             yield number, edge
         else:
-            mistakes.add(f"{place}edges.{number}", wrong)
+            mistakes.add(here, wrong)
 
 
-def _wrong(edge: Edge, nodes: dict[str, NodeBase]) -> str | None:
+def _ends_read(edge: Edge, nodes: dict[str, NodeBase], place: str, here: str, unread: Unread) -> bool:
+    """Whether both of its ends are known, as far as there are such nodes."""
+    if unread.at(here, f"{here}.from", f"{here}.to"):
+        return False
+    return not unread.at(f"{place}nodes") or (edge.from_ in nodes and edge.to in nodes)
+
+
+def _all_read(graph: Graph, place: str, unread: Unread) -> bool:
+    if unread.at(f"{place}nodes", f"{place}edges"):
+        return False
+    edges = (f"{place}edges.{number}" for number in range(len(graph.edges) if unread.places else 0))
+    return not any(unread.at(edge, f"{edge}.from", f"{edge}.to") for edge in edges)
+
+
+def _wrong(edge: Edge, nodes: dict[str, NodeBase], *, any_port: bool) -> str | None:
     for end in (edge.from_, edge.to):
         if end not in nodes:
             return f"there is no node {end!r} in this graph; name one of {_list(nodes)}"
     ports = nodes[edge.from_].ports
-    if edge.port in ports:
+    if edge.port in ports or any_port:
         return None
     if not ports:
         return f"{edge.from_!r} ends the run, so nothing comes after it; remove this edge"

@@ -29,11 +29,15 @@ _ADDED = {"env": "add it to env", "vars": "let a set node set it"}
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """``steps``: the outputs of those that come before. ``beside``: other steps, and why they cannot be read."""
+    """``steps``: the outputs of those that come before. ``beside``: other steps, and why they cannot be read.
+
+    ``more``: there may be other steps than these.
+    """
 
     roots: Mapping[str, Shape]
     steps: Mapping[str, Shape] = field(default_factory=dict[str, Shape])
     beside: Mapping[str, str] = field(default_factory=dict[str, str])
+    more: bool = False
 
     def reading(self, *roots: str, **known: Shape) -> Sight:
         more = {root: _BY_NAME.get(root, ANYTHING) for root in roots}
@@ -74,7 +78,7 @@ class Sight:
         if step in self.steps:
             return None
         why = self.beside.get(step)
-        if why is not None:
+        if why is not None or self.more:
             return why
         known = ", ".join(list(self.steps)[:10])
         return f"there is no step {step!r}" + (f"; before this one come {known}" if known else "")
@@ -82,7 +86,7 @@ class Sight:
     def _wrong_output(self, step: str, path: Path) -> str | None:
         if path.segments[1:2] not in ((), ("output",)):
             return f"of a step only its output can be read: steps.{step}.output.…"
-        return self._walk(step, self.steps[step], path.segments[2:])[1]
+        return self._walk(step, self.steps.get(step, ANYTHING), path.segments[2:])[1]
 
     @staticmethod
     def _walk(name: str, shape: Shape, segments: tuple[str | int, ...]) -> tuple[Shape, str | None]:

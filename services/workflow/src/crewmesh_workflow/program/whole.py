@@ -27,8 +27,9 @@ _SCHEMA_FIELDS = ("form", "input_schema", "output_schema")
 _DAILY = "0 0 * * *"
 
 
-def check_whole(definition: Definition, mistakes: Mistakes) -> None:
-    for path, message in _texts(definition.model_dump(mode="json", by_alias=True)):
+def check_whole(definition: Definition, document: JsonObject | None, mistakes: Mistakes) -> None:
+    """``document``: what the definition was read from, where that is not all of it."""
+    for path, message in _texts(document or definition.model_dump(mode="json", by_alias=True)):
         mistakes.add(path, message)
     _check_triggers(definition, mistakes)
     schema = definition.settings.input_schema
@@ -112,7 +113,7 @@ def _texts(document: JsonObject) -> Iterator[tuple[str, str]]:
                     yield _under(path, name), "this name is reserved; choose another one"
                 yield from _unstorable(path, name)
         elif isinstance(value, list):
-            waiting += [(_under(path, _name(path, item, number)), item) for number, item in enumerate(value)]
+            waiting += [(_under(path, item_name(path, item, number)), item) for number, item in enumerate(value)]
         elif isinstance(value, str):
             yield from _unstorable(path, value)
 
@@ -128,8 +129,7 @@ def _under(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _name(path: str, item: JsonValue, number: int) -> str:
+def item_name(path: str, item: JsonValue, number: int) -> str:
     """Nodes are known by their id, everything else by its place."""
-    if isinstance(item, dict) and path.rpartition(".")[2] == "nodes":
-        return str(item.get("id", number))
-    return str(number)
+    id_ = item.get("id") if isinstance(item, dict) and path.rpartition(".")[2] == "nodes" else None
+    return id_[:64] if isinstance(id_, str) and id_ else str(number)
