@@ -94,6 +94,11 @@ async def test_every_mistake_of_every_file_and_nothing_done(api: Api) -> None:
             "content": '{"name": "w", "nodes": [{"id": "b", "kind": "transform", "output": {"x": 1}}]}',
         },
         {"path": "shape.json", "content": '{"name": "w", "slug": "s", "nodes": [{"id": "b", "kind": "http"}]}'},
+        {
+            "path": "all.json",
+            "content": '{"name": "w", "nodes": [{"id": "b", "kind": "htpp"}], "output": {"x": "{{ nope }}"}}',
+        },
+        {"path": "bad-slug.json", "content": '{"name": "w", "slug": 5, "nodes": [{"id": "b", "kind": "htpp"}]}'},
     ]
     for dry_run in (True, False):
         refused = await api.post("/apply", {"files": files, "dry_run": dry_run})
@@ -106,8 +111,19 @@ async def test_every_mistake_of_every_file_and_nothing_done(api: Api) -> None:
             ("twice.yaml", ""),
             ("no-slug.json", "slug"),
             ("shape.json", "nodes.b.url"),
+            ("all.json", "nodes.b"),
+            ("all.json", "output.x"),
+            ("all.json", "slug"),
+            ("bad-slug.json", "nodes.b"),
+            ("bad-slug.json", "slug"),
         }
+        assert len(refused.json()["errors"]) == 11, "each once"
     assert await names(api) == {"a": "w"}
+
+
+async def test_an_import_tells_that_its_slug_is_missing_beside_the_rest(api: Api) -> None:
+    refused = await api.post("/import", {"name": 5, "nodes": [{"id": "b", "kind": "http", "url": "{{ nope }}"}]})
+    assert [error["path"] for error in refused.json()["errors"]] == ["name", "nodes.b.url", "slug"]
 
 
 async def test_what_files_brought_files_take_away(api: Api) -> None:

@@ -22,7 +22,7 @@ from crewmesh_workflow.access import CHANGE
 from crewmesh_workflow.audited import definition_changed
 from crewmesh_workflow.definitions import publishing, repository
 from crewmesh_workflow.definitions.changes import Changes
-from crewmesh_workflow.definitions.checking import check, runnable
+from crewmesh_workflow.definitions.checking import check, check_aside
 from crewmesh_workflow.definitions.diff import diff
 from crewmesh_workflow.definitions.documents import notation_of_file, read_document
 from crewmesh_workflow.definitions.errors import InvalidDefinition, InvalidFiles, SlugTaken
@@ -77,9 +77,11 @@ class Applying:
 
     async def import_(self, identity: Identity, document: JsonObject, *, key: str | None) -> Applied:
         """One definition, by hand: files do not take it away."""
-        definition = await runnable(document)
-        if definition.slug is None:
-            raise InvalidDefinition([_NO_SLUG])
+        checked = await check_aside(document)
+        mistakes = _with_slug(document, checked.mistakes)
+        definition = checked.definition
+        if mistakes or definition is None or definition.slug is None:
+            raise InvalidDefinition(mistakes)
         wanted = Wanted("", definition.slug, definition)
 
         async def import_(conn: AsyncConnection[DictRow]) -> Applied:
@@ -122,13 +124,16 @@ def _read(file: File, mistakes: list[tuple[str, Mistake]]) -> Wanted | None:
         mistakes.append((file.path, Mistake("", error.reason)))
         return None
     checked = check(document)
-    mistakes.extend((file.path, mistake) for mistake in checked.mistakes)
+    mistakes.extend((file.path, mistake) for mistake in _with_slug(document, checked.mistakes))
     definition = checked.definition
-    if definition is not None and definition.slug is None:
-        mistakes.append((file.path, _NO_SLUG))
     if definition is None or definition.slug is None:
         return None
     return Wanted(file.path, definition.slug, definition)
+
+
+def _with_slug(document: JsonObject, mistakes: Sequence[Mistake]) -> Sequence[Mistake]:
+    """The mistakes, and that there is no slug, which only a file needs."""
+    return mistakes if document.get("slug") is not None else (*mistakes, _NO_SLUG)
 
 
 def _plans(wanted: Sequence[Wanted], there: Mapping[str, Stored]) -> list[Applied]:
