@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import NoReturn, cast
 
@@ -46,6 +47,23 @@ def storable(value: JsonValue) -> bool:
     except PydanticSerializationError:
         return False
     return not any(refused in data for refused in (b"\\u0000", b"NaN", b"Infinity")) or _storable(value)
+
+
+def unfit_places(value: JsonValue, place: str) -> Iterator[tuple[str, str]]:
+    """Where ``value`` holds what cannot be kept, and what it is: for whoever sent it."""
+    if isinstance(value, str) and _UNFIT.search(value):
+        yield place, "this holds the character NUL or half of a character, which cannot be stored; remove it"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield place, "this is no number, or one that is too large for JSON"
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from unfit_places(item, f"{place}[{number}]")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            inside = f"{place}.{clean_text(name)}"
+            if _UNFIT.search(name):
+                yield inside, "this name holds the character NUL or half of a character; choose another one"
+            yield from unfit_places(member, inside)
 
 
 def _storable(value: JsonValue) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal, NoReturn, TypeAlias
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 
-from crewmesh_kit.db.storable import storable
+from crewmesh_kit.db.storable import storable, unfit_places
 from crewmesh_kit.documents.yaml_text import DEEPEST, YamlError, read_yaml_documents
 from crewmesh_kit.errors import InvalidRequest, UnsupportedMediaType
 
@@ -49,9 +49,8 @@ def read_documents(content: bytes | str, notation: Notation, *, most: int) -> li
         if _deeper_than(value, DEEPEST):
             raise UnreadableDocument(f"it is nested more than {DEEPEST} deep")
         if not storable(value):
-            raise UnreadableDocument(
-                "it holds a text with a NUL character or half of a surrogate pair, or a huge number"
-            )
+            place, what = next(unfit_places(value, ""))
+            raise UnreadableDocument(f"{place.removeprefix('.') or 'it'}: {what}")
     return values
 
 

@@ -6,17 +6,21 @@ database) is translated into our own tree first.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import cast
 
 import psycopg
-from crewmesh_contracts.base import JsonValue
+from crewmesh_contracts.base import JsonObject, JsonValue
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from crewmesh_kit.db.storable import unfit_places
 from crewmesh_kit.errors import (
     PROBLEM_MEDIA_TYPE,
     InternalError,
@@ -94,8 +98,25 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
 
 async def _answer_translated(request: Request, error: Exception) -> Response:
     problem = translated(error)
+    if isinstance(error, psycopg.DataError) and (unfit := await _unfit(request)):
+        place, message = unfit[0]
+        problem = InvalidRequest(
+            f"{place}: {message}. Correct what errors lists.",
+            errors=[{"path": path, "message": message} for path, message in unfit],
+        )
     log.warning("request failed", path=speakable(request.url.path), problem=problem.slug, exc_info=error)
     return ProblemResponse(problem, path=request.url.path)
+
+
+async def _unfit(request: Request) -> list[tuple[str, str]]:
+    """The places of what the database refused: looked for only when it has, for that is rare."""
+    asked: JsonObject = {"path": dict(request.path_params), "query": dict(request.query_params)}
+    asked |= {"header": {name: value for name, value in request.headers.items() if name == "idempotency-key"}}
+    if _says_json(request):
+        with suppress(ValueError, RecursionError, RuntimeError):  # nothing that was read here before
+            asked["body"] = json.loads(await request.body())
+    found = (each for root, value in asked.items() for each in unfit_places(value, root))
+    return list(islice(found, _MOST_ERRORS_TOLD))
 
 
 async def _answer_framework_error(request: Request, error: Exception) -> Response:
