@@ -73,6 +73,19 @@ def test_an_alert_fires_when_it_should_and_only_then(promtool: str, tmp_path: Pa
     ask(promtool, "test", "rules", str(file))
 
 
+def test_an_event_that_never_left_is_a_dead_letter_too(promtool: str, tmp_path: Path) -> None:
+    buried = 'crewmesh_events_buried_total{app="workflow",topic="runs"}'
+    trials = [
+        trial("DeadLetters", {buried: "_x20 1x40"}, 30, fires=True),
+        trial("DeadLetters", {buried: "1x20 2x40"}, 30, fires=True),
+        trial("DeadLetters", {buried: "1x60"}, 30, fires=False),
+    ]
+    file = tmp_path / "alerts_test.yml"
+    content = {"rule_files": [str(path) for path in RULES], "evaluation_interval": "1m", "tests": trials}
+    file.write_text(json.dumps(content))
+    ask(promtool, "test", "rules", str(file))
+
+
 def test_a_wrong_expectation_is_seen(promtool: str, tmp_path: Path) -> None:
     case = CASES["ServiceDown"]
     content = {

@@ -17,6 +17,7 @@ from crewmesh_kit.errors import BadGateway, PayloadTooLarge, Unavailable
 from crewmesh_kit.signals import cancelled
 from crewmesh_testkit import ORGANIZATION, OTHER_ORGANIZATION, FakeSidecar
 from crewmesh_testkit.polling import until
+from prometheus_client import REGISTRY
 
 TOPIC = OrganizationCreated.topic
 
@@ -187,6 +188,7 @@ class TestRelay:
         broker.too_large = "large"
         broker.broker_is_down = True
         await create(database, *["large"] * 98, "large \0", "first", "next")
+        before = buried()
         with pytest.raises(Unavailable):
             await Outbox(database, broker).relay_batch()
         assert await waiting(database) == 2
@@ -196,6 +198,7 @@ class TestRelay:
         async with database.tenant(ORGANIZATION) as conn:
             letters = await (await conn.execute("SELECT * FROM dead_letters ORDER BY raw, id")).fetchall()
         assert len(letters) == 99
+        assert buried() - before == 99
         unstorable, letter, *_ = letters
         assert "large \\u0000" in unstorable["raw"]
         assert (letter["topic"], letter["raw"]) == (TOPIC, None)
@@ -261,3 +264,7 @@ class TestInbox:
 
 async def _is_empty(database: Database) -> bool:
     return await waiting(database) == 0
+
+
+def buried() -> float:
+    return REGISTRY.get_sample_value("crewmesh_events_buried_total", {"topic": TOPIC}) or 0

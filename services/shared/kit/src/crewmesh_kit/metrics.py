@@ -25,6 +25,9 @@ HTTP_IN_FLIGHT = Gauge("crewmesh_http_requests_in_flight", "Requests (and stream
 BACKGROUND_FAILURES = Counter(
     "crewmesh_background_failures_total", "Times a background task raised and was started again.", ("task",)
 )
+EVENTS_BURIED = Counter(
+    "crewmesh_events_buried_total", "Events that were too large to leave, kept among the dead letters.", ("topic",)
+)
 WORK_IN_HAND = Gauge("crewmesh_work_in_hand", "Pieces of background work that a shutdown waits for.")
 
 

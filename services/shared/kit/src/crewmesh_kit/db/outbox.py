@@ -24,6 +24,7 @@ from crewmesh_kit.db.storable import clean_text, storable
 from crewmesh_kit.errors import PayloadTooLarge, Problem
 from crewmesh_kit.ids import new_id
 from crewmesh_kit.logs import get_logger
+from crewmesh_kit.metrics import EVENTS_BURIED
 
 _BATCH = 100
 _POLL_SECONDS = 1.0
@@ -153,6 +154,7 @@ class Outbox:
         log.error("event goes to the dead letters", topic=entry.topic, event_id=entry.event.id, reason=problem.detail)
         letter = {"position": entry.position, "letter": new_id("dl"), "reason": clean_text(problem.detail)}
         await conn.execute(_BURY, {**letter, "storable": storable(entry.event.model_dump(mode="json"))})
+        EVENTS_BURIED.labels(entry.topic).inc()
 
     async def _publish(self, entries: Sequence[_Entry]) -> dict[int, Problem]:
         """What did not get through, by position, and why."""
