@@ -47,7 +47,8 @@ class Ending:
         execution = self._execution
         self._at_once |= at_once
         if self._end is None:
-            self._end = execution.turn.failing = end
+            self._end = end
+            execution.turn.fail(end)
         for path in [*execution.waiting, *(execution.active if at_once else ())]:
             if not self._keeps(path):
                 execution.give_up(path)

@@ -363,7 +363,8 @@ class Execution:
         """The run ends: loops that never came to their end are cancelled."""
         for step in [step for step in self.steps.values() if step.status not in OVER]:
             self._finished += 1
-            self.steps[step.path] = self.turn.changed[step.path] = replace(step.cancelled(), finished=self._finished)
+            self.steps[step.path] = replace(step.cancelled(), finished=self._finished)
+            self.turn.change(self.steps[step.path])
 
     def fail(self, frame: Frame, path: str, error: StepError) -> None:
         """A step failed and nothing handles it: so does its loop, or the run."""
@@ -395,4 +396,5 @@ class Execution:
         if known is not None and known.status == "waiting" and step.status != "waiting":
             self.turn.closed.append(step.path)
         (self._in_doubt.add if step.in_doubt else self._in_doubt.discard)(step.path)
-        self.steps[step.path] = self.turn.changed[step.path] = step
+        self.steps[step.path] = step
+        self.turn.change(step)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 
-from crewmesh_workflow.engine.steps import Cancelled, End, Failed, Step
+from crewmesh_workflow.engine.steps import OVER, Cancelled, End, Failed, Step
 from crewmesh_workflow.nodes.base import CompiledEffect, Emitted, Waiting
 from crewmesh_workflow.program.model import CompiledNode
 
@@ -36,6 +36,7 @@ class Ready:
 class Turn:
     """What became of what happened: to be journalled first, then to be acted on.
 
+    ``changed`` is in the order in which it is told. ``before_failing``: what of it came before the run began to fail.
     ``stopped``: effects under way that are not wanted any more. ``closed``: waits that are over. ``said``: what people
     said about a step of which nobody knew what became of it.
     """
@@ -48,4 +49,16 @@ class Turn:
     emitted: list[Emitted] = field(default_factory=list[Emitted])
     response: JsonObject | None = None
     failing: Failed | Cancelled | None = None
+    before_failing: set[str] = field(default_factory=set[str])
     end: End | None = None
+
+    def change(self, step: Step) -> None:
+        """What ends is told where it ends: a loop behind its rounds, though it began in this turn as well."""
+        if step.status in OVER:
+            self.changed.pop(step.path, None)
+            self.before_failing.discard(step.path)
+        self.changed[step.path] = step
+
+    def fail(self, end: Failed | Cancelled) -> None:
+        self.failing = end
+        self.before_failing = set(self.changed)

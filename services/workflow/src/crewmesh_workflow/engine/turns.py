@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from crewmesh_contracts.base import JsonObject
@@ -27,9 +28,12 @@ def name_waits(turn: Turn, steps: dict[str, Step]) -> None:
 
 def commit_of(program: Program, turn: Turn) -> Commit:
     changed = list(turn.changed.values())
-    events = [step_event(program, step, turn.said.get(step.path)) for step in changed if not _is_silent(step)]
+    before = [step for step in changed if step.path in turn.before_failing]
+    behind = [step for step in changed if step.path not in turn.before_failing]
+    events = _told(program, before, turn.said)
     if turn.failing is not None and turn.end is None:
         events.append(_failing_event(turn.failing))
+    events += _told(program, behind, turn.said)
     if turn.end is not None:
         events.append(_end_event(turn.end))
     return Commit(
@@ -41,6 +45,10 @@ def commit_of(program: Program, turn: Turn) -> Commit:
         failing=turn.failing,
         end=turn.end,
     )
+
+
+def _told(program: Program, steps: Sequence[Step], said: Mapping[str, JsonObject]) -> list[JournalEvent]:
+    return [step_event(program, step, said.get(step.path)) for step in steps if not _is_silent(step)]
 
 
 def _is_silent(step: Step) -> bool:
