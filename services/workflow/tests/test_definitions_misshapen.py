@@ -93,14 +93,15 @@ def test_one_break_of_shape_makes_no_other_mistake(document: JsonObject) -> None
         assert beside(broken) == [], json.dumps(broken)
 
 
+SHOP = "https://shop.example"
 ELSEWHERE: dict[str, JsonObject] = {
     "a name that is a number": {"name": 5},
     "a description that is a list": {"description": []},
     "a priority that is a word": {"settings": {"priority": "high"}},
     "a trigger of no kind": {"triggers": [{"kind": "carrier-pigeon"}]},
-    "a node of no kind": {"nodes": [{"id": "odd", "kind": "htpp", "url": "u"}]},
+    "a node of no kind": {"nodes": [{"id": "odd", "kind": "htpp", "url": "https://shop.example"}]},
     "a node with a misspelt field": {"nodes": [{"id": "odd", "kind": "http", "urll": "u"}]},
-    "an edge of a wrong type": {"nodes": [{"id": "odd", "kind": "http", "url": "u"}], "edges": [{"from": "odd"}]},
+    "an edge of a wrong type": {"nodes": [{"id": "odd", "kind": "http", "url": SHOP}], "edges": [{"from": "odd"}]},
 }
 # Mistakes that may only follow from what could not be read.
 FOLLOWS: dict[str, tuple[str, ...]] = {

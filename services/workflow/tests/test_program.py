@@ -131,7 +131,8 @@ def test_a_long_chain_compiles() -> None:
 def test_what_was_published_before_still_compiles() -> None:
     """A part of a condition that can have no value is refused when it is saved; it may never be reached in a run."""
     ask: JsonObject = {"id": "ask", "kind": "if", "condition": "true || 84 * 1.19 > 1.0"}
-    document: JsonObject = {"name": "w", "nodes": [ask], "edges": []}
+    edges: list[JsonValue] = [edge("ask", "then", "true")]
+    document: JsonObject = {"name": "w", "nodes": [ask, transform("then")], "edges": edges}
     assert check(document, stored=True).mistakes == ()
     mistakes = check(document).mistakes
     assert [mistake.path for mistake in mistakes] == ["nodes.ask.condition"]
@@ -141,7 +142,8 @@ def test_what_was_published_before_still_compiles() -> None:
 def test_a_condition_without_a_value_says_where_it_stands() -> None:
     many: JsonValue = [{"port": "a", "condition": "false"}, {"port": "b", "condition": "trigger.n * 1.5 > 2.0"}]
     rule: JsonObject = {"when": "input.sum * 1.19 > 100.0"}
-    program = compiled([{"id": "many", "kind": "switch", "cases": many}], settings={"approval_rules": [rule]})
+    nodes: list[JsonValue] = [{"id": "many", "kind": "switch", "cases": many}, transform("then")]
+    program = compiled(nodes, [edge("many", "then", "b")], settings={"approval_rules": [rule]})
     switch = program.main.by_id["many"].does
     assert isinstance(switch, Decision)
     with pytest.raises(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
-from crewmesh_kit.db.storable import storable
+from crewmesh_kit.db.storable import storable, unfit_places
 from crewmesh_kit.errors import ValidationFailed
 
 from crewmesh_workflow.json_schemas import mistakes
+
+_MOST_TOLD = 50
 
 
 class InvalidInput(ValidationFailed):
@@ -32,14 +35,16 @@ def schema_in(definition: JsonObject) -> JsonValue:
 
 def check_input(schema: JsonValue, input_: JsonValue, *, whose: str = "the workflow", place: str = "input") -> None:
     """InvalidInput with every mistake. ``schema``: of the version that is to be started."""
-    check_storable(input_)
+    check_storable(**{place: input_})
     if isinstance(schema, dict):
         found = mistakes(schema, input_, place=place)
         if found:
             raise InvalidInput([{"path": path, "message": message} for path, message in found], whose)
 
 
-def check_storable(*values: object) -> None:
-    """What comes from outside and is kept: without texts and numbers that PostgreSQL cannot hold."""
-    if not all(storable(cast(JsonValue, value)) for value in values):
-        raise InvalidInput([{"path": "", "message": "there is a text with a NUL character or half a pair, or NaN"}])
+def check_storable(**values: object) -> None:
+    """What comes from outside and is kept, by its place: without texts and numbers that PostgreSQL cannot hold."""
+    unfit = {place: cast(JsonValue, value) for place, value in values.items() if not storable(cast(JsonValue, value))}
+    found = [each for place, value in unfit.items() for each in islice(unfit_places(value, place), _MOST_TOLD)]
+    if found:
+        raise InvalidInput([{"path": path, "message": message} for path, message in found])

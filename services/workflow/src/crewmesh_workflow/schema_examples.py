@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 
@@ -220,7 +219,7 @@ def _both(one: JsonObject, other: JsonObject) -> JsonObject:
         both["properties"] = properties
     needed = [*_list_at(one, "required"), *_list_at(other, "required")]
     if needed:
-        both["required"] = cast("list[JsonValue]", needed)
+        both["required"] = needed
     for keywords, narrower in ((_LEAST, max), (_MOST, min)):
         for keyword in keywords:
             limits = [limit for limit in (_limit(one, keyword), _limit(other, keyword)) if limit is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crewmesh_kit.db.storable import storable
+from crewmesh_kit.db.storable import storable, unfit_places
 
 from crewmesh_workflow import json_schemas
 from crewmesh_workflow.approvals.errors import WrongDecision
@@ -10,6 +10,7 @@ from crewmesh_workflow.approvals.repository import Question
 from crewmesh_workflow.approvals.rules import Said
 from crewmesh_workflow.approvals.schemas import ApprovalDecision
 
+_MOST_TOLD = 50
 # Which members an answer to each kind may have, and what to send in place of others.
 _MEMBERS = {
     "approval": frozenset({"approved", "comment", "data", "proposal"}),
@@ -28,11 +29,9 @@ def read_decision(question: Question, decision: ApprovalDecision) -> Said:
     strange = sorted(decision.model_fields_set - _MEMBERS[question.kind])
     if strange:
         raise WrongDecision((name, _WANTED[question.kind]) for name in strange)
-    unstorable = [name for name, value in decision if not storable(value)]
-    if unstorable:
-        raise WrongDecision(
-            (name, "holds a text with a NUL character, or NaN, which has no place") for name in unstorable
-        )
+    unfit = [each for name, value in decision if not storable(value) for each in unfit_places(value, name)]
+    if unfit:
+        raise WrongDecision(unfit[:_MOST_TOLD])
     if question.kind == "approval":
         return _yes_or_no(question, decision)
     return _answer(question, decision) if question.kind == "input" else _outcome(decision)

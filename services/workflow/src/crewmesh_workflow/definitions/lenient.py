@@ -29,8 +29,13 @@ from crewmesh_workflow.program.whole import MAX_LEVELS, item_name
 ItemT = TypeVar("ItemT")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-# What stands in for a field leaves most possible: every port, and each of them taken.
-_MOST_POSSIBLE: JsonObject = {"on_error": "handle", "expires_seconds": 1.0, "timeout_seconds": 1.0}
+# What stands in for a field leaves most possible: every port, and each of them taken; any time, and any code.
+_MOST_POSSIBLE: JsonObject = {
+    "on_error": "handle",
+    "expires_seconds": 1e7,
+    "timeout_seconds": 1e7,
+    "language": "javascript",
+}
 _EMPTY: dict[object, object] = {str: "", int: 0, float: 0.0, bool: False, dict: {}, list: [], tuple: ()}
 
 _OF_NO_KIND = kind(NodeBase, lambda _node, _read: Meeting(None))

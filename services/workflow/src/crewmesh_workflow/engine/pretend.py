@@ -66,8 +66,11 @@ def example(node: type[NodeBase]) -> JsonObject:
 
 def data_schema(node: NodeBase) -> JsonObject | None:
     """What the node itself says about the member ``data`` of its output."""
-    follows = isinstance(node, AgentNode) or (isinstance(node, LlmNode) and node.task == "extract")
-    return node.output_schema if follows else None
+    match node:
+        case AgentNode() | LlmNode(task="extract"):
+            return node.output_schema
+        case _:
+            return None
 
 
 def _made(node: NodeBase) -> JsonObject:

@@ -88,7 +88,7 @@ class Again:
             _, program = await self._version(conn, identity, source, "same")
             steps = await _steps(conn, identity.organization, run)
             copies = copied_steps(program, steps, path, edited=request.input)
-            check_storable(request.input)
+            check_storable(input=request.input)
             trigger = _trigger(program, source, request)
             copied = await self._whole(copies)
             return _new(identity, source, "rerun", trigger=trigger, priority=request.priority, copied=copied)
@@ -101,7 +101,7 @@ class Again:
             old = await version_of(self._programs, conn, source.workflow, source.version)
             version, new = await self._version(conn, identity, source, request.version)
             copies = await _taken_over(conn, identity.organization, source, request.at, new=new, old=old)
-            check_storable(request.vars)
+            check_storable(vars=request.vars)
             copies = with_variables(new, copies, request.vars)
             trigger = _trigger(new, source, request)
             copied = await self._whole(copies)
@@ -164,7 +164,7 @@ def _trigger(program: Program, source: _Source, request: RerunFrom | Fork) -> Js
         return source.trigger
     data: JsonValue = request.trigger_data
     given = source.trigger.get("kind") in ("api", "workflow")
-    check_input(program.definition.settings.input_schema if given else None, data)
+    check_input(program.definition.settings.input_schema if given else None, data, place="trigger_data")
     return {**source.trigger, "data": data}
 
 

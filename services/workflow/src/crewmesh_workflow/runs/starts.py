@@ -102,7 +102,7 @@ class Starts:
             program = await version_of(self._programs, conn, id_, version)
             if request.trigger is None:
                 check_input(program.definition.settings.input_schema, request.input)
-            check_storable(request.trigger, request.samples)
+            check_storable(trigger=request.trigger, samples=request.samples)
             check_samples(program, request.samples)
             return NewRun(
                 workflow=id_,
