@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import SEARCH
 from crewmesh_testkit import polling
+from crewmesh_workflow.engine.journal_sql import CHILDREN
+from crewmesh_workflow.engine.outcome import DriveInput
+from psycopg.rows import DictRow
 
 from services.workflow.tests.conftest import Bench
 from services.workflow.tests.test_control import ASKING, Held, arrive, controlled, found, search, until
@@ -83,3 +86,32 @@ async def test_a_child_takes_what_its_input_schema_says(bench: Bench, n: JsonVal
 
 async def handed_over(bench: Bench) -> bool:
     return bool(bench.scheduled)
+
+
+async def test_children_that_were_begun_are_looked_up_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: one end of a thousand may wake the run a thousand times."""
+    waiting = await bench.save(*ASKING)
+    await name(bench, waiting, "child")
+    loop: JsonObject = {"id": "loop", "kind": "for_each", "items": [*range(20)], "concurrency": 20}
+    loop["body"] = {"nodes": [CALL]}
+    run = await bench.start(await bench.save([loop, *ASKING[0]], ASKING[1]))
+    await polling.until(lambda: parent_is_away(bench, run), seconds=60, what="the parent to be given away", every=0.01)
+
+    asked: list[str] = []
+    statement = bench.database.statement
+
+    async def counted(query: str, parameters: Mapping[str, object] | None = None) -> list[DictRow]:
+        asked.append(query)
+        return await statement(query.encode(), parameters)
+
+    monkeypatch.setattr(bench.database, "statement", counted)
+    assert await arrive(bench, run)
+    row = await bench.row(run)
+    await bench.parts.engine.advance(DriveInput(run=run, driver=row["driver"], epoch=row["epoch"]))
+    assert (await bench.steps(run))["then"]["status"] == "completed"
+    assert [query for query in asked if "event_starts" in query or "parent_run =" in query] == [CHILDREN]
+    assert len(await children_of(bench, run)) == 20
+
+
+async def parent_is_away(bench: Bench, run: str) -> bool:
+    return (await bench.row(run))["status"] == "waiting" and len(await children_of(bench, run)) == 20

@@ -50,7 +50,7 @@ class Children:
 
     async def start(self, run: Run, path: str, workflow: str, inputs: JsonObject) -> str:
         key = EventKey("child", f"{run.id}/{path}")
-        # Whoever takes the parent over begins its waits again, and what is asked below may have changed since.
+        # A step may begin its wait again, as after an answer that was lost, and what is asked below may have changed.
         if (begun := await self._begun(run.organization, key)) is not None:
             return begun
         depth = depth_of(run.trigger) + 1

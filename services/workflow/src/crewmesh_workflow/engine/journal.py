@@ -23,6 +23,7 @@ from crewmesh_workflow.engine.journal_sql import (
     ACQUIRE,
     ARRIVED,
     BROKE_DOWN,
+    CHILDREN,
     COMMIT,
     COMMIT_ALL,
     EXPIRE,
@@ -244,6 +245,11 @@ class Journal:
         if not held:
             raise LeaseLostError(run.id)
         return {row["path"] for row in closed}
+
+    async def children(self, run: str) -> set[str]:
+        """The paths of the steps that have started a run. There may be very many, so they are looked up together."""
+        rows = await persistently(lambda: self._database.statement(CHILDREN, {"run": run}))
+        return {row["parent_path"] for row in rows}
 
     async def has_ended(self, run_id: str) -> bool:
         rows = await self._database.statement("SELECT finished_at FROM runs WHERE id = %(run)s", {"run": run_id})

@@ -163,6 +163,7 @@ WHERE id = ANY(%(waits)s) AND EXISTS (SELECT FROM runs WHERE id = %(run)s AND ep
     AND (status = 'closed' OR NOT EXISTS (SELECT FROM arrivals WHERE wait_id = waits.id))
 RETURNING path
 """
+CHILDREN = "SELECT parent_path FROM runs WHERE parent_run = %(run)s"
 ARRIVED = """
 SELECT a.path, a.data FROM arrivals a JOIN waits w ON w.id = a.wait_id
 WHERE a.run_id = %(run)s AND w.status = 'open'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from crewmesh_contracts.base import JsonObject, JsonValue
@@ -51,6 +51,14 @@ class Turn:
     failing: Failed | Cancelled | None = None
     before_failing: set[str] = field(default_factory=set[str])
     end: End | None = None
+
+    @property
+    def begins_waits(self) -> bool:
+        return any(isinstance(ready.does, Waiting) for ready in self.ready)
+
+    def leave_out(self, begun: Container[str]) -> None:
+        """What waits for something that was begun before, by whoever had the run then."""
+        self.ready = [each for each in self.ready if not (isinstance(each.does, Waiting) and each.step.path in begun)]
 
     def change(self, step: Step) -> None:
         """What ends is told where it ends: a loop behind its rounds, though it began in this turn as well."""

@@ -101,7 +101,10 @@ class Worker:
 
     async def resume(self) -> Done | Sleep:
         """From where the journal stands. What it is asked for by now comes before what it would begin again."""
-        return await self.go(self._asked_for() or self._execution.begin())
+        turn = self._asked_for() or self._execution.begin()
+        if turn.begins_waits:
+            turn.leave_out(await self._desk.journal.children(self.run.id))
+        return await self.go(turn)
 
     async def go(self, turn: Turn) -> Done | Sleep:
         """From this turn on, which is not journalled yet, as far as it goes."""
