@@ -1,9 +1,9 @@
 """Starting runs: acknowledged with one commit, then advanced at once by the replica that started them.
 
 The first turn is taken before the commit and written with it: a run that needs no effect and no wait has ended when it
-is acknowledged. Where this replica has no room, or the turn cannot be taken, the run is due at once, and the sweeper
-finds it somebody; as when its place at work does not come free soon. After a crash right behind the commit the lease
-runs out, and that is the same thing.
+is acknowledged. Where this replica has no room, or the turn cannot be taken or holds what has to be stowed, the run is
+due at once, and the sweeper finds it somebody; as when its place at work does not come free soon. After a crash right
+behind the commit the lease runs out, and that is the same thing.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Journal
 from crewmesh_workflow.engine.outcome import DriveInput, Sleep, Superseded
 from crewmesh_workflow.engine.payers import PaidBy
+from crewmesh_workflow.engine.payloads import LargePayloadError
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.records import Record
 from crewmesh_workflow.engine.resting import given_away, only_waits, sleep_of, worth_a_driver
@@ -164,7 +165,9 @@ class Starter:
             if begun.turn.end is None and begun.asleep is None and not self._slots.room():
                 return None
             keep_days = program.definition.settings.retention_days
-            return begun, await self._journal.first_record(run, begun.commit, keep_days=keep_days)
+            return begun, await self._journal.first_turn(run, begun.commit, keep_days=keep_days)
+        except LargePayloadError:
+            return None  # whoever takes the run stows it, and this transaction does not wait for that
         except Exception:
             # The database is not asked for any of this, so the transaction goes on, in which others may start as well.
             # Whoever takes the run breaks down over it too, and that is counted.
