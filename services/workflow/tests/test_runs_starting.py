@@ -152,6 +152,23 @@ class TestOncePerKey:
         assert (later.status_code, later.json()["status"]) == (200, "completed")
         assert len((await service.get("/v1/runs", OWNER)).json()["items"]) == 1
 
+    @pytest.mark.parametrize("verb", ["runs", "test"])
+    async def test_the_key_is_the_workflows_whichever_way_it_is_named(self, service: Running, verb: str) -> None:
+        async def start(name: str) -> str:
+            body: JsonObject = {"input": {"name": "Ada"}}
+            path = f"/v1/workflows/{name}/{verb}"
+            return (await service.post(path, OWNER, body, **{"idempotency-key": "k"})).json()["id"]
+
+        first = await save(service, GREETS)
+        run = await start(first)
+        assert await start("greets") == run
+        gone = await service.client.delete(f"/v1/workflows/{first}", headers=headers())
+        assert gone.status_code == 204
+        assert await start("greets") == run, "the answer may have been lost"
+        await save(service, GREETS)
+        assert await start("greets") != run, "the slug is another workflow's by now"
+        assert await start(first) == run
+
     async def test_another_request_under_the_same_key_is_refused(self, service: Running) -> None:
         await save(service, GREETS)
         await service.post("/v1/workflows/greets/runs", OWNER, {"input": {"name": "A"}}, **{"idempotency-key": "k"})

@@ -247,6 +247,19 @@ async def test_a_slug_is_one_workflow_of_those_that_are_not_archived(api: Api) -
     assert (await api.put(f"/{first}/status", {"status": "active"})).status_code == 200
 
 
+async def test_a_key_is_the_workflows_and_not_the_slugs(api: Api) -> None:
+    async def status(name: str, status: str) -> tuple[str, str]:
+        done = (await api.put(f"/{name}/status", {"status": status}, idempotency_key="k")).json()
+        return done["id"], done["status"]
+
+    first = await api.create(slug="s")
+    assert await status("s", "archived") == (first, "archived")
+    assert await status("s", "archived") == (first, "archived")
+    assert await status(first, "archived") == (first, "archived")
+    second = await api.create(slug="s")
+    assert await status("s", "archived") == (second, "archived")
+
+
 async def test_status_says_whether_triggers_start_runs(api: Api) -> None:
     id_ = await api.create(triggers=[event_trigger(id="e")])
 

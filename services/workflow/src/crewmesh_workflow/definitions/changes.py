@@ -15,7 +15,7 @@ from psycopg.rows import DictRow
 from pydantic import BaseModel
 
 from crewmesh_workflow.access import CHANGE
-from crewmesh_workflow.definitions.lookup import Lookup
+from crewmesh_workflow.definitions.lookup import Lookup, id_in_scope
 
 ResultT = TypeVar("ResultT", bound=BaseModel)
 Work = Callable[[AsyncConnection[DictRow]], Awaitable[ResultT]]
@@ -42,13 +42,16 @@ class Changes:
         *,
         of: str | None = None,
     ) -> ResultT:
-        """``scope`` names what is done to what; the answer to the same key and request is the same.
+        """``scope`` names what is done; the answer to the same key and request is the same.
 
-        ``of``: the workflow that is changed. Who may not change it any more is not told the answer again either.
+        ``of``: the workflow that it is done to, by id or slug. Who may not change it any more is not told the answer
+        again either.
         """
         async with self._database.tenant(identity.organization) as conn:
             if of is not None and not (await self.sharing.reach(conn, identity, CHANGE)).everything:
                 await self.lookup.found(conn, identity, of, CHANGE)
+            if of is not None and key is not None:
+                scope = f"workflows/{await id_in_scope(conn, identity.organization, of)}/{scope}"
 
             async def do() -> ResultT:
                 return await work(conn)

@@ -56,8 +56,7 @@ class Drafts:
             )
             return _draft(await repository.get(conn, identity.organization, stored.id), mistakes)
 
-        scope = f"workflows/{workflow}/draft"
-        return await self._changes.once(identity, scope, key, Sent(document=document), Draft, write, of=workflow)
+        return await self._changes.once(identity, "draft", key, Sent(document=document), Draft, write, of=workflow)
 
     async def publish(
         self, identity: Identity, workflow: str, request: PublishRequest, *, if_match: str | None, key: str | None
@@ -87,8 +86,7 @@ class Drafts:
             )
             return await published(conn, identity.organization, stored.id, changed=True)
 
-        scope = f"workflows/{workflow}/publish"
-        return await self._changes.once(identity, scope, key, request, Published, publish, of=workflow)
+        return await self._changes.once(identity, "publish", key, request, Published, publish, of=workflow)
 
 
 async def published(conn: AsyncConnection[DictRow], organization: str, workflow: str, *, changed: bool) -> Published:

@@ -22,6 +22,7 @@ _ID = """
 SELECT id FROM workflows WHERE org_id = %(org)s AND (id = %(name)s OR (slug = %(name)s AND status <> 'archived'))
 ORDER BY id = %(name)s DESC LIMIT 1
 """
+_ARCHIVED_ID = "SELECT id FROM workflows WHERE org_id = %(org)s AND slug = %(name)s ORDER BY id DESC LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,17 @@ async def workflow_id(conn: AsyncConnection[DictRow], organization: str, workflo
 async def id_in_filter(conn: AsyncConnection[DictRow], organization: str, workflow: str | None) -> str | None:
     """From an id or slug; what names no workflow stays as it is, and nothing is found for it."""
     row = await (await conn.execute(_ID, {"org": organization, "name": workflow})).fetchone() if workflow else None
+    return workflow if row is None else row["id"]
+
+
+async def id_in_scope(conn: AsyncConnection[DictRow], organization: str, workflow: str) -> str:
+    """For the scope of an idempotency key, which is the workflow's and not the name's: that may be another's by now.
+
+    An archived one is meant as long as no other has its slug, for a repeated request is to find what it did.
+    """
+    parameters = {"org": organization, "name": workflow}
+    row = await (await conn.execute(_ID, parameters)).fetchone()
+    row = row or await (await conn.execute(_ARCHIVED_ID, parameters)).fetchone()
     return workflow if row is None else row["id"]
 
 

@@ -62,8 +62,7 @@ class Moves:
                 next_cursor=encode_cursor(runs[-1].id) if len(found) > len(runs) else None,
             )
 
-        scope = f"workflows/{workflow}/versions/{version}/migrate"
-        return await self._changes.once(identity, scope, key, request, Moved, move, of=workflow)
+        return await self._changes.once(identity, f"versions/{version}/migrate", key, request, Moved, move, of=workflow)
 
 
 async def _staying(

@@ -117,8 +117,7 @@ class Definitions:
                 )
             return (await repository.get(conn, identity.organization, stored.id)).workflow()
 
-        scope = f"workflows/{workflow}/status"
-        return await self._changes.once(identity, scope, key, request, Workflow, change, of=workflow)
+        return await self._changes.once(identity, "status", key, request, Workflow, change, of=workflow)
 
 
 async def _created(conn: AsyncConnection[DictRow], identity: Identity, created: Created, document: JsonObject) -> None:

@@ -85,8 +85,7 @@ class Versions:
             await version_published(conn, identity, "workflow.rolled-back", stored, old, {"to": request.version})
             return await published(conn, identity.organization, stored.id, changed=True)
 
-        scope = f"workflows/{workflow}/rollback"
-        return await self._changes.once(identity, scope, key, request, Published, roll_back, of=workflow)
+        return await self._changes.once(identity, "rollback", key, request, Published, roll_back, of=workflow)
 
 
 async def content(conn: AsyncConnection[DictRow], stored: Stored, version: int) -> JsonObject:

@@ -25,7 +25,7 @@ from psycopg.rows import DictRow
 
 from crewmesh_workflow.access import RUN
 from crewmesh_workflow.definitions.errors import NothingPublished, UnknownVersion
-from crewmesh_workflow.definitions.lookup import Lookup
+from crewmesh_workflow.definitions.lookup import Lookup, id_in_scope
 from crewmesh_workflow.definitions.repository import Stored
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.engine.ends import Ended, Ends
@@ -93,7 +93,7 @@ class Starts:
                 priority=request.priority,
             )
 
-        return await self.begin(identity, f"start {workflow}", request, plan, key=key, wait=wait)
+        return await self.begin(identity, "start", request, plan, key=key, wait=wait, of=workflow)
 
     async def test(self, identity: Identity, workflow: str, request: TryRun, *, key: str | None, wait: float) -> Begun:
         async def plan(conn: AsyncConnection[DictRow]) -> NewRun:
@@ -115,15 +115,28 @@ class Starts:
                 samples={**request.samples},
             )
 
-        return await self.begin(identity, f"test {workflow}", request, plan, key=key, wait=wait)
+        return await self.begin(identity, "test", request, plan, key=key, wait=wait, of=workflow)
 
     async def begin(
-        self, identity: Identity, scope: str, request: Contract, plan: Plan, *, key: str | None, wait: float
+        self,
+        identity: Identity,
+        scope: str,
+        request: Contract,
+        plan: Plan,
+        *,
+        key: str | None,
+        wait: float,
+        of: str | None = None,
     ) -> Begun:
-        """Start what is planned, once per key, and wait for it."""
+        """Start what is planned, once per key, and wait for it.
+
+        ``of``: the workflow, by id or slug.
+        """
         new: list[Started] = []
         with self._starter.starting() as starting:
             async with self._database.tenant(identity.organization) as conn:
+                if of is not None and key is not None:
+                    scope = f"{scope} {await id_in_scope(conn, identity.organization, of)}"
 
                 async def start() -> _Started:
                     planned = await plan(conn)
