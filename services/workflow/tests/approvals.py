@@ -31,6 +31,8 @@ from crewmesh_workflow.approvals.reminders import Reminders
 from crewmesh_workflow.approvals.service import Approvals
 from crewmesh_workflow.approvals.tokens import LinkTokens
 from crewmesh_workflow.engine.control import Control
+from crewmesh_workflow.engine.programs import Programs
+from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.settings import WorkflowSettings
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
@@ -174,7 +176,8 @@ async def open_desk(url: str) -> AsyncGenerator[Desk]:
             resources.get(Database),
             resources.get(Idempotency),
             resources.get(Sharing),
-            control(resources.get(Database)),
+            arrivals=control(resources.get(Database)),
+            programs=Programs(resources.get(Database), all_kinds()),
         )
 
     @asynccontextmanager

@@ -180,10 +180,11 @@ class TestRerunFrom:
 
     async def test_an_input_that_the_action_does_not_take(self, service: Running, searches: Searches) -> None:
         first = await start(service, await save(service, CHAIN))
-        second = await again(service, first, "rerun-from/b", {"input": {"nonsense": True}})
-        error = as_object(second["error"])
-        assert (error["type"], error["node"]) == ("invalid-step-input", "b")
-        assert "nonsense: Extra inputs are not permitted" in str(error["detail"])
+        body: JsonObject = {"input": {"knowledge_base": "kb", "query": "q", "nonsense": True}}
+        refused = await service.post(f"/v1/runs/{first['id']}/rerun-from/b", OWNER, body)
+        assert (refused.status_code, refused.json()["type"].rsplit("/", 1)[1]) == (422, "invalid-step-input")
+        places = [(error["path"], error["message"]) for error in refused.json()["errors"]]
+        assert places == [("input.nonsense", "Extra inputs are not permitted")]
 
     async def test_with_other_data(self, service: Running, searches: Searches) -> None:
         first = await start(service, await save(service, VARIABLES), "old")

@@ -141,9 +141,10 @@ class TestRerunFrom:
 
 class TestEditedInput:
     def test_the_step_is_begun_with_it(self) -> None:
-        *before, begun = copied_steps(CHAIN, past("a", ("b", "failed")), "b", edited={"query": "better"})
+        edited: JsonObject = {"knowledge_base": "kb", "query": "better"}
+        *before, begun = copied_steps(CHAIN, past("a", ("b", "failed")), "b", edited=edited)
         assert paths(before) == ["a"]
-        assert (begun.path, begun.status, begun.input) == ("b", "running", {"query": "better"})
+        assert (begun.path, begun.status, begun.input) == ("b", "running", edited)
         assert (begun.output, begun.error, begun.finished) == (None, None, None)
 
     def test_a_step_that_is_decided_where_it_stands_has_none(self) -> None:

@@ -25,8 +25,8 @@ MASTER_KEY = "hook-master-key"
 async def open_approvals(resources: Resources) -> AsyncGenerator[Approvals]:
     database = resources.get(Database)
     resources.add(Reminders(database))
-    sharing, control = resources.get(Sharing), resources.get(Assembly).control
-    yield Approvals(database, resources.get(Idempotency), sharing, control)
+    sharing, parts = resources.get(Sharing), resources.get(Assembly)
+    yield Approvals(database, resources.get(Idempotency), sharing, arrivals=parts.control, programs=parts.programs)
 
 
 @asynccontextmanager

@@ -51,8 +51,12 @@ from crewmesh_workflow.approvals.rules import (
 )
 from crewmesh_workflow.approvals.schemas import Approval, ApprovalDecision, ApprovalSummary, StatusFilter
 from crewmesh_workflow.approvals.views import approval_of, summary_of, vote_json
-from crewmesh_workflow.approvals.votes import read_decision
+from crewmesh_workflow.approvals.votes import read_decision, replaces
 from crewmesh_workflow.definitions.lookup import id_in_filter
+from crewmesh_workflow.engine.places import node_at
+from crewmesh_workflow.engine.programs import Programs
+from crewmesh_workflow.program.errors import InvalidDefinitionError
+from crewmesh_workflow.program.model import CompiledNode
 
 
 class Arrivals(Protocol):
@@ -64,11 +68,20 @@ class Arrivals(Protocol):
 
 
 class Approvals:
-    def __init__(self, database: Database, idempotency: Idempotency, sharing: Sharing, arrivals: Arrivals) -> None:
+    def __init__(
+        self,
+        database: Database,
+        idempotency: Idempotency,
+        sharing: Sharing,
+        *,
+        arrivals: Arrivals,
+        programs: Programs,
+    ) -> None:
         self._database = database
         self._idempotency = idempotency
         self._sharing = sharing
         self._arrivals = arrivals
+        self._programs = programs
 
     async def page(
         self,
@@ -145,11 +158,20 @@ class Approvals:
         if not may_decide(identity, question.assignees):
             raise NotAsked(voter_of(identity), question.assignees)
         votes = await repository.votes(conn, identity.organization, approval)
-        said = read_decision(question, decision)
+        action = await self._action(conn, question) if replaces(question, decision) else None
+        said = read_decision(question, decision, action)
         if not was_said(identity, question, votes, said):
             _check_may_be_said(identity, question, votes, said)
             await self._count(conn, identity, question, votes, said)
         return await self.get_in(conn, identity, approval)
+
+    async def _action(self, conn: AsyncConnection[DictRow], question: Question) -> CompiledNode | None:
+        """What the question is about, in the version that its run is of."""
+        try:
+            program = await self._programs.get(question.workflow, question.workflow_version, conn)
+        except InvalidDefinitionError:
+            return None  # whoever drives the run will say so
+        return node_at(program, question.path)
 
     async def _count(
         self, conn: AsyncConnection[DictRow], identity: Identity, question: Question, votes: list[Vote], said: Said

@@ -103,13 +103,18 @@ class Decision:
 
 
 class InvalidStepInput(ValidationFailed):
-    """The input of a step is not what its kind of node takes; whoever edited it finds there what is wrong."""
+    """The input of a step is not what its kind of node takes; ``errors`` lists each place and what is wrong there."""
 
     slug, title = "invalid-step-input", "Invalid step input"
 
-    def __init__(self, error: ValidationError) -> None:
-        mistakes = error.errors(include_url=False, include_context=False, include_input=False)[:5]
-        super().__init__("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in mistakes))
+    def __init__(self, error: ValidationError, *within: str) -> None:
+        """``within``: where the input stands in what was sent."""
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        self.mistakes = [(".".join((*within, *map(str, each["loc"]))), each["msg"]) for each in found]
+        super().__init__(
+            "The input is not what this step takes; correct each place named.",
+            errors=[{"path": path, "message": message} for path, message in self.mistakes],
+        )
 
 
 class NotYet(Exception):  # noqa: N818  not an error: the effect is under way, and something else comes first
@@ -174,15 +179,23 @@ class CompiledEffect:
 
     ``safety`` says what a second attempt does when nobody knows whether the first one happened. ``verify`` asks: the
     output when it happened, nothing when it did not. ``stop`` ends an attempt that is under way elsewhere.
-    ``reaches_world``: whether it is an action that a policy may want approved.
+    ``reaches_world``: whether it is an action that a policy may want approved. ``request``: what an input must be.
     """
 
     render: Callable[[Scope], JsonObject]
+    request: type[Contract]
     run: Callable[[JsonObject, EffectContext], Awaitable[JsonObject]]
     safety: Literal["idempotent", "verifiable", "unsafe"] = "idempotent"
     verify: Callable[[JsonObject, EffectContext], Awaitable[JsonObject | None]] | None = None
     stop: Callable[[EffectContext], Awaitable[None]] | None = None
     reaches_world: bool = True
+
+    def judge(self, input_: JsonObject, *within: str) -> None:
+        """InvalidStepInput when people put this in place of the rendered input, and the effect would refuse it."""
+        try:
+            self.request.model_validate(input_)
+        except ValidationError as error:
+            raise InvalidStepInput(error, *within) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +322,7 @@ def effect_kind(
 
         return CompiledEffect(
             render=lambda scope: render(scope).model_dump(mode="json", exclude=set(later)),
+            request=request,
             run=run_journalled,
             safety=safety(bound),
             stop=stop,

@@ -38,6 +38,7 @@ def _bind(node: HttpNode, read: Reader) -> CompiledEffect:
     render = _compile(node, read)
     return CompiledEffect(
         render=lambda scope: render(scope).model_dump(mode="json", exclude=_FOR_OTHERS),
+        request=HttpRequest,
         run=_run,
         safety=node.effect,
         verify=_verify if node.verify else None,

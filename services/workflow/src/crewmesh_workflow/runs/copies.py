@@ -118,6 +118,7 @@ def _start(program: Program, known: Mapping[str, PastStep], path: str) -> Compil
 def _begun(node: CompiledNode, step: PastStep, edited: JsonObject) -> PastStep:
     if not isinstance(node.does, CompiledEffect):
         raise CannotGoOnFrom(node.id, "it is no action, so it has no input to edit; leave the input out")
+    node.does.judge(edited, "input")
     return PastStep(path=step.path, position=step.position, status="running", attempt=0, input=edited)
 
 

@@ -52,7 +52,7 @@ def check_samples(program: Program, samples: Mapping[str, JsonObject]) -> None:
         if not meant:
             found.append((f"samples.{name}", _unknown(name, sorted(by_id))))
             continue
-        wrong = [[*_mistakes(node.node, sample, f"samples.{name}")] for node in meant]
+        wrong = [[*output_mistakes(node.node, sample, f"samples.{name}")] for node in meant]
         found += min(wrong, key=len)  # several bodies may have a step of this id
     if found:
         raise InvalidSamples(found)
@@ -74,7 +74,8 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f"there is no such step; there are {', '.join(named)}{more}"
 
 
-def _mistakes(node: NodeBase, sample: JsonObject, place: str) -> Iterator[Mistake]:
+def output_mistakes(node: NodeBase, sample: JsonObject, place: str) -> Iterator[Mistake]:
+    """What no step of this node gives. Also of an output that people tell."""
     if node.Output is not AnyOutput:
         yield from _wrong_types(node, sample, place)
     schema = node.form if isinstance(node, InputNode) else data_schema(node)
