@@ -14,6 +14,7 @@ import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_testkit.identities import APP_API_TOKEN, OTHER_ORGANIZATION, identity
 from crewmesh_workflow.hooks.service import Hooks
+from crewmesh_workflow.runs.retention import forget
 from standardwebhooks.webhooks import Webhook
 
 from services.workflow.tests.conftest import Running
@@ -301,6 +302,19 @@ async def test_a_paused_workflow_starts_nothing(service: Running) -> None:
         await conn.execute("UPDATE triggers SET enabled = false")
     answer = await call(service, hook["url"])
     assert (answer.status_code, answer.json()["type"].rsplit("/", 1)[1]) == (409, "hook-paused")
+
+
+async def test_a_delivery_whose_run_was_deleted_since(service: Running) -> None:
+    hook = await hook_of(service, await save(service, respond="when_done", wait_seconds=50))
+    first = await call(service, hook["url"], idempotency_key="k")
+    assert first.status_code == 200
+    run = first.headers["x-crewmesh-run"]
+    async with service.database.system() as conn:
+        await forget(conn, [run])
+    async with asyncio.timeout(40):  # for there is nothing to wait for
+        again = await call(service, hook["url"], idempotency_key="k")
+    assert (again.status_code, again.json()["type"].rsplit("/", 1)[1]) == (409, "run-deleted")
+    assert again.json()["run"] == run
 
 
 async def test_the_test_url_runs_the_draft_and_reaches_nothing(service: Running) -> None:

@@ -177,6 +177,19 @@ class TestOncePerKey:
         )
         assert refused.json()["type"].endswith("/idempotency-key-reused")
 
+    @pytest.mark.parametrize("query", ["", "?wait=50"])
+    async def test_a_run_that_was_deleted_since(self, service: Running, query: str) -> None:
+        await save(service, GREETS)
+        body: JsonObject = {"input": {"name": "Ada"}}
+        first = await service.post("/v1/workflows/greets/runs?wait=50", OWNER, body, **{"idempotency-key": "k"})
+        run = first.json()["id"]
+        assert (await service.client.delete(f"/v1/runs/{run}", headers=headers())).status_code == 204
+        async with asyncio.timeout(40):  # for there is nothing to wait for
+            again = await service.post(f"/v1/workflows/greets/runs{query}", OWNER, body, **{"idempotency-key": "k"})
+        problem = again.json()
+        assert (again.status_code, problem["type"].rsplit("/", 1)[1], problem["run"]) == (409, "run-deleted", run)
+        assert (await service.get("/v1/runs", OWNER)).json()["items"] == []
+
     async def test_a_refusal_is_not_remembered(self, service: Running) -> None:
         await save(service, GREETS)
         inputs: list[tuple[JsonObject, int]] = [({}, 422), ({"name": "A"}, 201)]

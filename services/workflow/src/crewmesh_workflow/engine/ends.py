@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.db.database import Database
+from crewmesh_kit.errors import Conflict
 from crewmesh_kit.logs import get_logger
 
 from crewmesh_workflow.engine import metrics
@@ -22,13 +23,26 @@ from crewmesh_workflow.engine.steps import Cancelled, End, Failed, Finished
 
 _LOOK_SECONDS = 1.0
 _STORED = (
-    "SELECT status, output, error, response FROM runs"
-    " WHERE id = %(run)s AND (finished_at IS NOT NULL OR response IS NOT NULL)"
+    "SELECT status, output, error, response, finished_at IS NOT NULL OR response IS NOT NULL AS told"
+    " FROM runs WHERE id = %(run)s"
 )
 
 log = get_logger(__name__)
 
 Told = Callable[[str], Awaitable[None]]
+
+
+class RunDeleted(Conflict):
+    """The request was sent before and has started a run, which has been deleted since. Nothing is started twice."""
+
+    slug, title = "run-deleted", "Run deleted"
+
+    def __init__(self, run: str) -> None:
+        super().__init__(
+            f"This request started the run {run} before, which has been deleted since; nothing is started a second "
+            "time. For a new run send it under another Idempotency-Key, or with another id of the delivery.",
+            run=run,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +96,13 @@ class Ends:
                 del self._waiting[run]
 
     async def stored(self, run: str) -> Ended | None:
-        """The same, from the database."""
+        """The same, from the database. RunDeleted when there is no such run any more."""
         rows = await self._database.statement(_STORED, {"run": run})
         if not rows:
-            return None
+            raise RunDeleted(run)
         row = rows[0]
+        if not row["told"]:
+            return None
         return Ended(row["status"], await self._payloads.fetch(row["output"]), row["error"], row["response"])
 
 
