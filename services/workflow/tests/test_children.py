@@ -40,7 +40,10 @@ async def children_of(bench: Bench, run: str) -> Sequence[str]:
     return [row["workflow_id"] for row in rows]
 
 
-@pytest.mark.parametrize("meanwhile", ["the child is at work", "its workflow is archived", "its name is another's"])
+@pytest.mark.parametrize(
+    "meanwhile",
+    ["the child is at work", "its workflow is paused", "its workflow is archived", "its name is another's"],
+)
 async def test_a_parent_that_is_woken_by_something_else_goes_on_waiting(bench: Bench, meanwhile: str) -> None:
     held = Held(bench)
     child = await save_as(bench, "child")
@@ -48,8 +51,8 @@ async def test_a_parent_that_is_woken_by_something_else_goes_on_waiting(bench: B
     async with asyncio.timeout(60):
         await held.begun.wait()
     await polling.until(lambda: handed_over(bench), seconds=60, what="the parent to be given away", every=0.01)
-    if meanwhile == "its workflow is archived":
-        await change(bench, "UPDATE workflows SET status = 'archived' WHERE id = %s", child)
+    if meanwhile in ("its workflow is paused", "its workflow is archived"):
+        await change(bench, "UPDATE workflows SET status = %s WHERE id = %s", meanwhile.split()[-1], child)
     elif meanwhile == "its name is another's":
         await name(bench, child, "before")
         await save_as(bench, "child")
@@ -64,6 +67,18 @@ async def test_a_parent_that_is_woken_by_something_else_goes_on_waiting(bench: B
     held.go.set()
     async with controlled(bench):
         await until(bench, run, "completed")
+
+
+async def test_a_paused_workflow_is_not_started(bench: Bench) -> None:
+    child = await save_as(bench, "child")
+    await change(bench, "UPDATE workflows SET status = 'paused' WHERE id = %s", child)
+    run = await bench.start(await bench.save([CALL]))
+    async with controlled(bench):
+        await until(bench, run, "failed")
+    error = (await bench.row(run))["error"]
+    assert (error["node"], error["type"]) == ("call", "workflow-not-active")
+    assert f"PUT /v1/workflows/{child}/status" in error["detail"]
+    assert await children_of(bench, run) == []
 
 
 @pytest.mark.parametrize("n", ["seven", 8])

@@ -11,6 +11,7 @@ from crewmesh_kit.errors import Conflict, NotFound
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.definitions.errors import WorkflowNotActive
 from crewmesh_workflow.engine.commits import EventKey, Run
 from crewmesh_workflow.engine.starter import NewRun, Starter
 from crewmesh_workflow.inputs import check_input, schema_in
@@ -67,6 +68,8 @@ class Children:
                         f"There is no published workflow {workflow!r} that this one may run. Publish it, correct the "
                         f"step, or let it be granted to workflow:{run.workflow}."
                     )
+                if row["status"] != "active":
+                    raise WorkflowNotActive(row["id"], row["status"])
                 check_input(schema_in(row["definition"]), inputs, whose=f"the workflow {workflow!r}", place="inputs")
                 trigger: JsonObject = {"kind": "workflow", "data": inputs, "parent": run.id, "depth": depth}
                 new = NewRun(
