@@ -24,7 +24,7 @@ from crewmesh_workflow.triggers.service import Triggers
 from psycopg.rows import DictRow
 
 from services.workflow.tests.conftest import Bench, empty, replica
-from services.workflow.tests.test_control import Held, search, small_organization
+from services.workflow.tests.test_control import Held, controlled, search, small_organization, until
 
 
 class TestWhatWasStartedBefore:
@@ -47,6 +47,24 @@ class TestWhatWasStartedBefore:
             assert {number: await bench.start(workflow, event_id=number) for number in runs} == runs
             with pytest.raises(QueueFull):
                 await bench.start(workflow, event_id="e4")
+
+
+async def test_the_time_in_the_queue_is_not_of_the_time_that_a_run_has(bench: Bench) -> None:
+    held = Held(bench)
+    settings: JsonObject = {"concurrency": {"limit": 1}, "timeout_seconds": 3_600}
+    workflow = await bench.save([search()], settings=settings)
+    runs = [await bench.start(workflow, event_id=number) for number in ("e1", "e2")]
+    async with bench.database.system() as conn:  # two hours pass
+        await conn.execute(
+            "UPDATE runs SET created_at = created_at - interval '2h', deadline_at = deadline_at - interval '2h'"
+            " WHERE status = 'queued'"
+        )
+    held.go.set()
+    async with controlled(bench):
+        for run in runs:
+            await until(bench, run, "completed")
+    rows = await bench.database.statement("SELECT deadline_at > now() AS ahead FROM runs", {})
+    assert [row["ahead"] for row in rows] == [True, True]
 
 
 NOTHING: JsonObject = {"id": "n", "kind": "transform", "output": {}}

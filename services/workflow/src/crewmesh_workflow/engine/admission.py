@@ -33,8 +33,9 @@ _WAITING = (
     "SELECT org_id, workflow_id, max(workflow_version) AS version FROM runs WHERE status = 'queued'"
     " GROUP BY org_id, workflow_id ORDER BY min(id) LIMIT 500"
 )
+# The time that a run may take is counted from here, and not from when it began to queue.
 _ADMIT = """
-UPDATE runs SET status = 'running', due_at = now() WHERE id IN (
+UPDATE runs SET status = 'running', due_at = now(), deadline_at = now() + (deadline_at - created_at) WHERE id IN (
     SELECT id FROM runs WHERE org_id = %s AND workflow_id = %s AND status = 'queued'
     ORDER BY priority DESC, id LIMIT %s FOR UPDATE
 )

@@ -98,7 +98,10 @@ class RunDetail(RunSummary):
     waiting_for: Annotated[tuple[OpenWait, ...], Field(description="At most 100, the oldest first.")]
     progress: Annotated[dict[StepStatus, int], Field(description="How many steps it has by status.")]
     usage: Annotated[Usage | None, Field(description="Null when no step has asked a model.")]
-    deadline_at: Annotated[datetime | None, Field(description="When it fails for taking too long.")]
+    deadline_at: Annotated[
+        datetime | None,
+        Field(description="When it fails for taking too long. Of a queued run it moves on when the run begins."),
+    ]
     trace_id: Annotated[str | None, Field(description="Finds it in traces and logs. A run goes on in one trace.")]
     last_event: Annotated[int, Field(description="Number of the newest event; follow from here, or from 0 for all.")]
 

@@ -35,7 +35,9 @@ class WorkflowSettings(Contract):
         ),
     ] = "autonomous"
     approval_rules: Annotated[tuple[ApprovalRule, ...], Field(max_length=50)] = ()
-    timeout_seconds: Annotated[Seconds | None, Field(description="A run that takes longer fails.")] = None
+    timeout_seconds: Annotated[
+        Seconds | None, Field(description="A run that takes longer fails. The time that it queues does not count.")
+    ] = None
     concurrency: Concurrency | None = None
     priority: Annotated[int, Field(ge=0, le=9, description="Among runs that wait to be worked on; 9 is first.")] = 5
     retention_days: Annotated[int | None, Field(ge=1, le=3_650, description="Runs are purged so long after.")] = None
