@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 
-from crewmesh_kit.identity import TokenVerifier
+import httpx2
+from crewmesh_gateway.principals.repository import group_names
+from crewmesh_kit.identity import Identity, TokenVerifier
 from crewmesh_testkit import FakeSidecar, running
 from crewmesh_testkit.identities import public_keys
 from fastapi import FastAPI
 
 from .gateway import Upstream
-from .people import audited, founder, member
+from .people import Somebody, audited, founder, member
 
 
 async def test_teams_are_made_renamed_and_deleted(app: FastAPI, sidecar: FakeSidecar) -> None:
@@ -80,6 +82,47 @@ async def test_services_learn_at_once_which_teams_somebody_belongs_to(
         actions = await audited(app, sidecar, olga.organization)
         assert actions.count("team.member-added") == 2, "what was so already is no change"
         assert actions.count("team.member-removed") == 1
+
+
+async def test_questions_may_go_by_the_names_of_roles_and_teams(app: FastAPI, upstream: Upstream) -> None:
+    verifier = TokenVerifier(public_keys(), audience="workflow")
+    async with running(app) as client:
+        olga, other = await founder(app), await founder(app, "Elsewhere")
+        mia = await member(app, olga.organization, "editor")
+        change = {**olga.headers, "if-match": "*"}
+        id_of_another = "team_" + "1" * 32
+        teams = [await _made(client, "/v1/teams", olga, name=name) for name in ("Vertrieb Süd", "ops", id_of_another)]
+        await _made(client, "/v1/teams", other, name="theirs")
+        for team in teams:
+            await client.put(f"/v1/teams/{team}/members/{mia.id}", headers=olga.headers)
+
+        async def told() -> Identity:
+            await client.get("/v1/runs", headers=mia.headers)
+            return verifier.verify(upstream.seen[-1].headers["authorization"].removeprefix("Bearer "))
+
+        who = await told()
+        assert who.group_names == {"team:Vertrieb Süd", "team:ops"}, "what looks like an id is no name"
+        assert who.groups == {"role:editor", *(f"team:{team}" for team in teams)}, "access goes by ids alone"
+        await client.patch(f"/v1/teams/{teams[1]}", json={"name": "finance"}, headers=change)
+        assert (await told()).group_names == {"team:Vertrieb Süd", "team:finance"}, "at once"
+        role = await _made(client, "/v1/roles", olga, name="Approver", permissions=["runs:read"])
+        await client.patch(f"/v1/members/{mia.id}", json={"role": role}, headers=olga.headers)
+        who = await told()
+        assert "role:Approver" in who.group_names
+        assert f"role:{role}" in who.groups
+
+
+def test_very_many_long_names_still_go_into_the_head_of_a_request() -> None:
+    names = group_names("Approver", (f"{number:03}" + "ש" * 97 for number in range(300)))
+    assert "role:Approver" in names
+    assert 1 < len(names) < 300
+    assert len(json.dumps(sorted(names))) < 5_000
+
+
+async def _made(client: httpx2.AsyncClient, path: str, who: Somebody, **body: object) -> str:
+    made = await client.post(path, json=body, headers=who.headers)
+    assert made.status_code == 201, made.text
+    return made.json()["id"]
 
 
 async def test_other_organizations_teams_do_not_exist_here(app: FastAPI) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
@@ -101,6 +102,12 @@ class TestWhoGetsALink:
         link = await desk.link(question, member, **{"for": "user:dan"})
         assert (await desk.client.post(link, json=YES)).json()["verdict"] == "approved"
         assert await desk.decisions(question) != []
+
+    async def test_in_ones_own_name_as_one_of_a_team_that_is_asked_by_its_name(self, desk: Desk) -> None:
+        question = await desk.ask(assignees=["team:Vertrieb Süd"])
+        member = replace(person("dan", "team:team_1"), group_names=frozenset({"team:Vertrieb Süd"}))
+        link = await desk.link(question, member, **{"for": "user:dan"})
+        assert (await desk.client.post(link, json=YES)).json()["verdict"] == "approved"
 
     @pytest.mark.parametrize("name", ["user:usr_eve", "user:key_eve"])
     async def test_a_link_that_a_key_has_made_for_itself_is_its_owners_word(self, desk: Desk, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 
 import pytest
 from crewmesh_contracts.base import JsonObject
@@ -87,6 +88,19 @@ class TestLists:
         ]:
             found = (await desk.get("/v1/approvals?mine=true", who)).json()["items"]
             assert [each["id"] for each in found] == expected
+
+    async def test_groups_are_asked_by_name_or_id(self, desk: Desk) -> None:
+        by_name = await desk.ask(assignees=["team:Vertrieb Süd", "role:Approver"])
+        by_id = await desk.ask(assignees=["team:team_1"])
+        dan = replace(person("dan", "team:team_1"), group_names=frozenset({"team:Vertrieb Süd"}))
+        for who, expected in [
+            (dan, [by_id, by_name]),
+            (replace(ANN, group_names=frozenset({"role:Approver"})), [by_name]),
+        ]:
+            found = (await desk.get("/v1/approvals?mine=true", who)).json()["items"]
+            assert [each["id"] for each in found] == expected
+        assert (await desk.decide(by_name, CLEO, YES)).status_code == 403
+        assert (await desk.decide(by_name, dan, YES)).json()["verdict"] == "approved"
 
     async def test_what_has_not_changed_is_not_sent_again(self, desk: Desk) -> None:
         question = await desk.ask(quorum=2)

@@ -194,6 +194,7 @@ MAY_WORK: dict[str, JsonObject] = {
     "as many yes as people in the end": asking(
         assignees=["user:a"], quorum=2, escalation={"after_seconds": 1, "to": ["user:b"]}
     ),
+    "groups by their names": asking(assignees=["team:Vertrieb Süd", "role:Approver (EU)", "team:x"]),
     "a team": asking(assignees=["user:a", "team:b"], quorum=20),
     "everybody": asking(quorum=20, escalation={"after_seconds": 1, "to": ["user:b"]}),
     "a day that comes every four years": started_by(kind="cron", expression="0 0 29 2 *"),

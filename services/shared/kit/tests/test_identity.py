@@ -48,7 +48,7 @@ def test_who_was_signed_is_who_arrives(keys: Keys, clock: Clock) -> None:
 
 
 def test_groups_travel_and_are_signed(keys: Keys, clock: Clock) -> None:
-    owner = replace(ALICE, groups=frozenset({"role:owner", "team:ops"}))
+    owner = replace(ALICE, groups=frozenset({"role:owner", "team:team_1"}), group_names=frozenset({"team:Ops & Söhne"}))
     signer = keys.signer("gateway", clock)
     verifier = keys.verifier("workflow", clock)
     assert verifier.verify(signer.sign(owner, audience="workflow")) == owner

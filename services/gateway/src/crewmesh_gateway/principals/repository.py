@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from ipaddress import ip_network
 from typing import cast
 
@@ -13,10 +15,15 @@ from psycopg.rows import DictRow
 from crewmesh_gateway.api_keys.models import PresentedKey
 from crewmesh_gateway.principals.models import NOWHERE, AccessClaims, Principal
 
+# Bytes of the names of groups in the tokens for services; sidecars take heads of 16 KiB.
+_MOST_OF_A_HEAD = 4096
+
 _ABOUT = """
     o.id AS organization, o.plan, o.status = 'deleting' AS deleting, o.delete_after, o.allowlist::text[] AS allowlist,
-    r.permissions AS custom,
-    ARRAY(SELECT team_id FROM team_members t WHERE t.org_id = o.id AND t.user_id = m.user_id ORDER BY team_id) AS teams
+    r.permissions AS custom, r.name AS role_name,
+    (SELECT coalesce(jsonb_object_agg(t.id, t.name), '{}') FROM team_members p
+     JOIN teams t ON t.org_id = p.org_id AND t.id = p.team_id
+     WHERE p.org_id = o.id AND p.user_id = m.user_id) AS teams
 """
 _BY_KEY = f"""
 SELECT k.id AS credential, k.user_id, k.service_account_id, k.secret_sha256, k.permissions AS scopes,
@@ -73,6 +80,7 @@ def _principal(row: DictRow) -> Principal:
         permissions=_permissions(row),
         groups=frozenset({f"role:{row['role']}", *(f"team:{team}" for team in row["teams"])}),
         acting_for=None if is_person else behind,
+        group_names=group_names(row["role_name"], row["teams"].values()),
     )
     return Principal(
         identity=identity,
@@ -85,6 +93,23 @@ def _principal(row: DictRow) -> Principal:
         allowlist=tuple(ip_network(each) for each in row["allowlist"]),
         expires_at=row["ends_at"],
     )
+
+
+def group_names(role: str | None, teams: Iterable[str]) -> frozenset[str]:
+    """The custom role and the teams as people call them. What looks like an id is none: it would be another's.
+
+    A request's head has a largest size, and a name can be long: who is in very many teams goes by some of the names.
+    """
+    named = [("role", role), *(("team", team) for team in sorted(teams))]
+    kept, size = set[str](), 0
+    for kind, name in named:
+        if name is None or name.startswith(f"{kind}_"):
+            continue
+        called = f"{kind}:{name}"
+        size += len(json.dumps(called)) + 1
+        if size <= _MOST_OF_A_HEAD:
+            kept.add(called)
+    return frozenset(kept)
 
 
 def _on_their_own(row: DictRow) -> Principal:

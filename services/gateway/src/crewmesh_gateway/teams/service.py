@@ -66,6 +66,7 @@ class Teams:
             after = await repository.rename(conn, principal.organization, team, change.name)
             if after is None:
                 raise UnknownTeam(team)
+            self._principals.forget_with(conn, principal.organization)
             told = {"name": before.name}, {"name": after.name}
             await audit.record(conn, principal.identity, "team.updated", team, before={**told[0]}, after={**told[1]})
             return after

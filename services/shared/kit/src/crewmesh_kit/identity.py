@@ -37,7 +37,9 @@ _MOST_REMEMBERED = 10_000
 class Identity:
     """On whose behalf something happens, and what that one may do.
 
-    ``groups`` are what the subject belongs to, as they are asked for elsewhere: ``role:owner``, ``team:ops``.
+    ``groups`` are what the subject belongs to, as they are asked for elsewhere: ``role:owner``, ``team:<id>``.
+    ``group_names`` are the same groups as people call them: ``team:Operations``. Questions to people may go by names;
+    access never does, for a name can mean something else tomorrow.
     ``acting_for`` is the person behind a subject that is none, such as the maker of a key.
     """
 
@@ -46,6 +48,7 @@ class Identity:
     permissions: frozenset[str]
     groups: frozenset[str] = frozenset()
     acting_for: str | None = None
+    group_names: frozenset[str] = frozenset()
 
     @property
     def behind(self) -> str:
@@ -83,6 +86,7 @@ class TokenSigner:
             "org": identity.organization,
             "permissions": sorted(identity.permissions),
             "groups": sorted(identity.groups),
+            "group_names": sorted(identity.group_names),
             "for": identity.acting_for,
             "iat": now,
             "exp": now + TOKEN_SECONDS,
@@ -123,6 +127,7 @@ class TokenVerifier:
                 # A service that was not updated yet signs without them.
                 groups=frozenset(cast("list[str]", claims.get("groups", []))),
                 acting_for=cast("str | None", claims.get("for")),
+                group_names=frozenset(cast("list[str]", claims.get("group_names", []))),
             )
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise Unauthenticated("The identity token is not one that Crewmesh signed; send a fresh one.") from error

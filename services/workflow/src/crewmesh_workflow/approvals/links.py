@@ -89,7 +89,8 @@ class Links:
                 f"It is {found.status}, and nothing is to be decided any more.", approval_status=found.status
             )
         # Of oneself one's own groups are known; of others, what who asks for the link says.
-        groups = identity.groups if subject == voter_of(identity) else frozenset(wanted.groups)
+        own = identity.groups | identity.group_names
+        groups = own if subject == voter_of(identity) else frozenset(wanted.groups)
         group = next((each for each in sorted(groups) if each in found.assignees), None)
         grant = self._tokens.grant(
             organization=identity.organization,

@@ -61,7 +61,7 @@ def voter_of(identity: Identity) -> str:
 def names_of(identity: Identity) -> list[str]:
     """What an assignee may be called so that this identity is meant: who is behind a key, or just this key."""
     names = dict.fromkeys(f"user:{name}" for name in (voter_of(identity), identity.subject))
-    return [*names, *sorted(identity.groups)]
+    return [*names, *sorted(identity.groups | identity.group_names)]
 
 
 def may_decide(identity: Identity, assignees: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
 from crewmesh_contracts.ids import RunId, WorkflowId
+from crewmesh_contracts.patterns import GROUP, PERSON
 from pydantic import Field, StringConstraints
 
 from crewmesh_workflow.approvals.rules import Kind, Verdict
@@ -15,8 +16,8 @@ ApprovalId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,12}_
 Status: TypeAlias = Literal["open", "decided", "expired", "cancelled"]
 StatusFilter: TypeAlias = Literal["open", "decided", "expired", "cancelled", "all"]
 # One of Crewmesh's ids, or what an identity provider calls somebody.
-Person: TypeAlias = Annotated[str, StringConstraints(pattern=r"^user:[A-Za-z0-9._@+-]{1,100}$")]
-Group: TypeAlias = Annotated[str, StringConstraints(pattern=r"^(role|team):[A-Za-z0-9._@+-]{1,100}$")]
+Person: TypeAlias = Annotated[str, StringConstraints(pattern=PERSON)]
+Group: TypeAlias = Annotated[str, StringConstraints(pattern=GROUP)]
 
 
 class ApprovalSummary(Reply):

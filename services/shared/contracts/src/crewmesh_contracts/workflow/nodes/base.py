@@ -16,7 +16,7 @@ Condition = Annotated[str, Field(min_length=1, max_length=2_000, description="A 
 Assignee = Annotated[
     str,
     StringConstraints(pattern=ASSIGNEE),
-    Field(description="Who may decide: user:…, role:… or team:…."),
+    Field(description="Who may decide: user:<id>, role:<name or id> or team:<name or id>."),
 ]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
 
