@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
-from crewmesh_contracts.invocations import SEND_HTTP, HttpReply, HttpSend
+from crewmesh_contracts.invocations import KICKOFF, SEND_HTTP, HttpReply, HttpSend, KickoffProgress, KickoffRequest
 from crewmesh_kit.errors import GatewayTimeout, Problem, RemoteProblem
 from crewmesh_testkit.identities import ORGANIZATION
 from crewmesh_workflow.engine.outcome import Sleep
@@ -174,3 +174,69 @@ async def test_nobody_is_asked_about_a_request_that_makes_no_sense(bench: Bench)
     step = (await bench.steps(run))["pay"]
     assert (step["status"], step["attempt"], step["error"]["type"]) == ("failed", 1, "invalid-step-input")
     assert bank.payments == 0
+
+
+class Keeper:
+    """The integration service as it keeps refusals: under a key that was refused nothing is sent any more."""
+
+    def __init__(self, bench: Bench, *answers: Problem) -> None:
+        self.sent: list[str] = []
+        self._bench, self._answers = bench, [*answers]
+        self._refused: dict[str, Problem] = {}
+        bench.sidecar.answer(SEND_HTTP, self.answer)
+
+    async def answer(self, request: HttpSend) -> HttpReply:
+        key = self._bench.sidecar.calls[-1].idempotency_key or ""
+        if key in self._refused:
+            raise self._refused[key]
+        self.sent.append(key)
+        if not self._answers:
+            return PAID
+        problem = self._answers.pop(0)
+        if not problem.retryable:
+            self._refused[key] = problem
+        raise problem
+
+
+REFUSALS_TOO: JsonObject = {"attempts": 4, "backoff_seconds": 0.01, "on": ["client_error", "server_error", "timeout"]}
+
+
+@pytest.mark.parametrize("effect", ["idempotent", "unsafe"])
+async def test_what_was_refused_is_sent_again_under_another_key(bench: Bench, effect: str) -> None:
+    keeper = Keeper(bench, NOT_THERE, NOT_THERE)
+    run = await bench.start(await bench.save([pay(effect, retry=REFUSALS_TOO, approval="always")]))
+    await bench.settle()
+    await say(bench, run, {"approved": True})
+    step = (await bench.steps(run))["pay"]
+    assert (step["status"], step["attempt"]) == ("completed", 3)
+    assert keeper.sent == [f"{run}/pay", f"{run}/pay#1", f"{run}/pay#2"]
+    assert await waits(bench, run) == [], "nobody is asked twice"
+
+
+async def test_after_an_attempt_without_an_answer_the_key_stays(bench: Bench) -> None:
+    """The receiver may have got the first: by the key it knows that the others are the same."""
+    keeper = Keeper(bench, LOST, NOT_THERE)
+    run, step = await went(bench, pay("idempotent", retry=REFUSALS_TOO))
+    assert step == {"status": "failed", "attempt": 4, "error": "upstream-refused"}
+    assert keeper.sent == [f"{run}/pay"] * 2
+
+
+async def test_what_only_reads_may_always_be_asked_anew(bench: Bench) -> None:
+    keeper = Keeper(bench, LOST, NOT_THERE)
+    run, step = await went(bench, pay("idempotent", retry=REFUSALS_TOO, method="GET"))
+    assert step == {"status": "completed", "attempt": 3, "error": None}
+    assert keeper.sent == [*[f"{run}/pay"] * 2, f"{run}/pay#1"]
+
+
+async def test_work_of_agents_keeps_its_key_and_its_end(bench: Bench) -> None:
+    unknown = RemoteProblem("no such crew", status=404, slug="x", title="X", retryable=False)
+    ended = RemoteProblem("it failed", status=422, slug="x", title="X", retryable=False, crew_run="crewrun_1")
+    answers = [unknown, ended]
+
+    async def work(request: KickoffRequest) -> KickoffProgress:
+        raise answers.pop(0)
+
+    bench.sidecar.answer(KICKOFF, work)
+    run, step = await went(bench, {"id": "pay", "kind": "crew", "crew": "c", "inputs": {}, "retry": REFUSALS_TOO})
+    assert step == {"status": "failed", "attempt": 2, "error": "x"}
+    assert [call.idempotency_key for call in bench.sidecar.calls] == [f"{run}/pay"] * 2

@@ -124,7 +124,8 @@ class StepContext:
 def effect_key(run: str, path: str, rounds: int = 0) -> str:
     """The key of an effect: the same at every retry, after every crash, by whichever worker.
 
-    Only when it is known that an attempt did not happen, after nobody knew, the next one gets another key.
+    Only when it is known that no attempt under it happened, the next one gets another key: what was refused stays
+    refused under its own.
     """
     key = f"{run}/{path}#{rounds}" if rounds else f"{run}/{path}"
     if len(key) <= _LONGEST_KEY:
@@ -147,6 +148,7 @@ async def perform(reach: Reach, run: Run, node: EffectNode, does: CompiledEffect
             verdict = after_failure(problem, node, attempt=step.attempt, asked=asked, waited=waited)
             error, timed_out = StepError.of(problem), class_of(problem) == "timeout"
             in_doubt = does.safety != "idempotent" and may_have_happened(problem)
+            refused = _is_refused_so_far(problem, does, step)
         log.info("an attempt failed", path=step.path, attempt=step.attempt, error=error.detail, then=repr(verdict))
         match verdict:
             case GiveUp():
@@ -156,7 +158,8 @@ async def perform(reach: Reach, run: Run, node: EffectNode, does: CompiledEffect
                     return await _find_out(does, context, node, replace(step, error=error), otherwise=error)
                 return step.failed(error)
             case TryAgain(seconds):
-                return step.again(error, seconds)
+                again = step.again(error, seconds)
+                return replace(again, rounds=step.rounds + 1) if refused else again
             case AskPeople():
                 return await _find_out(does, context, node, replace(step, error=error))
             case AskAgain(seconds):
@@ -185,6 +188,16 @@ async def attempt(does: CompiledEffect, context: StepContext, run: Run, node: Ef
         raise InternalError(f"The step failed in a way that nobody foresaw ({type(error).__name__}).") from error
     finally:
         metrics.STEP_SECONDS.labels(kind, outcome).observe(time.perf_counter() - started)
+
+
+def _is_refused_so_far(problem: Problem, does: CompiledEffect, step: Step) -> bool:
+    """Whether this refusal, and what is known of the attempts before it, says that nothing happened under the key.
+
+    What may be repeated may have been sent before, by an attempt without an answer: then the key stays, by which the
+    other side can tell that it is the same.
+    """
+    nothing_before = does.safety != "idempotent" or not does.reaches_world or step.rounds == step.attempt - 1
+    return does.refused_by_key and not problem.retryable and nothing_before
 
 
 async def _find_out(

@@ -53,7 +53,7 @@ def after_failure(
         return AskPeople()
     if _is_no_answer_yet(problem) and waited < max(node.timeout_seconds, _RESTART_SECONDS):
         return AskAgain(_BUSY_SECONDS[min(asked, len(_BUSY_SECONDS) - 1)])
-    if class_of(problem) not in node.retry.on or attempt >= node.retry.attempts:
+    if class_of(problem) not in node.retry.on or attempt >= node.retry.attempts or _is_end_of_agents_work(problem):
         return GiveUp()
     return TryAgain(pause_before(node, attempt, at_least=_wished_pause(problem)))
 
@@ -91,6 +91,11 @@ def class_of(problem: Problem) -> ErrorClass:
 def _is_no_answer_yet(problem: Problem) -> bool:
     # An Unavailable of our own making says that the mesh was not reached; a far side's 503 is a RemoteProblem.
     return problem.slug == OperationInProgress.slug or isinstance(problem, Unavailable)
+
+
+def _is_end_of_agents_work(problem: Problem) -> bool:
+    """Work of agents that failed for good stays so. Done anew it would act, and ask people, a second time."""
+    return not problem.retryable and "crew_run" in problem.extensions
 
 
 def _wished_pause(problem: Problem) -> float:

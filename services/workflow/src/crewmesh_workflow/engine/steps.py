@@ -45,8 +45,8 @@ class Step:
     """One node at one place of a run.
 
     ``finished`` orders the ends of steps. ``rounds``: how many rounds of a loop were begun; of an effect, how many of
-    its attempts are known not to have happened after it was unknown. ``retry_in``, and the seconds of ``wait``, are
-    seconds from the moment the journal was read or written.
+    its attempts are known not to have happened, so that the next one had a key of its own. ``retry_in``, and the
+    seconds of ``wait``, are seconds from the moment the journal was read or written.
     """
 
     path: str

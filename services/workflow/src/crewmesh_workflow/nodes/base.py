@@ -180,6 +180,8 @@ class CompiledEffect:
     ``safety`` says what a second attempt does when nobody knows whether the first one happened. ``verify`` asks: the
     output when it happened, nothing when it did not. ``stop`` ends an attempt that is under way elsewhere.
     ``reaches_world``: whether it is an action that a policy may want approved. ``request``: what an input must be.
+    ``refused_by_key``: whether a refusal is kept under the key, so that another attempt needs another one; work of
+    agents keeps its key for good.
     """
 
     render: Callable[[Scope], JsonObject]
@@ -189,6 +191,7 @@ class CompiledEffect:
     verify: Callable[[JsonObject, EffectContext], Awaitable[JsonObject | None]] | None = None
     stop: Callable[[EffectContext], Awaitable[None]] | None = None
     reaches_world: bool = True
+    refused_by_key: bool = True
 
     def judge(self, input_: JsonObject, *within: str) -> None:
         """InvalidStepInput when people put this in place of the rendered input, and the effect would refuse it."""
@@ -303,6 +306,7 @@ def effect_kind(
     safety: Callable[[EffectT], Literal["idempotent", "verifiable", "unsafe"]] = lambda _: "idempotent",
     stop: Callable[[EffectContext], Awaitable[None]] | None = None,
     reaches_world: bool = True,
+    refused_by_key: bool = True,
     later: frozenset[str] = frozenset(),
 ) -> NodeKind[NodeBase]:
     """``compile_`` reads the node's expressions and gives what renders the request; ``run`` sends it.
@@ -327,6 +331,7 @@ def effect_kind(
             safety=safety(bound),
             stop=stop,
             reaches_world=reaches_world,
+            refused_by_key=refused_by_key,
         )
 
     return kind(node, bind)

@@ -35,5 +35,6 @@ KIND = effect_kind(
     run=_run,
     stop=stop_thinking,
     reaches_world=False,
+    refused_by_key=False,
     later=WHILE_AT_WORK,
 )
