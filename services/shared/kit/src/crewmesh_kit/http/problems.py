@@ -7,6 +7,7 @@ database) is translated into our own tree first.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -16,6 +17,7 @@ import psycopg
 from crewmesh_contracts.base import JsonObject, JsonValue
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -140,7 +142,19 @@ def _from_framework(request: Request, raised: HTTPException) -> Problem:
     }
     default = (InvalidRequest if raised.status_code < 500 else InternalError, raised.detail)
     kind, detail = explained.get(raised.status_code, default)
-    return kind(detail, headers=raised.headers)
+    headers = {"Allow": _allowed(request)} if raised.status_code == 405 else raised.headers
+    return kind(detail, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """What all routes of the path take. The framework tells what the first of them does."""
+    path = cast(str, request.scope["path"])
+    allowed: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        regex: object = getattr(route, "path_regex", None)
+        if isinstance(regex, re.Pattern) and regex.match(path):
+            allowed |= route.methods or set()
+    return ", ".join(sorted(allowed))
 
 
 async def _answer_validation_error(request: Request, error: Exception) -> Response:
