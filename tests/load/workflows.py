@@ -89,6 +89,7 @@ def _bind(node: HttpNode, read: Reader) -> CompiledEffect:
     return CompiledEffect(
         render=lambda scope: http.HttpRequest(url=url, body=request.value(scope)).model_dump(mode="json"),
         run=_do_nothing,
+        request=http.HttpRequest,
     )
 
 

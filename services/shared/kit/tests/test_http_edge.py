@@ -60,9 +60,27 @@ async def numbered(number: int | Literal["last"] | None = None) -> None:
     raise NotFound(str(number))
 
 
+def parts() -> APIRouter:
+    nested = APIRouter(prefix="/{thing}/parts")
+
+    @nested.delete("/{part}", dependencies=[public()])
+    async def delete_part(thing: str, part: str) -> str:
+        return thing + part
+
+    @nested.get("/{part}", dependencies=[public()])
+    async def part_of(thing: str, part: str) -> str:
+        return thing + part
+
+    @nested.patch("/{other}", dependencies=[public()])
+    async def other_part_of(thing: str, other: str) -> str:
+        return thing + other
+
+    _ = (delete_part, part_of, other_part_of)
+    return nested
+
+
 def things() -> APIRouter:
     router = APIRouter(prefix="/v1/things")
-    nested = APIRouter(prefix="/{thing}/parts")
     router.get("/numbered", dependencies=[public()])(numbered)
 
     @router.get("/shelf", dependencies=[public()])
@@ -95,20 +113,8 @@ def things() -> APIRouter:
     async def create(thing: Thing, _: Annotated[Identity, requires("things:read")]) -> Thing:
         return thing
 
-    @nested.delete("/{part}", dependencies=[public()])
-    async def delete_part(thing: str, part: str) -> str:
-        return thing + part
-
-    @nested.get("/{part}", dependencies=[public()])
-    async def part_of(thing: str, part: str) -> str:
-        return thing + part
-
-    @nested.patch("/{other}", dependencies=[public()])
-    async def other_part_of(thing: str, other: str) -> str:
-        return thing + other
-
-    _ = (shelf, limited, broken, fail, no_database, read, create, delete_part, part_of, other_part_of)
-    router.include_router(nested)
+    _ = (shelf, limited, broken, fail, no_database, read, create)
+    router.include_router(parts())
     return router
 
 

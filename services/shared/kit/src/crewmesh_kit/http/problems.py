@@ -151,8 +151,8 @@ def _allowed(request: Request) -> str:
     path = cast(str, request.scope["path"])
     allowed: set[str] = set()
     for route in iter_route_contexts(request.app.routes):
-        regex: object = getattr(route, "path_regex", None)
-        if isinstance(regex, re.Pattern) and regex.match(path):
+        regex = cast("re.Pattern[str] | None", getattr(route, "path_regex", None))
+        if regex is not None and regex.match(path):
             allowed |= route.methods or set()
     return ", ".join(sorted(allowed))
 
