@@ -218,6 +218,9 @@ async def test_the_pages_behind_the_links(client: httpx2.AsyncClient, office: Po
     for page, subject, after in (("verify-email", "Verify", 0), ("password-reset", "Choose", 1)):
         mail = await office.next_to("ivy@example.org", after=after)
         assert mail["Subject"].startswith(subject)
+        assert re.search(
+            r"password[a-z ]*, as token and password, to POST http://localhost:8080/v1/auth/", text_of(mail)
+        )
         link = re.search(r"http://localhost:8080(/v1/auth/pages/\S+)", text_of(mail))
         assert link is not None
         path, token = link[1].split("?token=")

@@ -27,7 +27,8 @@ class Letters:
             "Somebody, hopefully you, gave this address to sign up at Crewmesh. Open this page to go on:\n\n"
             f"{self._link('verify-email', token)}\n\n"
             f"It works once, within {_duration(self._verify_hours * 60)}. To verify by program, send the token\n\n"
-            f"{token}\n\nto POST {self._base}/v1/auth/verify-email.\n\n"
+            f"{token}\n\nand the password that you chose, as token and password, to POST "
+            f"{self._base}/v1/auth/verify-email.\n\n"
             "If it was not you, do nothing: without this step there is no account.",
         )
 
@@ -47,7 +48,8 @@ class Letters:
             f"Hello {name},\n\nsomebody, hopefully you, asked for a new password. Choose it here:\n\n"
             f"{self._link('password-reset', token)}\n\n"
             f"It works once, within {_duration(self._reset_minutes)}. To do it by program, send the token\n\n"
-            f"{token}\n\nto POST {self._base}/v1/auth/password/reset.\n\n"
+            f"{token}\n\nand the new password, as token and password, to POST "
+            f"{self._base}/v1/auth/password/reset.\n\n"
             "If it was not you, do nothing: your password stays as it is.",
         )
 
