@@ -225,8 +225,8 @@ async def test_the_pages_behind_the_links(client: httpx2.AsyncClient, office: Po
         assert link is not None
         path, token = link[1].split("?token=")
         assert path == f"/v1/auth/pages/{page}"
-        for _ in range(2):  # looking does nothing, however often
-            shown = await client.get(link[1])
+        for added in ("", "&utm_source=mail"):  # looking does nothing, however often
+            shown = await client.get(link[1] + added)
             assert shown.status_code == 200
             assert f'value="{token}"' in shown.text
             assert "form-action 'self'" in shown.headers["content-security-policy"]

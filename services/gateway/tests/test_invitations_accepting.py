@@ -156,7 +156,7 @@ async def test_the_link_opens_a_page_that_accepts_nothing(app: FastAPI) -> None:
     async with running(app) as client:
         olga = await founder(app, "<script>alert(1)</script> {{7*7}}", name="Olga <b>")
         _, token = await invited(client, app, olga)
-        page = await client.get("/v1/invitations/accept", params={"token": token})
+        page = await client.get("/v1/invitations/accept", params={"token": token, "fbclid": "x"})
         assert page.status_code == 200
         assert page.headers["content-type"].startswith("text/html")
         assert "default-src 'none'" in page.headers["content-security-policy"]

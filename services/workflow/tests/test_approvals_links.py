@@ -184,8 +184,8 @@ class TestDecidingByLink:
     async def test_looking_decides_nothing_and_needs_no_identity(self, desk: Desk) -> None:
         question = await desk.ask(data={"amount": 120})
         link = await desk.link(question, ANN, **{"for": "user:ann"})
-        for _ in range(5):
-            seen = await desk.client.get(link)
+        for added in ("", "", "?utm_source=mail&fbclid=x"):
+            seen = await desk.client.get(link + added)
             assert seen.status_code == 200
             assert seen.json()["data"] == {"amount": 120}
             assert seen.json()["may_decide"] is True

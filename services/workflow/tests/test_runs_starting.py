@@ -97,6 +97,16 @@ class TestStart:
         assert sorted(error["path"] for error in refused.json()["errors"]) == ["input", "input", "input.age"]
         assert (await service.get("/v1/runs", OWNER)).json()["items"] == []
 
+    async def test_a_misspelt_parameter_starts_and_lists_nothing(self, service: Running) -> None:
+        await save(service, GREETS)
+        for refused, known in (
+            (await service.post("/v1/workflows/greets/runs?wiat=3", OWNER, {"input": {"name": "Ada"}}), "wait"),
+            (await service.get("/v1/runs?statuses=failed", OWNER), "status"),
+        ):
+            assert refused.status_code == 400
+            assert known in refused.json()["detail"]
+        assert (await service.get("/v1/runs", OWNER)).json()["items"] == []
+
     @pytest.mark.parametrize("name", [r'"\u0000"', r'"\ud800"', "NaN", "-Infinity"])
     async def test_what_cannot_be_stored_is_refused(self, service: Running, name: str) -> None:
         workflow = await save(service, SEARCHES)

@@ -7,6 +7,7 @@ from typing import Annotated
 from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.app import provided
 from crewmesh_kit.errors import PROBLEM_MEDIA_TYPE
+from crewmesh_kit.http.queries import any_query
 from crewmesh_kit.identity import public
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
@@ -29,7 +30,13 @@ _REFUSALS: dict[int | str, dict[str, object]] = {
     422: {"description": "The password is refused.", **_PAGE_OR_PROBLEM},
 }
 
-router = APIRouter(prefix="/v1/auth/pages", tags=["auth"], default_response_class=HTMLResponse, responses=_REFUSALS)
+router = APIRouter(
+    prefix="/v1/auth/pages",
+    tags=["auth"],
+    default_response_class=HTMLResponse,
+    responses=_REFUSALS,
+    dependencies=[any_query()],  # mail programs add to the addresses of links what they like
+)
 
 TheSignup = Annotated[Signup, provided(Signup)]
 TheRecovery = Annotated[Recovery, provided(Recovery)]

@@ -7,6 +7,7 @@ from typing import Annotated
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.http.pagination import Page, PageQuery
+from crewmesh_kit.http.queries import any_query
 from crewmesh_kit.identity import public
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse
@@ -74,7 +75,7 @@ async def look_up_invitation(
 
 @router.get(
     "/accept",
-    dependencies=[public()],
+    dependencies=[public(), any_query()],  # mail programs add to the addresses of links what they like
     response_class=HTMLResponse,
     responses={404: {"description": "There is no such invitation.", "content": {"text/html": {}}}},
 )

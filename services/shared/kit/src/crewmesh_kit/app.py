@@ -15,7 +15,7 @@ from pathlib import Path
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import CloudEvent, OrganizationDeleted
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 
 from crewmesh_kit import dead_letters, telemetry
@@ -29,6 +29,7 @@ from crewmesh_kit.http import problems
 from crewmesh_kit.http.access import check_access_is_declared
 from crewmesh_kit.http.middleware import BodyLimit, LastResort, SidecarOnly, ToldLength
 from crewmesh_kit.http.openapi import public_openapi
+from crewmesh_kit.http.queries import DeclaredQueries
 from crewmesh_kit.identity import public
 from crewmesh_kit.logs import get_logger
 from crewmesh_kit.metrics import RequestMetrics, route_templates
@@ -72,12 +73,14 @@ class Service:
         self._subscriptions: Subscriptions | None = None
         self._handlers: dict[str, list[HandleEvent]] = {}
         self._templates: dict[int, str] = {}
+        self._queries = DeclaredQueries()
         self.app = FastAPI(
             title=title,
             version=version,
             openapi_url=None,
             redirect_slashes=False,  # a redirect would name this service's own address
             lifespan=self._life,
+            dependencies=[Depends(self._queries)],
             telemetry=telemetry.request_tracing(self._tracing, settings.telemetry),
             middleware=self._layers(edge=edge),
         )
@@ -172,6 +175,7 @@ class Service:
         app.include_router(self._description())
         check_access_is_declared(app)
         self._templates.update(route_templates(app))
+        self._queries.read(app)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self._tracing.shutdown)  # it sends what is left
             background = Background()

@@ -12,6 +12,7 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_kit.app import provided
 from crewmesh_kit.errors import Problem, UnsupportedMediaType
 from crewmesh_kit.http.problems import place_of
+from crewmesh_kit.http.queries import any_query
 from crewmesh_kit.identity import public
 from crewmesh_kit.misshapen import ShapeError, sentence
 from fastapi import APIRouter, Path, Request, Response
@@ -24,7 +25,8 @@ from crewmesh_workflow.approvals.pages import done_page, question_page, told_pag
 from crewmesh_workflow.approvals.posted import FORM_TYPE, posted_decision, posted_fields
 from crewmesh_workflow.approvals.schemas import Approval, ApprovalDecision
 
-router = APIRouter(prefix=PATH, tags=["approvals"], dependencies=[public()])
+# Mail programs add to the addresses of links what they like.
+router = APIRouter(prefix=PATH, tags=["approvals"], dependencies=[public(), any_query()])
 
 Token = Annotated[str, Path(description="What the link ends with.")]
 TheLinks = Annotated[Links, provided(Links)]

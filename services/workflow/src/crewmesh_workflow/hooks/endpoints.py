@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from crewmesh_kit.app import provided
+from crewmesh_kit.http.queries import any_query
 from crewmesh_kit.identity import public
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -13,7 +14,7 @@ from crewmesh_workflow.hooks.service import HookRequest, Hooks
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
-router = APIRouter(prefix="/v1/hooks", tags=["hooks"], dependencies=[public()])
+router = APIRouter(prefix="/v1/hooks", tags=["hooks"], dependencies=[public(), any_query()])
 _Hooks = Annotated[Hooks, provided(Hooks)]
 
 
