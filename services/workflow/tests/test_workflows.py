@@ -280,6 +280,22 @@ async def test_status_says_whether_triggers_start_runs(api: Api) -> None:
     assert (await api.put(f"/{id_}/status", {"status": "gone"})).status_code == 422
 
 
+async def test_a_status_is_changed_only_of_what_was_read(api: Api) -> None:
+    id_ = await api.create()
+    tag = (await api.get(f"/{id_}")).headers["etag"]
+    draft = (await api.get(f"/{id_}/draft")).headers["etag"]
+    await api.publish(id_, name="another")
+    for old in (tag, draft):
+        assert (await api.put(f"/{id_}/status", {"status": "paused"}, if_match=old)).status_code == 412
+        assert (await api.call("DELETE", f"/{id_}", if_match=old)).status_code == 412
+    seen = await api.get(f"/{id_}")
+    assert seen.json()["status"] == "active"
+    paused = await api.put(f"/{id_}/status", {"status": "paused"}, if_match=seen.headers["etag"])
+    assert paused.status_code == 200
+    assert (await api.call("DELETE", f"/{id_}", if_match=seen.headers["etag"])).status_code == 412
+    assert (await api.call("DELETE", f"/{id_}", if_match=paused.headers["etag"])).status_code == 204
+
+
 async def test_only_an_active_workflow_is_started(service: Running) -> None:
     """Through the whole service: by events and by hand."""
     who = identity("workflows:read", "workflows:write", "runs:read", "runs:write", "events:write")

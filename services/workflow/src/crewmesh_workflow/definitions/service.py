@@ -24,7 +24,7 @@ from crewmesh_workflow.definitions import publishing, repository
 from crewmesh_workflow.definitions.applying import Applying
 from crewmesh_workflow.definitions.changes import Changes
 from crewmesh_workflow.definitions.checking import check_aside, runnable
-from crewmesh_workflow.definitions.drafts import Drafts
+from crewmesh_workflow.definitions.drafts import Drafts, require_current
 from crewmesh_workflow.definitions.errors import NothingPublished, UnknownTriggerKind
 from crewmesh_workflow.definitions.moves import Moves
 from crewmesh_workflow.definitions.normal import build, spelled_out
@@ -103,12 +103,20 @@ class Definitions:
         return page.page(found, lambda workflow: (workflow.id,))
 
     async def set_status(
-        self, identity: Identity, workflow: str, request: StatusRequest, *, key: str | None = None
+        self,
+        identity: Identity,
+        workflow: str,
+        request: StatusRequest,
+        *,
+        if_match: str | None = None,
+        key: str | None = None,
     ) -> Workflow:
         """Runs that have begun go on whatever the status; it says whether new ones start."""
 
         async def change(conn: AsyncConnection[DictRow]) -> Workflow:
             stored = await self._changes.lookup.found(conn, identity, workflow, CHANGE, lock=True)
+            if if_match is not None:
+                require_current(if_match, stored)
             if stored.status != request.status:
                 await change_status(conn, identity.organization, stored, request.status)
                 before, after = {"status": stored.status}, {"status": request.status}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from crewmesh_kit.app import provided
 from crewmesh_kit.db.idempotency import IdempotencyKey
 from crewmesh_kit.documents.reading import MEDIA_TYPES
-from crewmesh_kit.http.etags import UNCHANGED, IfNoneMatch, answer_unchanged, etag_of
+from crewmesh_kit.http.etags import UNCHANGED, IfMatch, IfNoneMatch, answer_unchanged, etag_of
 from crewmesh_kit.http.pagination import Page, PageQuery
 from fastapi import APIRouter, Query, Response
 
@@ -92,9 +92,11 @@ async def get_workflow(
 
 
 @router.delete("/{workflow}", status_code=204)
-async def archive_workflow(workflow: WorkflowRef, identity: Writer, definitions: TheDefinitions) -> None:
+async def archive_workflow(
+    workflow: WorkflowRef, identity: Writer, definitions: TheDefinitions, if_match: IfMatch = None
+) -> None:
     """Archive a workflow: nothing starts it any more; its runs go on and its history stays."""
-    await definitions.set_status(identity, workflow, StatusRequest(status="archived"))
+    await definitions.set_status(identity, workflow, StatusRequest(status="archived"), if_match=if_match)
 
 
 @router.put("/{workflow}/status")
@@ -104,10 +106,11 @@ async def set_workflow_status(
     identity: Writer,
     definitions: TheDefinitions,
     response: Response,
+    if_match: IfMatch = None,
     key: IdempotencyKey = None,
 ) -> Workflow:
     """Pause, archive, or make active again. Unless it is active, nothing starts it; runs that have begun go on."""
-    changed = await definitions.set_status(identity, workflow, request, key=key)
+    changed = await definitions.set_status(identity, workflow, request, if_match=if_match, key=key)
     response.headers["ETag"] = etag_of(_tag(changed))
     return changed
 
