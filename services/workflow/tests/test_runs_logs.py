@@ -6,11 +6,15 @@ from datetime import UTC, datetime
 from typing import get_args
 
 import pytest
-from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_testkit.identities import identity
 from crewmesh_workflow.engine.commits import EventType
 from crewmesh_workflow.runs.logs import as_text, log_line
 from crewmesh_workflow.runs.schemas import LogLine, StoredEvent
 
+from services.workflow.tests.conftest import Running
+
+OWNER = identity("workflows:write", "workflows:read", "runs:read", "runs:write")
 AT = datetime(2026, 11, 21, 8, 30, 0, 120_000, tzinfo=UTC)
 ERROR: JsonObject = {"type": "upstream-failed", "detail": "The server answered 502."}
 
@@ -85,6 +89,29 @@ def test_as_text() -> None:
         "2026-11-21T08:30:00.120+00:00 INFO    - the run began\n"
         "2026-11-21T08:30:00.120+00:00 ERROR   loop[3].a failed: The server answered 502. (upstream-failed)\n"
     )
+
+
+async def test_a_text_that_is_not_all_says_so(service: Running) -> None:
+    items: list[JsonValue] = [*range(60)]
+    body: JsonObject = {"nodes": [{"id": "x", "kind": "transform", "output": {}}]}
+    loop: JsonObject = {"id": "loop", "kind": "for_each", "items": items, "body": body}
+    workflow = (await service.post("/v1/workflows", OWNER, {"name": "long", "nodes": [loop]})).json()["id"]
+    run = (await service.post(f"/v1/workflows/{workflow}/runs?wait=50", OWNER, {})).json()["id"]
+
+    async def read(query: str) -> list[str]:
+        answer = await service.get(f"/v1/runs/{run}/logs{query}", OWNER, accept="text/plain")
+        return answer.text.splitlines()
+
+    whole = await read("")
+    assert len(whole) > 60, "as much as there may be in a page"
+    assert whole[-1].endswith("the run is completed")
+    lines = await read("?limit=40")
+    first = "# There is more: GET "
+    while lines[-1].startswith(first):
+        more = lines.pop().removeprefix(first)
+        assert len(lines) % 40 == 0
+        lines += await read(more.removeprefix(f"/v1/runs/{run}/logs"))
+    assert lines == whole
 
 
 def test_an_error_cannot_forge_a_line_or_steer_a_terminal() -> None:

@@ -18,6 +18,8 @@ from fastapi import Depends, Query
 
 from crewmesh_kit.errors import InvalidRequest
 
+LARGEST_PAGE = 200
+
 ItemT = TypeVar("ItemT")
 CursorKey: TypeAlias = tuple[str | int, ...]
 
@@ -51,7 +53,7 @@ class PageRequest:
 
 
 async def _page_request(
-    limit: Annotated[int, Query(ge=1, le=200, description="Most items in the page.")] = 50,
+    limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="Most items in the page.")] = 50,
     cursor: Annotated[
         str | None, Query(max_length=500, description="next_cursor of the page before; absent for the first page.")
     ] = None,

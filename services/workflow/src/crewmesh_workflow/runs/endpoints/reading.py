@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Annotated
 
 from crewmesh_contracts.ids import Slug
 from crewmesh_kit.http.etags import UNCHANGED, IfNoneMatch, answer_unchanged
-from crewmesh_kit.http.pagination import Page, PageQuery
+from crewmesh_kit.http.pagination import LARGEST_PAGE, Page, PageQuery
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime
@@ -113,14 +114,22 @@ async def get_step(run: RunId, path: StepPath, identity: Reader, runs: TheRuns) 
     responses={200: {"model": Page[LogLine], "content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def read_logs(request: Request, run: RunId, identity: Reader, runs: TheRuns, page: PageQuery) -> Response:
-    """Read what happened in a run, in order, as sentences: JSON, or lines of text with ``Accept: text/plain``."""
-    found = await runs.logs(identity, run, page)
+    """Read what happened in a run, in order, as sentences: JSON, or lines of text with ``Accept: text/plain``.
+
+    Text comes in the largest pages unless a limit is given; where there is more, its last line says so.
+    """
     if not _wants_text(request):
+        found = await runs.logs(identity, run, page)
         return Response(found.model_dump_json(), media_type="application/json")
-    more = (
-        {} if found.next_cursor is None else {"Link": f'<?limit={page.limit}&cursor={found.next_cursor}>; rel="next"'}
-    )
-    return PlainTextResponse(as_text(found.items), headers={**more, "X-Content-Type-Options": "nosniff"})
+    if "limit" not in request.query_params:
+        page = replace(page, limit=LARGEST_PAGE)
+    found = await runs.logs(identity, run, page)
+    text, headers = as_text(found.items), {"X-Content-Type-Options": "nosniff"}
+    if found.next_cursor is not None:
+        following = f"?limit={page.limit}&cursor={found.next_cursor}"
+        text += f"# There is more: GET /v1/runs/{run}/logs{following}\n"
+        headers["Link"] = f'<{following}>; rel="next"'
+    return PlainTextResponse(text, headers=headers)
 
 
 def _wants_text(request: Request) -> bool:
