@@ -122,6 +122,36 @@ class TestForms:
         assert await desk.arrived(question) == []
         assert (await desk.decide(question, ANN, {"data": {"name": "A", "age": 18}})).status_code == 200
 
+    @pytest.mark.parametrize(
+        ("sent", "filled"),
+        [
+            ({}, {"laptop": "small", "n": None}),
+            ({"laptop": "none", "home": {}}, {"laptop": "none", "n": None, "home": {"floor": 0}}),
+            ({"n": 1, "home": {"floor": 2}}, {"laptop": "small", "n": 1, "home": {"floor": 2}}),
+        ],
+    )
+    async def test_what_is_left_out_is_the_default(self, desk: Desk, sent: JsonObject, filled: JsonObject) -> None:
+        form: JsonObject = {
+            "type": "object",
+            "required": ["laptop"],
+            "properties": {
+                "laptop": {"enum": ["none", "small"], "default": "small"},
+                "n": {"type": ["integer", "null"], "default": None},
+                "home": {"type": "object", "required": ["floor"], "properties": {"floor": {"default": 0}}},
+                "any": True,
+            },
+        }
+        question = await desk.ask("input", form=form)
+        for _ in range(2):
+            assert (await desk.decide(question, ANN, {"data": sent})).status_code == 200
+        assert await desk.arrived(question) == [{"data": filled, "by": "ann"}]
+
+    async def test_a_default_that_the_form_itself_refuses(self, desk: Desk) -> None:
+        form: JsonObject = {"type": "object", "properties": {"n": {"type": "integer", "default": "none"}}}
+        question = await desk.ask("input", form=form)
+        assert (await desk.decide(question, ANN, {"data": {}})).status_code == 200
+        assert await desk.arrived(question) == [{"data": {}, "by": "ann"}]
+
     async def test_the_first_answer_counts(self, desk: Desk) -> None:
         question = await desk.ask("input", form=FORM)
         await desk.decide(question, ANN, {"data": {"name": "Ann", "age": 40}})

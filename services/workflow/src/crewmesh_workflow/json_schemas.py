@@ -39,6 +39,20 @@ def mistakes(schema: JsonObject, value: JsonValue, *, place: str = "data") -> li
     ]
 
 
+def with_defaults(schema: JsonValue, value: JsonValue) -> JsonValue:
+    """The value with the ``default`` of every member that was left out, also in the objects that it holds."""
+    members = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(members, dict) or not isinstance(value, dict):
+        return value
+    filled: JsonObject = {**value}
+    for name, member in members.items():
+        if name in value:
+            filled[name] = with_defaults(member, value[name])
+        elif isinstance(member, dict) and "default" in member:
+            filled[name] = member["default"]
+    return filled
+
+
 def _validator(schema: JsonObject) -> jsonschema_rs.Validator:
     _Unfolding(schema).count(schema, ())
     try:

@@ -69,8 +69,13 @@ def _check_input(action: CompiledNode | None, data: JsonObject) -> None:
 def _answer(question: Question, decision: ApprovalDecision) -> Said:
     if "data" not in decision.model_fields_set:
         raise WrongDecision([("data", _WANTED["input"])])
-    mistakes = json_schemas.mistakes(question.form or {}, decision.data)
-    if mistakes:
+    form = question.form or {}
+    filled = json_schemas.with_defaults(form, decision.data)
+    mistakes = json_schemas.mistakes(form, filled)
+    if not mistakes:
+        return Said(True, decision.comment, filled)
+    # A default that the form itself refuses stands in nobody's way.
+    if json_schemas.mistakes(form, decision.data):
         raise WrongDecision(mistakes)
     return Said(True, decision.comment, decision.data)
 
