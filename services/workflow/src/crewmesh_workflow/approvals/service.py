@@ -241,11 +241,11 @@ def _verdict(question: Question, votes: list[Vote], proposal: Proposal, said: Sa
 def _closed(question: Question) -> ApprovalClosed:
     why = {
         "decided": f"It was decided at {question.decided_at}: {question.verdict}.",
-        "expired": f"It expired at {question.until}, and its run has gone on.",
+        "expired": f"It expired at {question.until}.",
     }
     ended = f"Its run {question.run} does not wait for it any more."
     return ApprovalClosed(
-        f"{why.get(question.status, ended)} Nothing is to be decided; GET /v1/runs/{question.run} tells what came.",
+        f"{why.get(question.status, ended)} Nothing is to be decided; GET /v1/runs/{question.run} tells how it goes on.",
         approval_status=question.status,
         verdict=question.verdict,
     )

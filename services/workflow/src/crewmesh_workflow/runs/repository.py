@@ -24,6 +24,11 @@ from crewmesh_workflow.runs.schemas import (
 # An id holds the moment it was made, by the clock of the replica that made it.
 _CLOCKS_DIFFER_BY = timedelta(hours=1)
 
+# A run that is paused sees only later what has come for it, or that a time is over; it does not wait for that any more.
+WAITED_FOR: LiteralString = (
+    "waits.status = 'open' AND (until IS NULL OR until > clock_timestamp())"
+    " AND NOT EXISTS (SELECT FROM arrivals WHERE arrivals.wait_id = waits.id)"
+)
 _SUMMARY: LiteralString = """
 id, workflow_id AS workflow, workflow_version, status, asked, test, origin, started_by, source_run, parent_run,
 priority, created_at, finished_at, keep_until, error,
@@ -40,7 +45,9 @@ split_part(traceparent, '-', 2) AS trace_id,
     SELECT status, count(*) AS number FROM steps WHERE run_id = runs.id GROUP BY status) counted) AS progress,
 (SELECT coalesce(jsonb_agg(wait), '[]') FROM (
     SELECT id, path, kind, request->>'title' AS title, until, created_at AS since
-    FROM waits WHERE run_id = runs.id AND status = 'open' ORDER BY created_at, path LIMIT 100) wait) AS waiting_for,
+    FROM waits WHERE run_id = runs.id AND """
+    + WAITED_FOR
+    + """ ORDER BY created_at, path LIMIT 100) wait) AS waiting_for,
 NULL AS usage
 FROM runs WHERE org_id = %s AND id = %s
 """

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from crewmesh_workflow.runs.places import node_name
+from crewmesh_workflow.runs.repository import WAITED_FOR
 from crewmesh_workflow.runs.schemas import OpenWait, StepDetail, StepStatus, StepSummary
 
 _COLUMNS: LiteralString = (
@@ -21,7 +22,9 @@ _GET: LiteralString = (
     + _COLUMNS
     + """, (SELECT to_jsonb(wait) FROM (
     SELECT id, path, kind, request->>'title' AS title, until, created_at AS since FROM waits
-    WHERE waits.run_id = steps.run_id AND waits.path = steps.path AND waits.status = 'open') wait) AS wait
+    WHERE waits.run_id = steps.run_id AND waits.path = steps.path AND """
+    + WAITED_FOR
+    + """) wait) AS wait
 FROM steps WHERE org_id = %s AND run_id = %s AND path = %s"""
 )
 _LARGE = "$blob"
