@@ -245,7 +245,7 @@ def _closed(question: Question) -> ApprovalClosed:
     }
     ended = f"Its run {question.run} does not wait for it any more."
     return ApprovalClosed(
-        f"{why.get(question.status, ended)} Nothing is to be decided; GET /v1/runs/{question.run} tells how it goes on.",
+        f"{why.get(question.status, ended)} Nothing is to be decided; GET /v1/runs/{question.run} tells how it goes.",
         approval_status=question.status,
         verdict=question.verdict,
     )
