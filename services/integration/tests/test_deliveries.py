@@ -203,6 +203,7 @@ async def test_an_outcome_is_written_although_postgresql_restarts(database: str,
         killed.set()
         return web.json_response({"done": True})
 
+    await asyncio.to_thread(postgres.checkpoint)
     async with integration(database) as service, site({"/": restarting}) as receiver:
         sending = asyncio.create_task(service.send("key", url=receiver.url("/")))
         await asyncio.wait_for(killed.wait(), 60)

@@ -179,6 +179,7 @@ class TestWhoMayDecide:
         assert (await desk.read(question, who))["may_decide"] is may
         answer = await desk.decide(question, who, YES)
         assert answer.status_code == (200 if may else 403)
+        assert not may or answer.json()["may_decide"] is False, "it is closed now"
         if not may:
             assert answer.json()["type"].endswith("/not-asked")
             assert answer.json()["assignees"] == assignees

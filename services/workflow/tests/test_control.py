@@ -313,6 +313,7 @@ class TestLimits:
         with pytest.raises(WorkflowBusy) as refused:
             await bench.start(workflow, event_id="e2")
         assert refused.value.headers["Retry-After"] == "5"
+        assert "at work: 1, which is its limit" in refused.value.detail
 
     async def test_an_organization_has_a_limit_and_its_queue_has_one(self, url: str) -> None:
         async with small_organization(url) as bench:

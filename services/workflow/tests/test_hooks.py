@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import time
 from datetime import UTC, datetime
+from typing import cast
 
 import httpx2
 import pytest
@@ -86,6 +87,16 @@ class TestOpenHook:
         assert isinstance(data["headers"], dict)
         assert data["headers"]["x-sender"] == "me"
         assert not {"dapr-api-token", "idempotency-key", "host", *proofs} & set(data["headers"])
+
+    async def test_headers_between_neighbours_are_not_the_senders(self, service: Running) -> None:
+        hook = await hook_of(service, await save(service))
+        names = ("forwarded", "x-forwarded-proto", "transfer-encoding", "te", "keep-alive", "proxy-connection")
+        answer = await call(service, hook["url"], dict.fromkeys(names, "x"), x_sender="me")
+        trigger = (await service.until(answer.json()["run"], "completed", WRITER))["trigger"]
+        assert isinstance(trigger, dict)
+        headers = cast("dict[str, dict[str, str]]", trigger["data"])["headers"]
+        assert headers["x-sender"] == "me"
+        assert not set(names) & set(headers)
 
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
     async def test_every_method_starts_a_run(self, service: Running, method: str) -> None:
@@ -205,6 +216,14 @@ class TestProof:
         bad = await call(service, hook["url"], body=b"[]", x_hub_signature_256=signature)
         assert (good.status_code, bad.status_code) == (202, 401)
         assert bad.json()["type"].endswith("/hook-unauthenticated")
+
+    @pytest.mark.parametrize(
+        ("auth", "scheme"), [("basic", "Basic"), ("header", "Header"), ("hmac", "Signature"), ("github", "Signature")]
+    )
+    async def test_a_refusal_names_what_is_asked_for(self, service: Running, auth: str, scheme: str) -> None:
+        hook = await hook_of(service, await save(service, auth=auth))
+        refused = await call(service, hook["url"])
+        assert (refused.status_code, refused.headers["www-authenticate"].split()[0]) == (401, scheme)
 
     async def test_basic_and_header(self, service: Running) -> None:
         hook = await hook_of(service, await save(service, auth="basic"))

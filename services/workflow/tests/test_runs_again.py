@@ -300,7 +300,9 @@ class TestFork:
         assert (forked["workflow_version"], forked["output"]) == (2, {"text": "T\nb of new"})
         assert searches.asked == {"a": 1, "b": 2, "c": 1}
 
-    @pytest.mark.parametrize("body", [{}, {"at": -1}, {"at": None}, {"at": 1.5}, {"at": 1, "vars": []}, {"at": 1e99}])
+    @pytest.mark.parametrize(
+        "body", [{}, {"at": -1}, {"at": None}, {"at": True}, {"at": 1.5}, {"at": 1, "vars": []}, {"at": 1e99}]
+    )
     async def test_requests_of_another_shape(self, service: Running, searches: Searches, body: JsonObject) -> None:
         first = await start(service, await save(service, CHAIN))
         assert (await refused(service, first, "fork", body))[0] == 422

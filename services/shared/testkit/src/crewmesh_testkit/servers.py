@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+import psycopg
 from crewmesh_tools.servers import postgres as launcher
 from crewmesh_tools.servers.valkey import ValkeyServer
 
@@ -91,6 +92,11 @@ class PostgresServer:
         launcher.create_database(self.admin_url, database, template=_TEMPLATE)
         launcher.bootstrap(self.admin_url, {app_id: password}, database=database)
         return launcher.service_url(self.admin_url, app_id, password, database=database)
+
+    def checkpoint(self) -> None:
+        """Before a kill: the databases of other tests are not read anew at the next start, which is quick then."""
+        with psycopg.connect(self.admin_url, autocommit=True) as conn:
+            conn.execute("CHECKPOINT")
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Approval(ApprovalSummary):
     about: Annotated[JsonObject, Field(description="The step in question: for policies and unknown outcomes.")]
     decisions: tuple[DecisionMade, ...]
     escalated: Annotated[bool, Field(description="Whether more people were asked because nobody decided in time.")]
-    may_decide: Annotated[bool, Field(description="Whether the caller is among those who are asked.")]
+    may_decide: Annotated[bool, Field(description="Whether it is open, and the caller among those who are asked.")]
 
 
 class ApprovalDecision(Contract):

@@ -42,7 +42,7 @@ def approval_of(question: Question, votes: Sequence[Vote], identity: Identity) -
         about=question.about,
         decisions=tuple(decision_of(vote, present=proposal.number) for vote in votes),
         escalated=question.escalated,
-        may_decide=may_decide(identity, question.assignees),
+        may_decide=question.status == "open" and may_decide(identity, question.assignees),
     )
 
 

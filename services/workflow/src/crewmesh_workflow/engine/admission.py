@@ -71,7 +71,7 @@ class Admission:
         if concurrency is not None and not await self._has_room(conn, organization, workflow, concurrency.limit):
             if concurrency.when_full == "refuse":
                 raise WorkflowBusy(
-                    f"{concurrency.limit} runs of this workflow are at work, which is its limit; try again later.",
+                    f"Runs of this workflow at work: {concurrency.limit}, which is its limit; try again later.",
                     headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
                 )
             await self._refuse_when_full(conn, organization)
@@ -100,7 +100,8 @@ class Admission:
     async def _refuse_when_full(self, conn: AsyncConnection[DictRow], organization: str) -> None:
         if await _number(conn, _QUEUED, organization, self._most_queued) >= self._most_queued:
             raise QueueFull(
-                f"{self._most_queued} runs of this organization wait to be begun, which is the limit; try again later.",
+                f"Runs of this organization that wait to be begun: {self._most_queued}, which is the limit; try again"
+                " later.",
                 headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
             )
 

@@ -48,7 +48,7 @@ def check(auth: str, headers: Mapping[str, str], body: bytes, secrets: Sequence[
     elif auth == "header":
         given = next((headers[name] for name in SECRET_HEADERS if name in headers), "")
         if not any(_same(given, _text(secret)) for secret in secrets):
-            raise HookUnauthenticated(f"Send the secret in the header {SECRET_HEADERS[0]}.")
+            raise HookUnauthenticated("header", f"Send the secret in the header {SECRET_HEADERS[0]}.")
 
 
 def delivery(auth: str, headers: Mapping[str, str], body: bytes) -> str | None:
@@ -63,33 +63,35 @@ def delivery(auth: str, headers: Mapping[str, str], body: bytes) -> str | None:
 def _check_signed(headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes], now: float) -> None:
     id_, time, given = (headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature"))
     if not (id_ and given and time.isascii() and time.isdigit() and len(time) < 20):
-        raise HookUnauthenticated("Sign the request: webhook-id, webhook-timestamp and webhook-signature are needed.")
+        raise HookUnauthenticated(
+            "hmac", "Sign the request: webhook-id, webhook-timestamp and webhook-signature are needed."
+        )
     if abs(now - int(time)) > TOLERANCE_SECONDS:
         raise HookUnauthenticated(
-            f"webhook-timestamp is more than {TOLERANCE_SECONDS} s away from our clock; set the sender's clock right."
+            "hmac",
+            f"webhook-timestamp is more than {TOLERANCE_SECONDS} s away from our clock; set the sender's clock right.",
         )
     content = f"{id_}.{time}.".encode() + body
     signatures = [_decoded(part[len(_SIGNATURE) :]) for part in given.split() if part.startswith(_SIGNATURE)]
     expected = [hmac.new(secret, content, hashlib.sha256).digest() for secret in secrets]
     if not any(hmac.compare_digest(one, other) for one in expected for other in signatures):
-        raise HookUnauthenticated("webhook-signature is not the one of this webhook's secret for this body.")
+        raise HookUnauthenticated("hmac", "webhook-signature is not the one of this webhook's secret for this body.")
 
 
 def _check_github(headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes]) -> None:
     given = headers.get("x-hub-signature-256", "")
     expected = [_GITHUB + hmac.new(_text(secret).encode(), body, hashlib.sha256).hexdigest() for secret in secrets]
     if not any(_same(given, one) for one in expected):
-        raise HookUnauthenticated("x-hub-signature-256 is not the one of this webhook's secret for this body.")
+        raise HookUnauthenticated(
+            "github", "x-hub-signature-256 is not the one of this webhook's secret for this body."
+        )
 
 
 def _check_basic(headers: Mapping[str, str], secrets: Sequence[bytes]) -> None:
     scheme, _, encoded = (headers.get(BASIC_AUTHORIZATION) or headers.get("authorization", "")).partition(" ")
     given = _decoded(encoded.strip()) if scheme.lower() == "basic" else b""
     if not any(hmac.compare_digest(given, f"{USER}:{_text(secret)}".encode()) for secret in secrets):
-        raise HookUnauthenticated(
-            f"Use basic authentication with the user {USER} and the secret as password.",
-            headers={"WWW-Authenticate": 'Basic realm="webhook"'},
-        )
+        raise HookUnauthenticated("basic", f"Use basic authentication with the user {USER} and the secret as password.")
 
 
 def _text(secret: bytes) -> str:

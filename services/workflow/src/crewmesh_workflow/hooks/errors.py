@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from crewmesh_kit.errors import BadGateway, Conflict, NotFound, Unauthenticated, UnsupportedMediaType
 
+# A 401 must name a scheme (RFC 9110), and but for Basic none is registered for what webhooks are asked for. Names of
+# their own tell the truth; Bearer would ask for a token that is of no use here.
+_CHALLENGES = {
+    "basic": 'Basic realm="webhook"',
+    "header": 'Header realm="webhook", name="x-hook-secret"',
+    "hmac": 'Signature realm="webhook", name="webhook-signature"',
+    "github": 'Signature realm="webhook", name="x-hub-signature-256"',
+}
+
 
 class NoSuchHook(NotFound):
     """There is no webhook at this address: it was mistyped, replaced by another, or its workflow lost it."""
@@ -18,6 +27,9 @@ class HookUnauthenticated(Unauthenticated):
     """The request does not prove that it comes from the sender that has the webhook's secret."""
 
     slug, title = "hook-unauthenticated", "Webhook not authenticated"
+
+    def __init__(self, auth: str, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": _CHALLENGES[auth]})
 
 
 class HookPaused(Conflict):

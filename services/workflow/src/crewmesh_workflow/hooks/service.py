@@ -44,16 +44,20 @@ _HIDDEN = frozenset(
         "accept-encoding",
         "connection",
         "content-length",
+        "forwarded",
         "host",
         "idempotency-key",
+        "keep-alive",
+        "te",
         "traceparent",
         "tracestate",
-        "x-forwarded-for",
-        "x-forwarded-host",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
         *PROOFS,
     }
 )
-_HIDDEN_PREFIXES = ("crewmesh-", "dapr-")
+_HIDDEN_PREFIXES = ("crewmesh-", "dapr-", "proxy-", "x-forwarded-")
 
 
 @dataclass(frozen=True, slots=True)

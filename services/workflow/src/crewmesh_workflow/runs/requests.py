@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue
-from pydantic import Field, model_validator
+from pydantic import Field, StrictInt, model_validator
 
 Priority = Annotated[int, Field(ge=0, le=9, description="9 is first; without it, as the workflow's settings say.")]
 Samples = Annotated[
@@ -52,7 +52,8 @@ class Fork(Contract):
     """A new run that begins where the other was at ``at``: right after an event, or right before a step."""
 
     at: Annotated[
-        int | str, Field(description="The number of an event (GET /v1/runs/{run}/logs tells them), or a step's path.")
+        StrictInt | str,
+        Field(description="The number of an event (GET /v1/runs/{run}/logs tells them), or a step's path."),
     ]
     trigger_data: JsonValue = None
     vars: Annotated[
