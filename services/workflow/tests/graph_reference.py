@@ -140,7 +140,7 @@ class Reference:
                 return {}, ["out"]
 
     def _http(self, node: JsonObject, path: str, scope: _Scope) -> tuple[JsonObject, list[str]]:
-        if str(node["url"]).rsplit("/", 1)[1] in (DOWN, REFUSED):
+        if str(node["url"]).rsplit("/", 1)[1] in (DOWN, REFUSED):  # nothing to undo, also where its failure is handled
             if node.get("on_error", "fail") == "fail":
                 raise _FailedError
             return {}, ["error" if node["on_error"] == "handle" else "out"]

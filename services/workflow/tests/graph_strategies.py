@@ -196,7 +196,7 @@ def _effects(draw: st.DrawFn, place: _Place, name: str) -> JsonObject:
     if far_side in (DOWN, REFUSED):
         goes_on = draw(st.sampled_from(["continue", "handle"]))
         node["on_error"] = draw(st.sampled_from(["fail", goes_on])) if place.may_end_run else goes_on
-    elif place.line and draw(st.integers(0, 3)):
+    if place.line and draw(st.integers(0, 3)):
         undo = _effect(name, FINE, _template(f"steps.{name}.output.body.v"))
         node["compensate"] = {"do": undo}
     return node

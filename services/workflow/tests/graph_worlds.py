@@ -114,8 +114,9 @@ class MemoryRun:
         return 0 < self.cancelled_after <= self.journal.commits and self.journal.failing is None
 
     def to_be_undone(self) -> list[str]:
-        """The compensations that belong to what was completed, the last first."""
-        done = [step for step in self.journal.steps.values() if step.status == "completed" and "!" not in step.path]
+        """The compensations that belong to what was done, the last first. What failed and was handled was not."""
+        completed = [step for step in self.journal.steps.values() if step.status == "completed"]
+        done = [step for step in completed if step.error is None and "!" not in step.path]
         done.sort(key=lambda step: step.finished or 0, reverse=True)
         nodes = ((step.path, node_at(self.program, step.path)) for step in done)
         return [f"{path}!undo" for path, node in nodes if node is not None and node.undo is not None]
