@@ -47,7 +47,7 @@ class Run:
     """What a worker must know of a run to advance it. ``seq`` moves with every commit.
 
     ``arrivals``: how much had arrived from outside when it was last looked at. ``left``: seconds until its deadline.
-    ``payer``: in whose name it works.
+    ``payer``: in whose name it works. ``was_paused``: nothing of it was begun since it was paused.
     """
 
     id: str
@@ -66,6 +66,7 @@ class Run:
     failing: Failed | Cancelled | None = None
     parent: str | None = None
     payer: PaidBy = NOBODY
+    was_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ _DUE_NOW = (
     "UPDATE runs SET due_at = now() WHERE id = %(run)s AND epoch = %(epoch)s AND status = 'waiting'"
     " AND due_at IS NOT NULL"
 )
-_CHILDREN = "SELECT id, org_id FROM runs WHERE parent_run = %(run)s AND parent_path = %(path)s AND finished_at IS NULL"
+_CHILDREN = "SELECT id, org_id, finished_at FROM runs WHERE parent_run = %(run)s AND parent_path = %(path)s"
 # A child is started after the commit with the wait for it, and a wait that was closed is never open again. By and by,
 # for there may be very many; what ended long ago costs nothing, and an answer is two looks by primary key.
 _PAGE_OF_CHILDREN = 1_000
@@ -219,9 +219,11 @@ class Control:
             if len(rows) < 100:
                 return
 
-    async def cancel_children(self, run: str, path: str) -> None:
-        """The step that waits for them does so no more."""
-        await self._cancel_all(await self._database.statement(_CHILDREN, {"run": run, "path": path}))
+    async def cancel_children(self, run: str, path: str) -> bool:
+        """Nobody wants what the step waits for any more. False: there never was a run of it."""
+        children = await self._database.statement(_CHILDREN, {"run": run, "path": path})
+        await self._cancel_all(child for child in children if child["finished_at"] is None)
+        return bool(children)
 
     async def _cancel_all(self, runs: Iterable[DictRow]) -> None:
         for run in runs:

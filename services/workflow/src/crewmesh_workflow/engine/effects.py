@@ -37,7 +37,7 @@ from crewmesh_workflow.engine.retry import (
     pause_before,
 )
 from crewmesh_workflow.engine.steps import Step, StepError
-from crewmesh_workflow.nodes.base import AfterApproval, AfterPause, CompiledEffect, NotYet, WaitFor
+from crewmesh_workflow.nodes.base import AfterApproval, AfterPause, CompiledEffect, EffectContext, NotYet, WaitFor
 from crewmesh_workflow.sandbox.model import CodeRequest, CodeResult
 
 RequestT = TypeVar("RequestT", bound=Contract)
@@ -48,6 +48,8 @@ RUN_PERMISSIONS = frozenset({"knowledge:read", "crews:run", "models:run", "http:
 # The far side gives up by the node's own timeout; waiting a little longer lets it say so itself.
 _GRACE_SECONDS = 5.0
 _LONGEST_KEY = 255
+_BEGIN_ATTEMPTS = 5
+_BEGIN_SECONDS = 60.0
 
 log = get_logger(__name__)
 
@@ -133,8 +135,19 @@ def effect_key(run: str, path: str, rounds: int = 0) -> str:
     return f"{run}/{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-async def perform(reach: Reach, run: Run, node: EffectNode, does: CompiledEffect, step: Step, lease: Lease) -> Step:
-    """The step after one attempt: completed, failed, to be tried again later, or waiting for a person's word."""
+async def perform(
+    reach: Reach,
+    run: Run,
+    node: EffectNode,
+    does: CompiledEffect,
+    step: Step,
+    lease: Lease,
+    unwanted: Callable[[], bool],
+) -> Step:
+    """The step after one attempt: completed, failed, to be tried again later, or waiting for a person's word.
+
+    ``unwanted``: whether it only goes on so that it is known what came of it. Then it is not tried again.
+    """
     context = StepContext(reach, run, step, node.timeout_seconds)
     asked, since = 0, time.monotonic()
     while True:
@@ -146,6 +159,7 @@ async def perform(reach: Reach, run: Run, node: EffectNode, does: CompiledEffect
         except Problem as problem:
             waited = time.monotonic() - since
             verdict = after_failure(problem, node, attempt=step.attempt, asked=asked, waited=waited)
+            verdict = GiveUp() if isinstance(verdict, TryAgain) and unwanted() else verdict
             error, timed_out = StepError.of(problem), class_of(problem) == "timeout"
             in_doubt = does.safety != "idempotent" and may_have_happened(problem)
             refused = _is_refused_so_far(problem, does, step)
@@ -161,10 +175,19 @@ async def perform(reach: Reach, run: Run, node: EffectNode, does: CompiledEffect
                 again = step.again(error, seconds)
                 return replace(again, rounds=step.rounds + 1) if refused else again
             case AskPeople():
-                return await _find_out(does, context, node, replace(step, error=error))
+                otherwise = error if unwanted() else None
+                return await _find_out(does, context, node, replace(step, error=error), otherwise=otherwise)
             case AskAgain(seconds):
                 asked += 1
                 await asyncio.sleep(seconds)
+
+
+async def try_no_more(reach: Reach, run: Run, node: EffectNode, does: CompiledEffect, step: Step) -> Step:
+    """The step between two attempts, when nobody wants the next one: failed, if it is known not to have happened."""
+    error = step.error or StepError("cancelled", "Nobody wants it any more.")
+    if does.safety == "idempotent":
+        return step.failed(error)
+    return await _find_out(does, StepContext(reach, run, step, node.timeout_seconds), node, step, otherwise=error)
 
 
 async def attempt(does: CompiledEffect, context: StepContext, run: Run, node: EffectNode, step: Step) -> JsonObject:
@@ -198,6 +221,24 @@ def _is_refused_so_far(problem: Problem, does: CompiledEffect, step: Step) -> bo
     """
     nothing_before = does.safety != "idempotent" or not does.reaches_world or step.rounds == step.attempt - 1
     return does.refused_by_key and not problem.retryable and nothing_before
+
+
+async def begin_wait(
+    reach: Reach, run: Run, begin: Callable[[JsonObject, EffectContext], Awaitable[None]], step: Step
+) -> StepError | None:
+    """Begin what a step waits for; why it could not be begun."""
+    context = StepContext(reach, run, step, _BEGIN_SECONDS)
+    for attempt in range(1, _BEGIN_ATTEMPTS + 1):
+        try:
+            await begin(step.input or {}, context)
+        except Problem as problem:
+            log.info("a wait could not be begun", path=step.path, error=problem.detail)
+            if not problem.retryable or attempt == _BEGIN_ATTEMPTS:
+                return StepError.of(problem)
+            await asyncio.sleep(0.1 * 2**attempt)
+        else:
+            break
+    return None
 
 
 async def _find_out(

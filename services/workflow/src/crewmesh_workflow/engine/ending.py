@@ -1,12 +1,14 @@
 """How a run fails or is cancelled: nothing new begins, what runs may end, what was done is undone, a handler is run.
 
-First the effects under way come to their end (at a cancellation they are stopped), and people say what came of those
-that nobody knows it of. Then the compensations of completed steps run, the last first, one at a time; one that fails
-does not keep the others from being tried. Then the workflow's failure handler runs, unless the run was cancelled.
+First the effects under way come to their end (at a cancellation only those that may leave something to undo; see
+``leaving``), and people say what came of those that nobody knows it of. Then the compensations of completed steps run,
+the last first, one at a time; one that fails does not keep the others from being tried. Then the workflow's failure
+handler runs, unless the run was cancelled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,8 @@ class Ending:
         self._execution = execution
         self._end = end
         self._at_once = False
+        self._heard: Collection[str] = ()
+        self._untried: Collection[str] = ()
         # Completed steps that have a compensation, in the order of their ends.
         self._done: list[tuple[int, Frame, CompiledNode, str]] = []
         self._tried: set[str] = set()
@@ -42,16 +46,23 @@ class Ending:
         """Whether nothing new may begin in this frame."""
         return self._end is not None and not frame.prefix.startswith(HANDLER)
 
-    def begin(self, end: Failed | Cancelled, *, at_once: bool = False) -> None:
-        """The run is going to end so. ``at_once``: without waiting for what is under way."""
+    def begin(self, end: Failed | Cancelled) -> None:
+        """The run is going to end so, when what is under way has come to its end."""
         execution = self._execution
-        self._at_once |= at_once
         if self._end is None:
             self._end = end
             execution.turn.fail(end)
-        for path in [*execution.waiting, *(execution.active if at_once else ())]:
+            execution.turn.awaited = sorted(set(execution.leaving.bound_inside("")).difference(self._untried))
+        for path in [*execution.waiting, *(execution.active if self._at_once else ())]:
             if not self._keeps(path):
-                execution.give_up(path)
+                execution.leaving.give_up(path)
+            else:
+                execution.leaving.recall(path)
+
+    def begin_at_once(self, end: Failed | Cancelled, heard: Collection[str], untried: Collection[str]) -> None:
+        """Without waiting for what need not end."""
+        self._at_once, self._heard, self._untried = True, heard, untried
+        self.begin(end)
 
     def gives_up(self, path: str) -> bool:
         """Whether a step that the journal holds as begun is not gone on with."""
@@ -59,7 +70,9 @@ class Ending:
 
     def _keeps(self, path: str) -> bool:
         """Whether it goes on in a run that ends: it is how that ends, or has to be known before anything is undone."""
-        return _is_on_the_way(path) or self._execution.steps[path].in_doubt
+        if _is_on_the_way(path) or path in self._heard:
+            return True
+        return self._execution.leaving.has_to_end(path) and path not in self._untried
 
     def completed(self, frame: Frame, node: CompiledNode, step: Step) -> None:
         # What the failure handler does is not undone: it is how the run ends. Nor is what failed and was handled.
@@ -72,7 +85,7 @@ class Ending:
         """A step outside of loops failed. A compensation or the handler that fails changes nothing any more."""
         if frame is self._handler:
             frame.halted = True
-            self._execution.give_up_inside(HANDLER, but=self._execution.in_doubt_inside(HANDLER))
+            self._execution.leaving.wind_up(HANDLER)
             self._over = True
         elif not path.endswith(UNDO):
             self.begin(Failed(path or None, error))
@@ -131,7 +144,7 @@ class Ending:
 
     def _finish(self) -> bool:
         if self._handler is None or self._over:
-            self._execution.leave_nothing_begun()
+            self._execution.leaving.nothing_begun()
             self._execution.turn.end = self._end
         return False
 

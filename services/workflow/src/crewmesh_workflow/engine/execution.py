@@ -12,7 +12,7 @@ on; a graph whose last node is decided is done. Loops live in ``loops``, failing
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import assert_never
@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from crewmesh_workflow.engine import policy, pretend
 from crewmesh_workflow.engine.ending import UNDO, Ending
 from crewmesh_workflow.engine.frames import Frame
+from crewmesh_workflow.engine.leaving import Leaving
 from crewmesh_workflow.engine.loops import Loops
 from crewmesh_workflow.engine.remembering import remember_rounds
 from crewmesh_workflow.engine.returns import Returns
@@ -68,14 +69,13 @@ class Execution:
         # Effects under way and waits, by path, with their places: what can still happen.
         self.active: dict[str, tuple[Frame, CompiledNode]] = {}
         self.waiting: dict[str, tuple[Frame, CompiledNode]] = {}
-        # Steps of which people are yet to say what came of them; also before they are reached in a run that is resumed.
-        self._in_doubt = {path for path, step in self.steps.items() if step.in_doubt}
         self.turn = Turn()
         self.vars: dict[str, JsonValue] = {}
         self._var_order: dict[str, int] = {}
         self._queue: deque[tuple[Frame, CompiledNode]] = deque()
         self._finished = max((step.finished or 0 for step in self.steps.values()), default=0)
         self._responded = False
+        self.leaving = Leaving(self)
         self._loops = Loops(self)
         self._returns = Returns(self)
         self._ending = Ending(self, failing)
@@ -110,14 +110,18 @@ class Execution:
         self._returns.refused(path, error)
         return self._settle()
 
-    def cancel(self) -> Turn:
-        """Also instead of ``begin``: then nothing begins again of what the journal holds as begun."""
-        self._ending.begin(Cancelled(), at_once=True)
+    def cancel(self, heard: Collection[str] = (), untried: Collection[str] = ()) -> Turn:
+        """Also instead of ``begin``: then nothing begins again of what the journal holds as begun, and need not end.
+
+        ``heard``: waits for which something has arrived that is yet to be told; it counts. ``untried``: effects that
+        are journalled as begun, and known not to be.
+        """
+        self._ending.begin_at_once(Cancelled(), heard, untried)
         return self.begin()
 
-    def time_out(self, seconds: float) -> Turn:
+    def time_out(self, seconds: float, heard: Collection[str] = (), untried: Collection[str] = ()) -> Turn:
         error = StepError("run-timed-out", f"The run took longer than the {seconds:g} seconds its workflow allows.")
-        self._ending.begin(Failed(None, error), at_once=True)
+        self._ending.begin_at_once(Failed(None, error), heard, untried)
         return self.begin()
 
     # Moving on
@@ -216,6 +220,7 @@ class Execution:
     def launch(self, frame: Frame, node: CompiledNode, step: Step, does: CompiledEffect) -> None:
         self.active[step.path] = (frame, node)
         self.record(step)
+        self.leaving.note(step, node)
         self.turn.ready.append(Ready(self.steps[step.path], node, does))
 
     def _begin_wait(self, frame: Frame, node: CompiledNode, step: Step, does: Waiting) -> None:
@@ -261,7 +266,12 @@ class Execution:
         else:
             self._loops.begin(frame, node, step)
         if self._ending.gives_up(step.path):
-            self.give_up(step.path)
+            self.leaving.give_up(step.path)
+
+    def is_unwanted(self, path: str) -> bool:
+        """Whether what is under way there only goes on because it has to end."""
+        place = self.active.get(path) or self.waiting.get(path)
+        return place is not None and self.winds_up(place[0], path)
 
     def winds_up(self, frame: Frame, path: str) -> bool:
         """Whether what fails there is not worth another attempt, for nothing will come of it."""
@@ -338,33 +348,12 @@ class Execution:
             self.decide(frame, node, known)
             return
         self._loops.close(path)
-        self.give_up(path)
+        self.leaving.give_up(path)
         self.decide(frame, node, Step(path, "skipped") if known is None else self.steps[path].cancelled())
 
-    def give_up(self, path: str) -> None:
-        """End an effect that is under way, or a wait; what it still brings does not count."""
-        place = self.active.pop(path, None)
-        if place is not None or (path in self.waiting and self.steps[path].asked_on_its_way):
-            self.turn.stopped.append(path)
-        place = place or self.waiting.pop(path, None)
-        if place is not None:
-            self._finished += 1
-            self.record(replace(self.steps[path].cancelled(), finished=self._finished))
-
-    def give_up_inside(self, prefix: str, *, but: Container[str] = ()) -> None:
-        """End everything whose path begins so."""
-        for path in [path for path in (*self.active, *self.waiting) if path.startswith(prefix) and path not in but]:
-            self.give_up(path)
-
-    def in_doubt_inside(self, prefix: str) -> list[str]:
-        return [path for path in self._in_doubt if path.startswith(prefix)]
-
-    def leave_nothing_begun(self) -> None:
-        """The run ends: loops that never came to their end are cancelled."""
-        for step in [step for step in self.steps.values() if step.status not in OVER]:
-            self._finished += 1
-            self.steps[step.path] = replace(step.cancelled(), finished=self._finished)
-            self.turn.change(self.steps[step.path])
+    def end_without_result(self, path: str) -> None:
+        self._finished += 1
+        self.record(replace(self.steps[path].cancelled(), finished=self._finished))
 
     def fail(self, frame: Frame, path: str, error: StepError) -> None:
         """A step failed and nothing handles it: so does its loop, or the run."""
@@ -395,6 +384,6 @@ class Execution:
             step = replace(step, number=len(self.steps) + 1 if known is None else known.number)
         if known is not None and known.status == "waiting" and step.status != "waiting":
             self.turn.closed.append(step.path)
-        (self._in_doubt.add if step.in_doubt else self._in_doubt.discard)(step.path)
+        self.leaving.note(step)
         self.steps[step.path] = step
         self.turn.change(step)

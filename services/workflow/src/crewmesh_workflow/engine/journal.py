@@ -348,6 +348,7 @@ def _run(row: DictRow) -> Run:
         failing=stored_failure(row["failure"]),
         parent=row["parent_run"],
         payer=NOBODY if row["payer"] is None else PaidBy.model_validate(row["payer"]),
+        was_paused=row["was_paused"],
     )
 
 

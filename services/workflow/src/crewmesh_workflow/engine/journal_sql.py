@@ -143,7 +143,9 @@ UPDATE runs SET epoch = epoch + 1, status = 'running', scheduled = scheduled + %
 WHERE id = %(run)s AND status IN ('running', 'waiting')
     AND (epoch = %(epoch)s OR (driver = %(driver)s AND %(here)s = 0))
 RETURNING id, org_id, workflow_id, workflow_version, trigger, traceparent, epoch, seq, created_at, test, samples,
-    arrivals, failure, asked, parent_run, payer, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left
+    arrivals, failure, asked, parent_run, payer,
+    extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left,
+    EXISTS (SELECT FROM run_events e WHERE run_id = runs.id AND e.seq = runs.seq AND type = 'run.paused') AS was_paused
 """
 BROKE_DOWN = "UPDATE runs SET faults = faults + 1 WHERE id = %(run)s AND epoch = %(epoch)s RETURNING faults, seq"
 STEPS = """

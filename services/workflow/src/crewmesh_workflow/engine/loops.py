@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class _Loop:
     """A loop that has begun. ``open`` holds the rounds that are being worked on.
 
-    ``failed``: why rounds failed in which people are yet to say what came of a step.
+    ``failed``: why rounds failed in which something has to come to its end first.
     """
 
     frame: Frame
@@ -77,10 +77,10 @@ class Loops:
         loop = self._loops.get(round_.holder or "")
         if loop is None or round_.index not in loop.open:
             return
-        if in_doubt := self._execution.in_doubt_inside(round_.prefix):
+        if self._execution.leaving.bound_inside(round_.prefix):
             loop.failed.setdefault(round_.index, error)
             round_.halted = True
-            self._execution.give_up_inside(round_.prefix, but=in_doubt)
+            self._execution.leaving.wind_up(round_.prefix)
         else:
             self._end_round(loop, round_, loop.failed.pop(round_.index, error))
 
@@ -100,15 +100,16 @@ class Loops:
         """Fail the loops of which a round failed, when nothing is under way in their other rounds."""
         execution = self._execution
         for loop in [loop for loop in self._loops.values() if loop.failed]:
-            for index in [each for each in loop.failed if not execution.in_doubt_inside(loop.open[each].prefix)]:
+            for index in [each for each in loop.failed if not execution.leaving.bound_inside(loop.open[each].prefix)]:
                 self._end_round(loop, loop.open[index], loop.failed.pop(index))
                 return True
         for loop in [loop for loop in self._loops.values() if loop.failure is not None]:
             inside = loop.path + "["
-            in_doubt = execution.in_doubt_inside(inside)
-            for path in [path for path in execution.waiting if path.startswith(inside) and path not in in_doubt]:
-                execution.give_up(path)
-            under_way = in_doubt or any(path.startswith(inside) for path in execution.active)
+            for path in [path for path in execution.waiting if path.startswith(inside)]:
+                execution.leaving.wind_up_one(path)
+            under_way = execution.leaving.bound_inside(inside) or any(
+                path.startswith(inside) for path in execution.active
+            )
             if loop.failure is not None and not under_way:
                 self._close_rounds(loop)
                 self._end(loop, self._step(loop).failed(loop.failure))
@@ -172,7 +173,7 @@ class Loops:
 
     def _close(self, loop: _Loop, round_: Frame) -> None:
         round_.closed = True
-        self._execution.give_up_inside(round_.prefix)
+        self._execution.leaving.give_up_inside(round_.prefix)
         for path in [path for path in self._loops if path.startswith(round_.prefix)]:
             inner = self._loops.pop(path)
             for deeper in inner.open.values():

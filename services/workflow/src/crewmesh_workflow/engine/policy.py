@@ -9,12 +9,10 @@ from crewmesh_contracts.workflow.nodes.base import EffectNode
 from crewmesh_contracts.workflow.settings import ApprovalRule
 
 from crewmesh_workflow.engine.frames import Frame
-from crewmesh_workflow.engine.steps import Step, StepError
+from crewmesh_workflow.engine.steps import ANSWERS, Step, StepError
 from crewmesh_workflow.nodes.base import CompiledEffect, WaitFor
 from crewmesh_workflow.program.model import CompiledNode, Program
 
-# Where an effect's input holds what people said to its questions.
-ANSWERS = "verdicts"
 _ANYBODY = ApprovalRule()
 
 

@@ -45,14 +45,21 @@ class Returns:
         frame, node = place
         step = execution.steps[path]
         if isinstance(node.does, Waiting):
+            if step.awaits_run and data.get("status") == "cancelled" and execution.winds_up(frame, path):
+                execution.end_without_result(path)  # it was cancelled with this run
+                return
             execution.conclude(frame, node, step, node.does.arrived(data))
         elif isinstance(node.does, CompiledEffect):
             # Somebody agreed to the effect or not, or told what became of it when nobody knew.
             told = policy.told(step, data)
             if (said := policy.said_of_outcome(step, data)) is not None:
                 execution.turn.said[path] = said
-            if told.status == "running" and step.error is not None and execution.winds_up(frame, path):
-                told = step.failed(step.error)  # it did not happen, and is not wanted any more
+            if told.status == "running" and execution.winds_up(frame, path):  # nobody wants it done any more
+                if not step.in_doubt or step.error is None:
+                    execution.waiting[path] = place
+                    execution.leaving.give_up(path)
+                    return
+                told = step.failed(step.error)
             if told.status == "running":
                 execution.launch(frame, node, told, node.does)
             else:
@@ -75,9 +82,11 @@ class Returns:
 
     def refused(self, path: str, error: StepError) -> None:
         """What a waiting step waits for could not be begun."""
-        place = self._execution.waiting.pop(path, None)
-        if place is not None:
-            self._execution.decide(*place, self._execution.steps[path].failed(error))
+        execution = self._execution
+        if execution.is_unwanted(path):
+            execution.leaving.give_up(path)
+        elif (place := execution.waiting.pop(path, None)) is not None:
+            execution.decide(*place, execution.steps[path].failed(error))
 
 
 def _unless_handled(node: CompiledNode, step: Step) -> Step:

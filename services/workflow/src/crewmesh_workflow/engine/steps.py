@@ -14,6 +14,8 @@ from crewmesh_workflow.nodes.base import WaitFor
 
 StepStatus = Literal["running", "waiting", "completed", "skipped", "failed", "cancelled"]
 _MOST_PLACES = 5
+# Where an effect's input holds what people said to its questions.
+ANSWERS = "verdicts"
 OVER: frozenset[StepStatus] = frozenset({"completed", "skipped", "failed", "cancelled"})
 
 
@@ -68,6 +70,17 @@ class Step:
     def asked_on_its_way(self) -> bool:
         """Whether it waits for people as an effect that has begun: elsewhere it is still at work."""
         return self.wait is not None and "question" in self.wait.request
+
+    @property
+    def untried(self) -> bool:
+        """Whether nothing has come back of it yet: if it is not under way, it never was."""
+        asked_before = ANSWERS in (self.input or {})
+        return self.status == "running" and self.attempt == 1 and not (self.error or self.rounds or asked_before)
+
+    @property
+    def awaits_run(self) -> bool:
+        """Whether it waits for the end of a run that it started."""
+        return self.status == "waiting" and self.wait is not None and self.wait.kind == "child"
 
     @property
     def in_doubt(self) -> bool:

@@ -38,7 +38,7 @@ class Turn:
 
     ``changed`` is in the order in which it is told. ``before_failing``: what of it came before the run began to fail.
     ``stopped``: effects under way that are not wanted any more. ``closed``: waits that are over. ``said``: what people
-    said about a step of which nobody knew what became of it.
+    said about a step of which nobody knew what became of it. ``awaited``: what a ``failing`` run waits for first.
     """
 
     changed: dict[str, Step] = field(default_factory=dict[str, Step])
@@ -50,6 +50,7 @@ class Turn:
     response: JsonObject | None = None
     failing: Failed | Cancelled | None = None
     before_failing: set[str] = field(default_factory=set[str])
+    awaited: list[str] = field(default_factory=list[str])
     end: End | None = None
 
     @property

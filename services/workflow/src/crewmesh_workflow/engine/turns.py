@@ -17,6 +17,7 @@ from crewmesh_workflow.program.model import Program
 
 # A step's output goes out with its event when it is small; the whole is at /v1/runs/{run}/steps.
 _SMALL_OUTPUT_BYTES = 4 * 1024
+_MOST_AWAITED = 20
 
 
 def name_waits(turn: Turn, steps: dict[str, Step]) -> None:
@@ -32,7 +33,7 @@ def commit_of(program: Program, turn: Turn) -> Commit:
     behind = [step for step in changed if step.path not in turn.before_failing]
     events = _told(program, before, turn.said)
     if turn.failing is not None and turn.end is None:
-        events.append(_failing_event(turn.failing))
+        events.append(_failing_event(turn.failing, turn.awaited))
     events += _told(program, behind, turn.said)
     if turn.end is not None:
         events.append(_end_event(turn.end))
@@ -91,10 +92,11 @@ def _failure(step: Step) -> JsonObject:
     return {} if step.error is None else {"error": step.error.as_json()}
 
 
-def _failing_event(failing: Failed | Cancelled) -> JournalEvent:
+def _failing_event(failing: Failed | Cancelled, awaited: Sequence[str]) -> JournalEvent:
+    waits: JsonObject = {"waits_for": [*awaited[:_MOST_AWAITED]]} if awaited else {}
     if isinstance(failing, Cancelled):
-        return JournalEvent("run.cancelling", {})
-    return JournalEvent("run.failing", {"node": failing.path, "error": failing.error.as_json()})
+        return JournalEvent("run.cancelling", waits)
+    return JournalEvent("run.failing", {"node": failing.path, "error": failing.error.as_json(), **waits})
 
 
 def _end_event(end: End) -> JournalEvent:

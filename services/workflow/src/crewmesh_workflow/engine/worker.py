@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass, replace
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.nodes.base import EffectNode
-from crewmesh_kit.errors import Problem
+from crewmesh_kit.db.database import persistently
 from crewmesh_kit.logs import get_logger
 
 from crewmesh_workflow.engine import metrics
 from crewmesh_workflow.engine.commits import Ack, Commit, JournalEvent, LeaseLostError, Rest, Run, Wish
-from crewmesh_workflow.engine.effects import Reach, StepContext, perform, stop_quietly
+from crewmesh_workflow.engine.effects import Reach, StepContext, begin_wait, perform, stop_quietly, try_no_more
 from crewmesh_workflow.engine.ends import Ends
 from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Journal
@@ -35,9 +35,7 @@ from crewmesh_workflow.nodes.base import CompiledEffect, Waiting
 
 # So many effects of one run are under way at a time.
 _MOST_EFFECTS = 64
-_BEGIN_ATTEMPTS = 5
 _STOP_SECONDS = 5.0
-_NODE_SECONDS = 60.0
 _NEVER = float("inf")
 
 Spawn = Callable[[str, Coroutine[object, object, object]], asyncio.Task[object]]
@@ -54,7 +52,7 @@ class Desk:
     reach: Reach
     ends: Ends
     spawn: Spawn
-    cancel_children: Callable[[str, str], Awaitable[None]]
+    cancel_children: Callable[[str, str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +90,8 @@ class Worker:
         self._cancels = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._queue: deque[Ready] = deque()
+        # Effects that are journalled as begun, and are not.
+        self._untried: set[str] = set()
         # What is to be begun later, and the ends of waits, by the clock of this process.
         self._later: dict[str, tuple[float, Ready]] = {}
         self._until: dict[str, float] = {}
@@ -101,9 +101,12 @@ class Worker:
 
     async def resume(self) -> Done | Sleep:
         """From where the journal stands. What it is asked for by now comes before what it would begin again."""
-        turn = self._asked_for() or self._execution.begin()
+        if self.run.was_paused:
+            self._untried = {step.path for step in self._execution.steps.values() if step.untried}
+        turn = await self._asked_for() or self._execution.begin()
         if turn.begins_waits:
-            turn.leave_out(await self._desk.journal.children(self.run.id))
+            begun = await self._desk.journal.children(self.run.id)
+            turn.leave_out({path for path in begun if not self._execution.is_unwanted(path)})
         return await self.go(turn)
 
     async def go(self, turn: Turn) -> Done | Sleep:
@@ -132,7 +135,7 @@ class Worker:
         """The same for a turn that was journalled with the start of the run."""
         for step in turn.changed.values():
             self._note_wait(step)
-        if (asked := self._asked_for()) is not None:
+        if (asked := await self._asked_for()) is not None:
             return await self.go(asked)
         self._act(turn)
         try:
@@ -162,8 +165,8 @@ class Worker:
                 self._desk.spawn(f"stop children of {self.run.id}/{path}", self._cancel_children(path))
         return asleep
 
-    async def _cancel_children(self, path: str) -> None:
-        await self._desk.cancel_children(self.run.id, path)
+    async def _cancel_children(self, path: str) -> bool:
+        return await persistently(lambda: self._desk.cancel_children(self.run.id, path))
 
     async def _commit(self, commit: Commit) -> Ack:
         keep_days = self._execution.program.definition.settings.retention_days
@@ -189,17 +192,18 @@ class Worker:
         if turn.failing is not None:
             self._try_no_more()
         for ready in filter(self._is_wanted, turn.ready):
-            pause = ready.step.retry_in or 0.0
-            if pause > LONGEST_NAP_SECONDS:
-                self._later[ready.step.path] = (time.monotonic() + pause, ready)
+            path, pause = ready.step.path, ready.step.retry_in or 0.0
+            if turn.changed.get(path) is ready.step and ready.step.untried:
+                self._untried.add(path)
+            if pause > LONGEST_NAP_SECONDS and not self._execution.is_unwanted(path):
+                self._later[path] = (time.monotonic() + pause, ready)
             else:
                 self._queue.append(ready)
         self._begin_queued()
 
     def _try_no_more(self) -> None:
         """The run fails: nobody waits for long pauses between attempts."""
-        for _, ready in self._later.values():
-            self._results.put_nowait(ready.step.again(ready.step.error, 0.0))
+        self._queue.extend(ready for _, ready in self._later.values())
         self._later.clear()
 
     def _begin_queued(self) -> None:
@@ -207,16 +211,22 @@ class Worker:
             ready = self._queue.popleft()
             if self._is_wanted(ready):
                 path = ready.step.path
-                self._tasks[path] = asyncio.create_task(self._do(ready), name=f"step {path}")
+                self._untried.discard(path)
+                before = self._tasks.pop(path, None)
+                self._tasks[path] = asyncio.create_task(self._do(ready, before), name=f"step {path}")
 
     def _is_wanted(self, ready: Ready) -> bool:
         """It may have been given up since it was ready, even in the same turn."""
         path = ready.step.path
         return path in self._execution.active or path in self._execution.waiting
 
-    async def _do(self, ready: Ready) -> None:
+    async def _do(self, ready: Ready, before: asyncio.Task[None] | None) -> None:
+        """``before``: what was done about the step until now, which is not wanted any more."""
         path = ready.step.path
         try:
+            if before is not None:
+                before.cancel()
+                await asyncio.wait([before])
             result = await (self._effect(ready) if isinstance(ready.does, CompiledEffect) else self._begin_wait(ready))
         except LeaseLostError:
             result = None
@@ -236,28 +246,27 @@ class Worker:
         does, node, step = ready.does, ready.node.node, ready.step
         if not isinstance(does, CompiledEffect) or not isinstance(node, EffectNode):
             raise TypeError(f"step {step.path} has no effect")
+
+        def unwanted() -> bool:
+            return self._execution.is_unwanted(step.path)
+
         if step.retry_in:
             metrics.RETRIES.labels(str(getattr(node, "kind", ""))).inc()
-            await asyncio.sleep(step.retry_in)
+            await asyncio.sleep(0 if unwanted() else step.retry_in)
+            if step.retry_in > 0 and unwanted():
+                return await try_no_more(self._desk.reach, self.run, node, does, replace(step, retry_in=None))
             step = replace(step, retry_in=None)
-        return await perform(self._desk.reach, self.run, node, does, step, self._lease)
+        return await perform(self._desk.reach, self.run, node, does, step, self._lease, unwanted)
 
     async def _begin_wait(self, ready: Ready) -> _Refused | None:
         does, step = ready.does, ready.step
         if not isinstance(does, Waiting) or does.begin is None:
             raise TypeError(f"step {step.path} has nothing to begin")
-        context = StepContext(self._desk.reach, self.run, step, _NODE_SECONDS)
-        for attempt in range(_BEGIN_ATTEMPTS):
-            try:
-                await does.begin(step.input or {}, context)
-            except Problem as problem:
-                log.info("a wait could not be begun", path=step.path, error=problem.detail)
-                if not problem.retryable or attempt == _BEGIN_ATTEMPTS - 1:
-                    return _Refused(step.path, StepError.of(problem))
-                await asyncio.sleep(0.2 * 2**attempt)
-            else:
-                return None
-        return None
+        if self._execution.is_unwanted(step.path):
+            never_begun = StepError("cancelled", "The run was not begun when it was not wanted any more.")
+            return None if await self._cancel_children(step.path) else _Refused(step.path, never_begun)
+        error = await begin_wait(self._desk.reach, self.run, does.begin, step)
+        return None if error is None else _Refused(step.path, error)
 
     def _stop(self, path: str) -> None:
         """End an effect that is under way or was put off; where it is done elsewhere, say so there."""
@@ -275,19 +284,28 @@ class Worker:
     async def _next(self) -> Turn | Done | Sleep:
         while True:
             self._lease.check()
-            turn = self._asked_for() or self._unfinished() or await self._arrived() or await self._rest_or_results()
+            turn = (
+                await self._asked_for() or self._unfinished() or await self._arrived() or await self._rest_or_results()
+            )
             if turn is not None:
                 return turn
 
-    def _asked_for(self) -> Turn | None:
+    async def _asked_for(self) -> Turn | None:
         self._asked = self._lease.asked
         if self._asked == "cancel" and not self._cancels:
             self._cancels = True
-            return self._execution.cancel()
+            return self._execution.cancel(await self._heard(), self._untried)
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
-            return self._execution.time_out(self._execution.program.definition.settings.timeout_seconds or 0)
+            seconds = self._execution.program.definition.settings.timeout_seconds or 0
+            return self._execution.time_out(seconds, await self._heard(), self._untried)
         return None
+
+    async def _heard(self) -> Collection[str]:
+        """The waits for which something has arrived that is yet to be told."""
+        if self._lease.arrivals != self.run.arrivals and self._brought is None:
+            self._brought = (self._lease.arrivals, await self._desk.journal.arrived(self.run.id))
+        return self._brought[1] if self._brought is not None else ()
 
     def _unfinished(self) -> Turn | None:
         return self._execution.go_on() if self._execution.unfinished else None
@@ -304,8 +322,9 @@ class Worker:
     async def _arrived(self) -> Turn | None:
         if self._lease.arrivals == self.run.arrivals:
             return None
+        await self._heard()
         brought, self._brought = self._brought, None
-        seen, arrived = brought or (self._lease.arrivals, await self._desk.journal.arrived(self.run.id))
+        seen, arrived = brought or (0, {})
         self.run = replace(self.run, arrivals=seen)
         return self._execution.happened(arrived=arrived)
 

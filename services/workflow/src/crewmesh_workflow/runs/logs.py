@@ -99,7 +99,17 @@ def _completed(data: JsonObject) -> str:
 
 
 def _failing(data: JsonObject) -> str:
-    return f"the run is going to fail; what was done is undone first{_why(data)}"
+    return f"the run is going to fail; what was done is undone first{_awaited(data)}{_why(data)}"
+
+
+def _cancelling(data: JsonObject) -> str:
+    return f"the run is being cancelled; what was done is undone first{_awaited(data)}"
+
+
+def _awaited(data: JsonObject) -> str:
+    paths = data.get("waits_for")
+    named = ", ".join(str(path) for path in paths) if isinstance(paths, list) else ""
+    return f", when it is known what came of {named}" if named else ""
 
 
 def _moved(data: JsonObject) -> str:
@@ -118,7 +128,7 @@ _TYPES: dict[str, tuple[Level, Callable[[JsonObject], str]]] = {
     "run.resumed": ("info", _always("the run goes on")),
     "run.moved": ("info", _moved),
     "run.failing": ("error", _failing),
-    "run.cancelling": ("warning", _always("the run is being cancelled; what was done is undone first")),
+    "run.cancelling": ("warning", _cancelling),
     "run.completed": ("info", _always("the run is completed")),
     "run.failed": ("error", lambda data: f"the run failed{_why(data)}"),
     "run.cancelled": ("warning", _always("the run is cancelled")),
