@@ -50,8 +50,8 @@ class Bank:
         return HttpReply(status=200, headers={}, body="")
 
 
-async def cancelled_while_under_way(bench: Bench, bank: Bank, *nodes: JsonValue, **more: JsonValue) -> str:
-    run = await bench.start(await bench.save(nodes, **more))
+async def cancelled_while_under_way(bench: Bench, bank: Bank, *nodes: JsonValue) -> str:
+    run = await bench.start(await bench.save(nodes))
     async with asyncio.timeout(60):
         await bank.begun.wait()
     assert await ask(bench, "cancel", run)
@@ -257,3 +257,31 @@ class TestWhatHasArrived:
         assert await go_on(bench, run) == Done()
         assert (await bench.row(run))["status"] == "cancelled"
         assert bank.asked == ["pay", "undo-pay"]
+
+
+class TestWhatItIsAbout:
+    async def test_who_is_asked_about_a_compensation_is_told_what_it_is(self, bench: Bench) -> None:
+        Bank(bench)
+        settings: JsonObject = {
+            "mode": "human_in_the_loop",
+            "approval_rules": [{"when": "node.id == 'undo-a'", "assignees": ["role:undoers"]}],
+        }
+        undo: JsonObject = {"do": http("undo-a")}
+        nodes: list[JsonValue] = [
+            http("a", approval="never", compensate=undo),
+            {"id": "no", "kind": "fail", "message": "no"},
+        ]
+        run = await bench.start(await bench.save(nodes, [{"from": "a", "to": "no"}], settings=settings))
+        await bench.settle()
+        rows = await bench.database.statement("SELECT path, request FROM waits WHERE run_id = %(run)s", {"run": run})
+        [(path, request)] = [(row["path"], row["request"]) for row in rows]
+        assert (path, request["title"]) == ("a!undo", "May undo-a be done, which undoes a?")
+        assert (request["node"], request["assignees"]) == ("undo-a", ["role:undoers"])
+
+    async def test_a_run_tells_which_step_of_a_loop_made_it_fail(self, bench: Bench) -> None:
+        boom: JsonObject = {"id": "boom", "kind": "fail", "message": "no"}
+        inner: JsonObject = {"id": "inner", "kind": "for_each", "items": [1], "body": {"nodes": [boom]}}
+        loop: JsonObject = {"id": "l", "kind": "for_each", "items": [1], "body": {"nodes": [inner]}}
+        run = await bench.start(await bench.save([loop]))
+        await bench.settle()
+        assert (await bench.row(run))["error"]["node"] == "l[0].inner[0].boom"

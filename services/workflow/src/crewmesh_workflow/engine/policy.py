@@ -23,9 +23,11 @@ def approval_for(
     rule = _rule(program, node, does, input_, frame)
     if rule is None:
         return None
+    # A compensation stands at the place of the step that it undoes, and has an id of its own.
+    undoes = "" if node.id == node.node.id else f", which undoes {node.id}"
     request: JsonObject = {
-        "title": f"May {node.node.name or node.id} be done?",
-        "node": node.id,
+        "title": f"May {node.node.name or node.node.id} be done{undoes}?",
+        "node": node.node.id,
         "kind": _kind(node),
         "input": input_,
         "assignees": [*rule.assignees],
@@ -76,7 +78,7 @@ def told(step: Step, data: JsonObject) -> Step:
 
 
 def _matching(program: Program, node: CompiledNode, input_: JsonObject, frame: Frame) -> ApprovalRule | None:
-    about: JsonObject = {"id": node.id, "kind": _kind(node), "name": node.node.name}
+    about: JsonObject = {"id": node.node.id, "kind": _kind(node), "name": node.node.name}
     scope = frame.scope(node=about, input=input_)
     for compiled in program.rules:
         if compiled.when.evaluate(scope):
