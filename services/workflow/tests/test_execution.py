@@ -231,7 +231,7 @@ class TestLoops:
         error: JsonObject = {"index": 1, "type": "upstream-failed", "detail": "it broke"}
         assert goes_on.output == {"items": [THREE[0], None, THREE[2]], "errors": [error]}
         stops = Play(program([each(effect("e"))]), broken).go()
-        assert (stops.error.path, stops.error.error) == ("l", BROKEN)
+        assert (stops.error.path, stops.error.error) == ("l[1].e", BROKEN)
         assert stops.effects == ["l[0].e", "l[1].e", "l[2].e"], "what was under way came to its end"
 
     def test_the_body_sees_what_was_before_the_loop(self) -> None:

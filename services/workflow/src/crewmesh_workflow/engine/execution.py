@@ -357,8 +357,9 @@ class Execution:
 
     def fail(self, frame: Frame, path: str, error: StepError) -> None:
         """A step failed and nothing handles it: so does its loop, or the run."""
+        path = self._loops.culprits.get(path, path)
         if frame.holder is not None:
-            self._loops.round_failed(frame, error)
+            self._loops.round_failed(frame, path, error)
         else:
             self._ending.failed(frame, path, error)
 

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from crewmesh_workflow.engine.execution import Execution
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Which step failed, and why."""
+
+    path: str
+    error: StepError
+
+
 @dataclass(slots=True)
 class _Loop:
     """A loop that has begun. ``open`` holds the rounds that are being worked on.
@@ -34,16 +42,18 @@ class _Loop:
     errors: list[JsonObject] = field(default_factory=list[JsonObject])
     next: int = 0
     open: dict[int, Frame] = field(default_factory=dict[int, Frame])
-    failed: dict[int, StepError] = field(default_factory=dict[int, StepError])
+    failed: dict[int, _Failure] = field(default_factory=dict[int, "_Failure"])
     known_rounds: int = 0
     last: JsonValue = None
-    failure: StepError | None = None
+    failure: _Failure | None = None
 
 
 class Loops:
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
         self._loops: dict[str, _Loop] = {}
+        # The steps that made loops fail, by the paths of these.
+        self.culprits: dict[str, str] = {}
 
     def begin(self, frame: Frame, node: CompiledNode, step: Step) -> None:
         """Begin a loop, or go on with one that the journal holds as begun."""
@@ -73,26 +83,26 @@ class Loops:
             loop.outputs[round_.index] = output
         self._go_on(loop)
 
-    def round_failed(self, round_: Frame, error: StepError) -> None:
+    def round_failed(self, round_: Frame, path: str, error: StepError) -> None:
         loop = self._loops.get(round_.holder or "")
         if loop is None or round_.index not in loop.open:
             return
         if self._execution.leaving.bound_inside(round_.prefix):
-            loop.failed.setdefault(round_.index, error)
+            loop.failed.setdefault(round_.index, _Failure(path, error))
             round_.halted = True
             self._execution.leaving.wind_up(round_.prefix)
         else:
-            self._end_round(loop, round_, loop.failed.pop(round_.index, error))
+            self._end_round(loop, round_, loop.failed.pop(round_.index, _Failure(path, error)))
 
-    def _end_round(self, loop: _Loop, round_: Frame, error: StepError) -> None:
+    def _end_round(self, loop: _Loop, round_: Frame, failure: _Failure) -> None:
         """It failed."""
         del loop.open[round_.index]
         self._close(loop, round_)
         if isinstance(loop.node.does, Each) and loop.node.does.keep_going:
-            loop.errors.append({"index": round_.index, **error.as_json()})
+            loop.errors.append({"index": round_.index, **failure.error.as_json()})
             self._go_on(loop)
             return
-        loop.failure = loop.failure or error
+        loop.failure = loop.failure or failure
         for other in loop.open.values():
             other.halted = True
 
@@ -112,7 +122,8 @@ class Loops:
             )
             if loop.failure is not None and not under_way:
                 self._close_rounds(loop)
-                self._end(loop, self._step(loop).failed(loop.failure))
+                self.culprits[loop.path] = loop.failure.path
+                self._end(loop, self._step(loop).failed(loop.failure.error))
                 return True
         return False
 
