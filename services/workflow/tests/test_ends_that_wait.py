@@ -11,6 +11,7 @@ from crewmesh_kit.errors import GatewayTimeout, Problem
 from crewmesh_testkit import polling
 from crewmesh_testkit.identities import ORGANIZATION
 from crewmesh_workflow.engine.outcome import Done, DriveInput
+from crewmesh_workflow.runs import repository as runs
 from crewmesh_workflow.runs.logs import log_line
 from crewmesh_workflow.runs.schemas import StoredEvent
 
@@ -285,3 +286,19 @@ class TestWhatItIsAbout:
         run = await bench.start(await bench.save([loop]))
         await bench.settle()
         assert (await bench.row(run))["error"]["node"] == "l[0].inner[0].boom"
+
+    async def test_a_failure_handler_is_told_what_was_not_undone(self, bench: Bench) -> None:
+        bank = Bank(bench, held="undo-a")
+        bank.problem = LOST
+        bank.go.set()
+        undo: JsonObject = {"do": http("undo-a", retry={"attempts": 1})}
+        nodes: list[JsonValue] = [http("a", compensate=undo), {"id": "no", "kind": "fail", "message": "no"}]
+        told: JsonObject = {"id": "tell", "kind": "transform", "output": {"left": "{{ error.not_undone }}"}}
+        ways: list[JsonValue] = [{"from": "a", "to": "no"}]
+        run = await bench.start(await bench.save(nodes, ways, on_failure={"nodes": [told]}))
+        await bench.settle()
+        assert (await bench.steps(run))["!failure.tell"]["output"] == {"left": ["a"]}
+        async with bench.database.tenant(ORGANIZATION) as conn:
+            found = await runs.get(conn, ORGANIZATION, run)
+        assert found is not None
+        assert found.not_undone == ("a",)

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.base import JsonObject, JsonValue
 from pydantic import ValidationError
 
 from crewmesh_workflow.engine.frames import Frame
@@ -136,8 +136,10 @@ class Ending:
         handler = self._execution.program.on_failure
         if handler is None or self._handler is not None or not isinstance(self._end, Failed):
             return False
-        error: JsonObject = {"node": self._end.path, **self._end.error.as_json()}
         execution = self._execution
+        failed = [step for step in execution.steps.values() if step.path.endswith(UNDO) and step.status != "completed"]
+        not_undone: JsonValue = [step.path.removesuffix(UNDO) for step in failed]
+        error: JsonObject = {"node": self._end.path, **self._end.error.as_json(), "not_undone": not_undone}
         self._handler = Frame(HANDLER, handler, {**execution.main.roots, "error": error}, parent=execution.main)
         execution.open(self._handler)
         return True

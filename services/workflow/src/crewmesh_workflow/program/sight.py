@@ -12,7 +12,9 @@ from crewmesh_workflow.program.shapes import ANYTHING, NUMBER, TEXT, Shape, obje
 RUN = object_of(dict.fromkeys(("id", "workflow", "name", "version", "started_at", "test"), ANYTHING))
 _BY_NAME = {
     "index": scalar(NUMBER),
-    "error": object_of({name: scalar(TEXT) for name in ("type", "detail")} | {"node": ANYTHING}),
+    "error": object_of(
+        {name: scalar(TEXT) for name in ("type", "detail")} | {"node": ANYTHING, "not_undone": ANYTHING}
+    ),
 }
 _WHERE = {
     "item": "it is there in the body of a for_each",

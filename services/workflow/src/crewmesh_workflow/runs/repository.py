@@ -43,6 +43,9 @@ split_part(traceparent, '-', 2) AS trace_id,
 (SELECT count(*) FROM runs child WHERE child.parent_run = runs.id) AS children,
 (SELECT coalesce(jsonb_object_agg(status, number), '{}') FROM (
     SELECT status, count(*) AS number FROM steps WHERE run_id = runs.id GROUP BY status) counted) AS progress,
+ARRAY(SELECT left(path, -5) FROM steps
+    WHERE run_id = runs.id AND path LIKE '%%!undo' AND status IN ('failed', 'cancelled')
+    ORDER BY position LIMIT 100) AS not_undone,
 (SELECT coalesce(jsonb_agg(wait), '[]') FROM (
     SELECT id, path, kind, request->>'title' AS title, until, created_at AS since
     FROM waits WHERE run_id = runs.id AND """

@@ -97,6 +97,7 @@ class RunDetail(RunSummary):
     children: Annotated[int, Field(description="Runs that its steps started; GET /v1/runs?parent= lists them.")]
     waiting_for: Annotated[tuple[OpenWait, ...], Field(description="At most 100, the oldest first.")]
     progress: Annotated[dict[StepStatus, int], Field(description="How many steps it has by status.")]
+    not_undone: Annotated[tuple[str, ...], Field(description="Paths of steps whose compensation failed; at most 100.")]
     usage: Annotated[Usage | None, Field(description="Null when no step has asked a model.")]
     deadline_at: Annotated[
         datetime | None,
