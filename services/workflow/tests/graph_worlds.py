@@ -97,6 +97,7 @@ class MemoryRun:
         execution = Execution(self.program, facts, dict(self.journal.steps), self.journal.failing)
         turn = execution.begin()
         pending: dict[str, Ready] = {}
+        late: list[Step] = []  # what ended while the run was cancelled
         while True:
             self.journal.write(turn)
             if self.journal.end is not None:
@@ -104,11 +105,13 @@ class MemoryRun:
             pending |= {ready.step.path: ready for ready in turn.ready}
             for path in turn.stopped:
                 pending.pop(path, None)
-            assert pending, "the run neither ends nor does anything"
-            results = [self._perform(pending.pop(path)) for path in self._some(pending)]
+            assert pending or late, "the run neither ends nor does anything"
+            results = late + [self._perform(pending.pop(path)) for path in self._some(pending)]
             if self.journal.commits in self.crashes:
                 return
-            turn = execution.cancel() if self._is_cancelled() else execution.happened(results)
+            cancelled = self._is_cancelled()
+            turn = execution.cancel() if cancelled else execution.happened(results)
+            late = results if cancelled else []
 
     def _is_cancelled(self) -> bool:
         return 0 < self.cancelled_after <= self.journal.commits and self.journal.failing is None
@@ -122,7 +125,7 @@ class MemoryRun:
         return [f"{path}!undo" for path, node in nodes if node is not None and node.undo is not None]
 
     def _some(self, pending: dict[str, Ready]) -> list[str]:
-        return self.dice.sample([*pending], self.dice.randint(1, len(pending)))
+        return self.dice.sample([*pending], self.dice.randint(min(1, len(pending)), len(pending)))
 
     def _perform(self, ready: Ready) -> Step:
         step = ready.step
