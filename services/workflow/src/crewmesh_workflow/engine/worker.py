@@ -8,7 +8,6 @@ ended, or it rests: until a moment, until something arrives, or until it is resu
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from crewmesh_workflow.engine.ends import Ends
 from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Journal
 from crewmesh_workflow.engine.leases import Lease, Leases
+from crewmesh_workflow.engine.moments import Moments
 from crewmesh_workflow.engine.outcome import Done, Sleep
 from crewmesh_workflow.engine.places import node_at
 from crewmesh_workflow.engine.resting import LONGEST_NAP_SECONDS, given_away, only_waits, sleep_of, worth_a_driver
@@ -36,7 +36,6 @@ from crewmesh_workflow.nodes.base import CompiledEffect, Waiting
 # So many effects of one run are under way at a time.
 _MOST_EFFECTS = 64
 _STOP_SECONDS = 5.0
-_NEVER = float("inf")
 
 Spawn = Callable[[str, Coroutine[object, object, object]], asyncio.Task[object]]
 
@@ -92,10 +91,7 @@ class Worker:
         self._queue: deque[Ready] = deque()
         # Effects that are journalled as begun, and are not.
         self._untried: set[str] = set()
-        # What is to be begun later, and the ends of waits, by the clock of this process.
-        self._later: dict[str, tuple[float, Ready]] = {}
-        self._until: dict[str, float] = {}
-        self._deadline = None if run.left is None else time.monotonic() + run.left
+        self._moments = Moments(run.left)
         self._results: asyncio.Queue[Step | _Refused | None] = asyncio.Queue()
         lease.changed = lambda: self._results.put_nowait(None)
 
@@ -112,7 +108,7 @@ class Worker:
     async def go(self, turn: Turn) -> Done | Sleep:
         """From this turn on, which is not journalled yet, as far as it goes."""
         for path in self._execution.waiting:
-            self._note_wait(self._execution.steps[path])
+            self._moments.note(self._execution.steps[path])
         try:
             while True:
                 asleep = await self._write(turn)
@@ -134,7 +130,7 @@ class Worker:
     async def resume_after(self, turn: Turn) -> Done | Sleep:
         """The same for a turn that was journalled with the start of the run."""
         for step in turn.changed.values():
-            self._note_wait(step)
+            self._moments.note(step)
         if (asked := await self._asked_for()) is not None:
             return await self.go(asked)
         self._act(turn)
@@ -153,8 +149,8 @@ class Worker:
         name_waits(turn, self._execution.steps)
         commit = commit_of(self._execution.program, turn)
         for step in turn.changed.values():
-            self._note_wait(step)
-        asleep, seconds = None, self._seconds_left()
+            self._moments.note(step)
+        asleep, seconds = None, self._moments.seconds_left()
         if self._nothing_came and self._idle and only_waits(self._execution, turn) and worth_a_driver(seconds):
             asleep = await self._give_away(commit, seconds)
         elif not commit.empty:
@@ -179,32 +175,20 @@ class Worker:
         await self._desk.ends.moved(self.run, commit)
         return ack
 
-    def _note_wait(self, step: Step) -> None:
-        if step.status != "waiting" or step.wait is None:
-            self._until.pop(step.path, None)
-        elif step.path not in self._until:
-            seconds = step.wait.seconds
-            self._until[step.path] = _NEVER if seconds is None else time.monotonic() + seconds
-
     # Acting
 
     def _act(self, turn: Turn) -> None:
         if turn.failing is not None:
-            self._try_no_more()
+            self._queue.extend(self._moments.take_all())  # nobody waits for long pauses between attempts
         for ready in filter(self._is_wanted, turn.ready):
             path, pause = ready.step.path, ready.step.retry_in or 0.0
             if turn.changed.get(path) is ready.step and ready.step.untried:
                 self._untried.add(path)
             if pause > LONGEST_NAP_SECONDS and not self._execution.is_unwanted(path):
-                self._later[path] = (time.monotonic() + pause, ready)
+                self._moments.put_off(ready, pause)
             else:
                 self._queue.append(ready)
         self._begin_queued()
-
-    def _try_no_more(self) -> None:
-        """The run fails: nobody waits for long pauses between attempts."""
-        self._queue.extend(ready for _, ready in self._later.values())
-        self._later.clear()
 
     def _begin_queued(self) -> None:
         while self._queue and len(self._tasks) < _MOST_EFFECTS and not self._paused:
@@ -270,7 +254,7 @@ class Worker:
 
     def _stop(self, path: str) -> None:
         """End an effect that is under way or was put off; where it is done elsewhere, say so there."""
-        self._later.pop(path, None)
+        self._moments.forget(path)
         task = self._tasks.pop(path, None)
         if task is not None:
             task.cancel()
@@ -295,8 +279,7 @@ class Worker:
         if self._asked == "cancel" and not self._cancels:
             self._cancels = True
             return self._execution.cancel(await self._heard(), self._untried)
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            self._deadline = None
+        if self._moments.is_past_deadline():
             seconds = self._execution.program.definition.settings.timeout_seconds or 0
             return self._execution.time_out(seconds, await self._heard(), self._untried)
         return None
@@ -331,7 +314,7 @@ class Worker:
     async def _rest_or_results(self) -> Turn | Done | Sleep | None:
         """Nothing when all has to be looked at again."""
         self._begin_queued()  # what a pause that was taken back kept from beginning
-        seconds = self._seconds_left()
+        seconds = self._moments.seconds_left()
         if self._idle and self._paused:
             return await self._pause()
         if self._idle and worth_a_driver(seconds):
@@ -342,7 +325,8 @@ class Worker:
         for refused in [each for each in results if isinstance(each, _Refused)]:
             return self._execution.refuse_wait(refused.path, refused.error)
         steps = [each for each in results if isinstance(each, Step)]
-        overdue, arrived = await self._expired(self._overdue())
+        self._queue.extend(self._moments.take_due())
+        overdue, arrived = await self._expired(self._moments.overdue(self._execution.waiting))
         return self._execution.happened(steps, arrived, overdue) if steps or arrived or overdue else None
 
     @property
@@ -361,25 +345,12 @@ class Worker:
         except TimeoutError:
             return results
         while not self._results.empty() and not isinstance(results[-1], _Refused):
-            results.append(self._results.get_nowait())
+            following = self._results.get_nowait()
+            if isinstance(following, _Refused):  # a turn of its own
+                self._results.put_nowait(following)
+                break
+            results.append(following)
         return results
-
-    def _seconds_left(self) -> float | None:
-        """Until the next thing that the clock brings."""
-        times = [*self._until.values(), *(at for at, _ in self._later.values())]
-        if self._deadline is not None:
-            times.append(self._deadline)
-        earliest = min(times, default=_NEVER)
-        return None if earliest == _NEVER else max(earliest - time.monotonic(), 0.0)
-
-    def _overdue(self) -> list[str]:
-        """The waits whose time is over. Effects whose pause is over are queued."""
-        now = time.monotonic()
-        for path, (at, ready) in list(self._later.items()):
-            if at <= now:
-                del self._later[path]
-                self._queue.append(replace(ready, step=replace(ready.step, retry_in=None)))
-        return [path for path, at in self._until.items() if at <= now and path in self._execution.waiting]
 
     async def _expired(self, overdue: list[str]) -> tuple[list[str], dict[str, JsonObject]]:
         """Those for which nothing came in time, and what came. For a timer nothing comes."""
