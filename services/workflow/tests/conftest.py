@@ -124,6 +124,17 @@ class Bench:
         while pending := [task for task in self.tasks if not task.done()]:
             await asyncio.gather(*pending)
 
+    async def children(self, *parents: str) -> list[str]:
+        """The run that each of them has started, as soon as it is there."""
+
+        async def all_there() -> list[str] | None:
+            rows = await self.database.statement(
+                "SELECT id FROM runs WHERE parent_run = ANY(%(parents)s)", {"parents": [*parents]}
+            )
+            return [row["id"] for row in rows] if len(rows) == len(parents) else None
+
+        return await until(all_there, seconds=60, what="every run to have a child", every=0.01)
+
     async def row(self, run: str) -> DictRow:
         async with self.database.system() as conn:
             cursor = await conn.execute(

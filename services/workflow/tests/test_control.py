@@ -236,10 +236,9 @@ class TestChildren:
         at_work = await bench.start(await bench.save([call, search()], output={"size": size}), event_id="e2")
         await held.begun.wait()
         async with controlled(bench):
-            await until(bench, resting, "waiting")
-            for row in await bench.database.statement("SELECT id FROM runs WHERE workflow_id = %(w)s", {"w": child}):
-                await until(bench, row["id"], "waiting")
-                assert await arrive(bench, row["id"])
+            for run in await bench.children(resting, at_work):
+                await until(bench, run, "waiting")
+                assert await arrive(bench, run)
             await until(bench, resting, "completed")
 
             async def taken() -> bool:

@@ -35,7 +35,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("crewmesh_workflow.engine.worker.time", made)
+    monkeypatch.setattr("crewmesh_workflow.engine.moments.time", made)
     return made
 
 

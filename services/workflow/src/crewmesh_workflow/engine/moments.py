@@ -1,4 +1,4 @@
-"""What time brings to a run in hand: the ends of its waits and pauses, and its deadline, by the clock of this process."""
+"""What time brings to a run in hand: the ends of its waits and pauses, and its deadline. By this process's clock."""
 
 from __future__ import annotations
 
