@@ -24,7 +24,7 @@ BODIES: list[tuple[str, JsonObject, str]] = [
     ("/v1/workflows/{workflow}/runs", {"input": {NUL: 1}}, "input.a\ufffdb"),
     ("/v1/workflows/{workflow}/test", {"samples": {"q": {"text": NUL}}}, "samples.q.text"),
     ("/v1/workflows/{workflow}/test", {"trigger": {"data": NUL}}, "trigger.data"),
-    ("/v1/runs/{run}/rerun-from/q", {"input": {"query": NUL}}, "input.query"),
+    ("/v1/runs/{run}/rerun-from/q", {"input": {"knowledge_base": "kb", "query": NUL}}, "input.query"),
     ("/v1/runs/{run}/rerun-from/q", {"trigger_data": {"x": NUL}}, "trigger_data.x"),
     ("/v1/runs/{run}/fork", {"at": "q", "trigger_data": NUL}, "trigger_data"),
     ("/v1/runs/{run}/fork", {"at": NUL}, "There is no step"),

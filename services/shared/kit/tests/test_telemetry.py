@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 from crewmesh_kit import telemetry
 from crewmesh_kit.app import Service
+from crewmesh_kit.http.queries import any_query
 from crewmesh_kit.identity import public
 from crewmesh_kit.settings import ServiceSettings, TelemetrySettings
 from crewmesh_kit.telemetry import mark, span, trace_headers
@@ -53,7 +54,7 @@ async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Collector
 
 
 def service(endpoint: str) -> Service:
-    router = APIRouter(dependencies=[public()])
+    router = APIRouter(dependencies=[public(), any_query()])
 
     @router.get("/v1/things/{thing}")
     async def onwards(thing: str) -> dict[str, str]:

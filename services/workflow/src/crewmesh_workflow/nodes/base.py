@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar, cast
 
 from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
 from crewmesh_contracts.invocations import Invocation, Payer
 from crewmesh_contracts.workflow import Graph
 from crewmesh_contracts.workflow.nodes.base import OUT, EffectNode, NodeBase
 from crewmesh_kit.errors import ValidationFailed
+from crewmesh_kit.misshapen import ShapeError, sentence, told
 from pydantic import ValidationError
 
 from crewmesh_workflow.expressions import Condition, ExpressionError, Scope, Template
@@ -107,10 +108,11 @@ class InvalidStepInput(ValidationFailed):
 
     slug, title = "invalid-step-input", "Invalid step input"
 
-    def __init__(self, error: ValidationError, *within: str) -> None:
-        """``within``: where the input stands in what was sent."""
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        self.mistakes = [(".".join((*within, *map(str, each["loc"]))), each["msg"]) for each in found]
+    def __init__(self, error: ValidationError, given: object = None, *within: str) -> None:
+        """``given`` is what was wrong, where it is still in hand; ``within``, where it stands in what was sent."""
+        found = cast("list[ShapeError]", error.errors(include_url=False))
+        mistakes = told(found, given) if given is not None else [(each["loc"], sentence(each)) for each in found]
+        self.mistakes = [(".".join((*within, *map(str, loc))), message) for loc, message in mistakes]
         super().__init__(
             "The input is not what this step takes; correct each place named.",
             errors=[{"path": path, "message": message} for path, message in self.mistakes],
@@ -198,7 +200,7 @@ class CompiledEffect:
         try:
             self.request.model_validate(input_)
         except ValidationError as error:
-            raise InvalidStepInput(error, *within) from error
+            raise InvalidStepInput(error, input_, *within) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +323,7 @@ def effect_kind(
             try:
                 valid = request.model_validate(journalled)
             except ValidationError as error:  # people may have changed it since it was rendered
-                raise InvalidStepInput(error) from error
+                raise InvalidStepInput(error, journalled) from error
             return await run(valid, context)
 
         return CompiledEffect(

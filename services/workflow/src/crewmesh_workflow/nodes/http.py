@@ -123,7 +123,7 @@ def _read(journalled: JsonObject) -> HttpRequest:
     try:
         return HttpRequest.model_validate(journalled)
     except ValidationError as error:  # people may have changed it since it was rendered
-        raise InvalidStepInput(error) from error
+        raise InvalidStepInput(error, journalled) from error
 
 
 async def _run(journalled: JsonObject, context: EffectContext) -> JsonObject:
