@@ -16,6 +16,7 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from pydantic import ValidationError
 
 from crewmesh_workflow.engine.frames import Frame
+from crewmesh_workflow.engine.places import HANDLER, UNDO
 from crewmesh_workflow.engine.steps import OVER, Cancelled, Failed, Step, StepError
 from crewmesh_workflow.expressions import ExpressionError, compile_template
 from crewmesh_workflow.nodes.base import CompiledEffect
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from crewmesh_workflow.engine.execution import Execution
 
 _NO_OUTPUT = compile_template({})
-UNDO = "!undo"
-HANDLER = "!failure."
 
 
 class Ending:
@@ -51,8 +50,7 @@ class Ending:
         execution = self._execution
         if self._end is None:
             self._end = end
-            execution.turn.fail(end)
-            execution.turn.awaited = sorted(set(execution.leaving.bound_inside("")).difference(self._untried))
+            execution.turn.fail(end, sorted(set(execution.leaving.bound_inside("")).difference(self._untried)))
         for path in [*execution.waiting, *(execution.active if self._at_once else ())]:
             if not self._keeps(path):
                 execution.leaving.give_up(path)

@@ -22,10 +22,11 @@ from crewmesh_contracts.workflow.nodes.set_ import SetNode
 from pydantic import ValidationError
 
 from crewmesh_workflow.engine import policy, pretend
-from crewmesh_workflow.engine.ending import UNDO, Ending
+from crewmesh_workflow.engine.ending import Ending
 from crewmesh_workflow.engine.frames import Frame
 from crewmesh_workflow.engine.leaving import Leaving
 from crewmesh_workflow.engine.loops import Loops
+from crewmesh_workflow.engine.places import UNDO
 from crewmesh_workflow.engine.remembering import remember_rounds
 from crewmesh_workflow.engine.returns import Returns
 from crewmesh_workflow.engine.steps import OVER, Cancelled, Failed, Finished, Step, StepError

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crewmesh_workflow.engine.places import node_at
+from crewmesh_workflow.engine.places import UNDO, node_at
 from crewmesh_workflow.engine.steps import OVER, Step
 from crewmesh_workflow.engine.turn import Ready
 from crewmesh_workflow.nodes.base import CompiledEffect, Waiting
@@ -33,7 +33,8 @@ class Leaving:
     def note(self, step: Step, node: CompiledNode | None = None) -> None:
         """The step now is so; with its node when its effect begins."""
         begins = step.status == "running" and step.attempt > 0 and node is not None and _leaves_traces(node)
-        if not _is_on_the_way(step.path) and (step.in_doubt or step.awaits_run or begins):
+        # Compensations come after all of that; they are how a run ends.
+        if not step.path.endswith(UNDO) and (step.in_doubt or step.awaits_run or begins):
             self._bound.add(step.path)
         elif step.status != "running":
             self._bound.discard(step.path)
@@ -91,8 +92,3 @@ class Leaving:
 def _leaves_traces(node: CompiledNode) -> bool:
     """Whether it matters to whoever does not want the effect any more what came of it."""
     return isinstance(node.does, CompiledEffect) and (node.undo is not None or node.does.safety != "idempotent")
-
-
-def _is_on_the_way(path: str) -> bool:
-    """Compensations come after all of that; they are how a run ends."""
-    return path.endswith("!undo")

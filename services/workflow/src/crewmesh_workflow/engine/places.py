@@ -7,18 +7,18 @@ import re
 from crewmesh_workflow.nodes.base import Each, Repeat
 from crewmesh_workflow.program.model import CompiledGraph, CompiledNode, Program
 
-_UNDO = "!undo"
-_HANDLER = "!failure."
+UNDO = "!undo"
+HANDLER = "!failure."
 _ROUND = re.compile(r"\[\d+\]$")
 
 
 def node_at(program: Program, path: str) -> CompiledNode | None:
     """The node, or the compensation, at ``loop[3].node``, ``node!undo``, ``!failure.node``."""
-    undo = path.endswith(_UNDO)
-    rest = path.removesuffix(_UNDO)
+    undo = path.endswith(UNDO)
+    rest = path.removesuffix(UNDO)
     graph: CompiledGraph | None = program.main
-    if rest.startswith(_HANDLER):
-        graph, rest = program.on_failure, rest.removeprefix(_HANDLER)
+    if rest.startswith(HANDLER):
+        graph, rest = program.on_failure, rest.removeprefix(HANDLER)
     node: CompiledNode | None = None
     for segment in rest.split("."):
         node = None if graph is None else graph.by_id.get(_ROUND.sub("", segment))

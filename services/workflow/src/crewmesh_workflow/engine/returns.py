@@ -8,7 +8,7 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.nodes.base import ERROR, OUT, EffectNode
 
 from crewmesh_workflow.engine import policy
-from crewmesh_workflow.engine.ending import UNDO
+from crewmesh_workflow.engine.places import UNDO
 from crewmesh_workflow.engine.steps import Step, StepError
 from crewmesh_workflow.nodes.base import CompiledEffect, Waiting
 from crewmesh_workflow.program.model import CompiledNode

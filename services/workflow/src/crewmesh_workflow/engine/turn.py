@@ -68,6 +68,6 @@ class Turn:
             self.before_failing.discard(step.path)
         self.changed[step.path] = step
 
-    def fail(self, end: Failed | Cancelled) -> None:
-        self.failing = end
+    def fail(self, end: Failed | Cancelled, awaited: list[str]) -> None:
+        self.failing, self.awaited = end, awaited
         self.before_failing = set(self.changed)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-_UNDO = "!undo"
+from crewmesh_workflow.engine.places import UNDO
+
 _TOP = re.compile(r"[^\[.!]*")
 
 
@@ -23,9 +24,9 @@ def is_top(path: str) -> bool:
 
 
 def is_undo(path: str) -> bool:
-    return path.endswith(_UNDO)
+    return path.endswith(UNDO)
 
 
 def node_name(path: str) -> str:
     """The id of the node that stands there."""
-    return path.removesuffix(_UNDO).rpartition(".")[2]
+    return path.removesuffix(UNDO).rpartition(".")[2]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.workflow.nodes.base import AnyOutput, NodeBase
 from crewmesh_contracts.workflow.nodes.input_ import InputNode
 from crewmesh_contracts.workflow.nodes.llm import LlmNode
 from crewmesh_kit.errors import ValidationFailed
+from crewmesh_kit.misshapen import ShapeError, told
 from pydantic import ValidationError
 from pydantic_core import to_json
 
@@ -91,6 +93,6 @@ def _wrong_types(node: NodeBase, sample: JsonObject, place: str) -> Iterator[Mis
     try:
         node.Output.model_validate_json(to_json(sample), strict=True)
     except ValidationError as error:
-        for each in error.errors(include_url=False, include_context=False, include_input=False):
-            if each["type"] not in _BEARABLE:
-                yield ".".join((place, *map(str, each["loc"]))), each["msg"].replace("Input should", "it should")
+        errors = cast("list[ShapeError]", error.errors(include_url=False))
+        for loc, message in told([each for each in errors if each["type"] not in _BEARABLE], sample):
+            yield ".".join((place, *map(str, loc))), message

@@ -11,6 +11,7 @@ from crewmesh_contracts.workflow.nodes.agent import AgentNode
 from crewmesh_contracts.workflow.nodes.crew import CrewNode
 from crewmesh_contracts.workflow.nodes.llm import LlmNode
 
+from crewmesh_workflow.engine.places import HANDLER, UNDO
 from crewmesh_workflow.nodes.base import Each, Repeat
 from crewmesh_workflow.program.model import CompiledGraph, Program
 
@@ -21,7 +22,7 @@ def places_that_ask_models(program: Program) -> list[str]:
     """Paths without the numbers of rounds."""
     places = [*_places(program.main, "")]
     if program.on_failure is not None:
-        places += _places(program.on_failure, "!failure.")
+        places += _places(program.on_failure, HANDLER)
     return places
 
 
@@ -31,6 +32,6 @@ def _places(graph: CompiledGraph, prefix: str) -> Iterator[str]:
         if isinstance(node.node, _ASKING):
             yield path
         if node.undo is not None and isinstance(node.undo.node, _ASKING):
-            yield f"{path}!undo"
+            yield path + UNDO
         if isinstance(node.does, Each | Repeat):
             yield from _places(node.does.body, f"{path}.")
