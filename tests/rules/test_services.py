@@ -10,6 +10,9 @@ import pytest
 
 from tests.rules.repository import ROOT, SERVICES, python_files
 
+# Within it parentheses may stand one deep.
+_TEXT = r"[^()]*(?:\([^()]*\)[^()]*)*"
+CLAIM = re.compile(rf"\bIN \(\s*SELECT\b{_TEXT}\bLIMIT\b{_TEXT}\bFOR (?:NO KEY )?UPDATE\b")
 CREATE_TABLE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)\s*\((.*?)\n\)", re.S | re.I)
 
 
@@ -45,6 +48,16 @@ def test_a_table_with_an_organization_has_row_level_security(path: Path) -> None
                 re.I,
             )
             assert secured, f"{table} has an org_id but no forced row-level security"
+
+
+def test_what_is_claimed_is_chosen_once() -> None:
+    """With IN the planner may choose anew for every row, finds the next ones each time, and the limit limits nothing.
+
+    ``= ANY(ARRAY(...))`` is worked out once.
+    """
+    assert CLAIM.search("WHERE id IN (\n SELECT id FROM t WHERE due <= now() LIMIT %(most)s FOR UPDATE SKIP LOCKED\n)")
+    offenders = [str(path.relative_to(ROOT)) for path in python_files(tests=False) if CLAIM.search(path.read_text())]
+    assert offenders == []
 
 
 def test_no_test_is_skipped_or_expected_to_fail() -> None:

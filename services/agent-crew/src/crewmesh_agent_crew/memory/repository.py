@@ -30,9 +30,9 @@ DELETE FROM memories_to_forget WHERE due_at <= now() AND run = '' AND (
 )
 """
 _TAKE_DUE = """
-UPDATE memories_to_forget SET due_at = now() + make_interval(secs => %(again)s) WHERE id IN (
+UPDATE memories_to_forget SET due_at = now() + make_interval(secs => %(again)s) WHERE id = ANY(ARRAY(
     SELECT id FROM memories_to_forget WHERE due_at <= now() ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED
-) RETURNING id, org_id, about, run
+)) RETURNING id, org_id, about, run
 """
 _FORGOTTEN = """
 WITH gone AS (DELETE FROM memories_to_forget WHERE id = ANY(%(ids)s) AND times_left <= 1)

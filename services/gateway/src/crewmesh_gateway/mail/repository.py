@@ -12,10 +12,10 @@ from psycopg.rows import DictRow
 
 _CLAIM = b"""
 UPDATE mails SET attempts = attempts + 1, due_at = now() + %(lease)s * interval '1 second'
-WHERE id IN (
+WHERE id = ANY(ARRAY(
     SELECT id FROM mails WHERE due_at <= now() AND gave_up_at IS NULL
     ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED
-)
+))
 RETURNING id, sealed, created_at, attempts
 """
 _SETTLE = b"""

@@ -27,10 +27,10 @@ RETURNING w.org_id, w.id, w.kind, w.request, w.until, w.run_id, r.workflow_id, r
 """
 _ANNOUNCE = f"""
 UPDATE waits w SET announced = true FROM runs r
-WHERE r.id = w.run_id AND w.id IN (
+WHERE r.id = w.run_id AND w.id = ANY(ARRAY(
     SELECT id FROM waits WHERE NOT announced AND kind IN ('approval', 'input', 'outcome')
     ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-) {_TOLD}
+)) {_TOLD}
 """
 # An empty list of assignees asks everybody already, and stays empty: naming some would ask fewer.
 _ESCALATE = f"""
@@ -40,10 +40,10 @@ UPDATE waits w SET escalate_at = NULL, request = CASE
         (SELECT jsonb_agg(more) FROM jsonb_array_elements(w.request->'escalation'->'to') AS more
          WHERE NOT (w.request->'assignees') @> jsonb_build_array(more)), '[]')) END
 FROM runs r
-WHERE r.id = w.run_id AND w.id IN (
+WHERE r.id = w.run_id AND w.id = ANY(ARRAY(
     SELECT id FROM waits WHERE status = 'open' AND escalate_at <= now() AND verdict IS NULL
     ORDER BY escalate_at LIMIT %s FOR UPDATE SKIP LOCKED
-) {_TOLD}
+)) {_TOLD}
 """
 
 log = get_logger(__name__)
