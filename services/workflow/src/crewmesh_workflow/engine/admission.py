@@ -33,12 +33,14 @@ _WAITING = (
     "SELECT org_id, workflow_id, max(workflow_version) AS version FROM runs WHERE status = 'queued'"
     " GROUP BY org_id, workflow_id ORDER BY min(id) LIMIT 500"
 )
-# The time that a run may take is counted from here, and not from when it began to queue.
+# The time that a run may take is counted from here, and not from when it began to queue. Those that are chosen are an
+# array, for that is found once; with IN the planner may choose anew for every row, and begin them all.
 _ADMIT = """
-UPDATE runs SET status = 'running', due_at = now(), deadline_at = now() + (deadline_at - created_at) WHERE id IN (
+UPDATE runs SET status = 'running', due_at = now(), deadline_at = now() + (deadline_at - created_at)
+WHERE id = ANY(ARRAY(
     SELECT id FROM runs WHERE org_id = %s AND workflow_id = %s AND status = 'queued'
     ORDER BY priority DESC, id LIMIT %s FOR UPDATE
-)
+))
 """
 _RETRY_AFTER_SECONDS = 5
 
@@ -123,8 +125,7 @@ class Admission:
         async with self._database.system() as conn:
             await conn.execute(_LOCK, [workflow])
             free = limit - await _number(conn, _AT_WORK_OF_WORKFLOW, organization, workflow)
-            if organization in self._crowded:
-                free = min(free, await self._free(conn, organization))
+            free = min(free, await self._free(conn, organization))
             if free <= 0:
                 return 0
             return (await conn.execute(_ADMIT, [organization, workflow, free])).rowcount
