@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from crewmesh_contracts.base import JsonObject
+import pytest
+from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_contracts.workflow import Definition
+from crewmesh_testkit.identities import ORGANIZATION
+from crewmesh_workflow.definitions import publishing
 from crewmesh_workflow.settings import EngineSettings
 
 from services.workflow.tests.conftest import Bench, empty, replica
@@ -11,8 +15,14 @@ from services.workflow.tests.test_control import Held, search
 ONE_AT_A_TIME: JsonObject = {"concurrency": {"limit": 1}}
 
 
-async def start(bench: Bench, workflow: str, *keys: str, **more: object) -> list[str]:
-    return [await bench.start(workflow, event_id=key, **more) for key in keys]
+async def publish(bench: Bench, workflow: str, version: int, **more: JsonValue) -> None:
+    definition = Definition.model_validate({"name": "w", "nodes": [search()], "edges": [], **more})
+    async with bench.database.tenant(ORGANIZATION) as conn:
+        await publishing.publish(conn, ORGANIZATION, workflow, version, definition, message="", by="usr_1")
+
+
+async def start(bench: Bench, workflow: str, *keys: str, version: int = 1) -> list[str]:
+    return [await bench.start(workflow, event_id=key, version=version) for key in keys]
 
 
 async def statuses(bench: Bench, *runs: str) -> list[str]:
@@ -52,3 +62,59 @@ async def test_an_organization_that_was_crowded_lets_in_as_many_as_it_may(url: s
             await over(bench, run)
         await bench.parts.admission.let_in()
         assert sorted(await statuses(bench, *queued)) == ["queued", "queued", "running", "running"]
+
+
+class TestTheLimitOfTheWorkflow:
+    async def test_that_was_taken_away_holds_back_nobody(self, bench: Bench) -> None:
+        """Runs of the new version begin at once; they must not keep the older ones in the queue for ever."""
+        Held(bench)
+        workflow = await bench.save([search()], settings=ONE_AT_A_TIME)
+        first, second = await start(bench, workflow, "e1", "e2")
+        await publish(bench, workflow, 2)
+        [third] = await start(bench, workflow, "e3", version=2)
+        assert await statuses(bench, first, second, third) == ["running", "queued", "running"]
+        await bench.parts.admission.let_in()
+        assert await statuses(bench, first, second, third) == ["running"] * 3
+
+    async def test_that_is_lower_now_holds_for_what_queued_before(self, bench: Bench) -> None:
+        Held(bench)
+        workflow = await bench.save([search()], settings={"concurrency": {"limit": 2}})
+        runs = await start(bench, workflow, "e1", "e2", "e3", "e4")
+        await publish(bench, workflow, 2, settings=ONE_AT_A_TIME)
+        await over(bench, runs[0])
+        await bench.parts.admission.let_in()
+        assert await statuses(bench, *runs) == ["completed", "running", "queued", "queued"]
+        await over(bench, runs[1])
+        await bench.parts.admission.let_in()
+        assert await statuses(bench, *runs) == ["completed", "completed", "running", "queued"]
+
+
+async def test_full_workflows_are_in_nobodys_way(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of them queue for however long: so many are looked at, and others have room."""
+    monkeypatch.setattr("crewmesh_workflow.engine.admission._MOST_LOOKED_AT", 1)
+    Held(bench)
+    full, other = [await bench.save([search()], settings=ONE_AT_A_TIME) for _ in range(2)]
+    at_work, waits = await start(bench, full, "e1", "e2")
+    ended, next_one = await start(bench, other, "e1", "e2")
+    await over(bench, ended)
+    await bench.parts.admission.let_in()
+    assert await statuses(bench, at_work, waits, next_one) == ["running", "queued", "running"]
+
+
+async def test_priority_goes_first_also_between_workflows(url: str) -> None:
+    settings = EngineSettings(inline_slots=8, organization_runs=2, organization_queue=10)
+    async with replica(url, settings=settings) as bench:
+        await empty(bench.database)
+        Held(bench)
+        backlog, urgent = await bench.save([search()]), await bench.save([search()], settings={"priority": 9})
+        at_work = await start(bench, backlog, "e1", "e2")
+        await bench.parts.admission.let_in()  # it finds the organization crowded
+        older = await start(bench, backlog, "e3", "e4")
+        [first] = await start(bench, urgent, "e1")
+        assert await statuses(bench, *older, first) == ["queued"] * 3
+        await over(bench, at_work[0])
+        await bench.parts.admission.let_in()
+        assert await statuses(bench, *older, first) == ["queued", "queued", "running"]
+        await over(bench, at_work[1])
+        await bench.parts.admission.let_in()
+        assert await statuses(bench, *older, first) == ["running", "queued", "running"]

@@ -29,17 +29,32 @@ _QUEUED_OF_WORKFLOW = (
     " AS q"
 )
 _CROWDED = "SELECT org_id FROM runs WHERE status = 'running' GROUP BY org_id HAVING count(*) > %(half)s"
-_WAITING = (
-    "SELECT org_id, workflow_id, max(workflow_version) AS version FROM runs WHERE status = 'queued'"
-    " GROUP BY org_id, workflow_id ORDER BY min(id) LIMIT 500"
+# Where there is room: what is full is not even looked at, however much of it there is. The limit is the one of today,
+# whatever version the runs are of that came while another held. A draft that was never published has its own.
+_WAITING = """
+WITH at_work AS (
+    SELECT org_id, workflow_id, count(*) AS n FROM runs WHERE status = 'running' GROUP BY org_id, workflow_id
+), queued AS (
+    SELECT q.org_id, q.workflow_id, priority, min(q.id) AS first,
+        coalesce(nullif(w.version, 0), max(workflow_version)) AS version
+    FROM runs q JOIN workflows w ON w.id = q.workflow_id WHERE q.status = 'queued'
+    GROUP BY q.org_id, q.workflow_id, priority, w.version
 )
+SELECT q.org_id, q.workflow_id, priority, q.version
+FROM queued q LEFT JOIN workflow_versions v ON v.workflow_id = q.workflow_id AND v.version = q.version
+    LEFT JOIN at_work a ON a.org_id = q.org_id AND a.workflow_id = q.workflow_id
+WHERE coalesce(a.n, 0) < coalesce((v.definition #>> '{settings,concurrency,limit}')::int, %(limit)s)
+    AND coalesce((SELECT sum(n) FROM at_work o WHERE o.org_id = q.org_id), 0) < %(limit)s
+ORDER BY priority DESC, first LIMIT %(most)s
+"""
+_MOST_LOOKED_AT = 500
 # The time that a run may take is counted from here, and not from when it began to queue. Those that are chosen are an
 # array, for that is found once; with IN the planner may choose anew for every row, and begin them all.
 _ADMIT = """
 UPDATE runs SET status = 'running', due_at = now(), deadline_at = now() + (deadline_at - created_at)
 WHERE id = ANY(ARRAY(
-    SELECT id FROM runs WHERE org_id = %s AND workflow_id = %s AND status = 'queued'
-    ORDER BY priority DESC, id LIMIT %s FOR UPDATE
+    SELECT id FROM runs WHERE org_id = %s AND workflow_id = %s AND status = 'queued' AND priority = %s
+    ORDER BY id LIMIT %s FOR UPDATE
 ))
 """
 _RETRY_AFTER_SECONDS = 5
@@ -111,24 +126,25 @@ class Admission:
         """Begin what queues, as far as the limits allow. Says how many runs there were room for."""
         rows = await self._database.statement(_CROWDED, {"half": self._limit // 2})
         self._crowded = frozenset(cast(str, row["org_id"]) for row in rows)
-        waiting = await self._database.statement(_WAITING)
-        return sum([await self._let_in(row["org_id"], row["workflow_id"], row["version"]) for row in waiting])
+        waiting = await self._database.statement(_WAITING, {"limit": self._limit, "most": _MOST_LOOKED_AT})
+        return sum([await self._let_in(**row) for row in waiting])
 
-    async def _let_in(self, organization: str, workflow: str, version: int) -> int:
+    async def _let_in(self, org_id: str, workflow_id: str, priority: int, version: int) -> int:
+        """Those of one priority, for in an organization that is crowded another workflow may have more urgent ones."""
         try:
-            program = await self._programs.get(workflow, version)
+            program = await self._programs.get(workflow_id, version)
         except InvalidDefinitionError:
             limit = 1  # its driver will say so
         else:
             concurrency = program.definition.settings.concurrency
             limit = self._limit if concurrency is None else concurrency.limit
         async with self._database.system() as conn:
-            await conn.execute(_LOCK, [workflow])
-            free = limit - await _number(conn, _AT_WORK_OF_WORKFLOW, organization, workflow)
-            free = min(free, await self._free(conn, organization))
+            await conn.execute(_LOCK, [workflow_id])
+            free = limit - await _number(conn, _AT_WORK_OF_WORKFLOW, org_id, workflow_id)
+            free = min(free, await self._free(conn, org_id))
             if free <= 0:
                 return 0
-            return (await conn.execute(_ADMIT, [organization, workflow, free])).rowcount
+            return (await conn.execute(_ADMIT, [org_id, workflow_id, priority, free])).rowcount
 
 
 async def _number(conn: AsyncConnection[DictRow], query: str, *parameters: str | int) -> int:
