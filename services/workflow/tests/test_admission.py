@@ -64,6 +64,21 @@ async def test_an_organization_that_was_crowded_lets_in_as_many_as_it_may(url: s
         assert sorted(await statuses(bench, *queued)) == ["queued", "queued", "running", "running"]
 
 
+async def test_who_comes_to_a_crowded_organization_is_behind_those_that_wait(url: str) -> None:
+    async with replica(url, settings=EngineSettings(inline_slots=8, organization_runs=3)) as bench:
+        await empty(bench.database)
+        Held(bench)
+        workflow, other = await bench.save([search()]), await bench.save([search()])
+        at_work = await start(bench, workflow, "e1", "e2", "e3")
+        await bench.parts.admission.let_in()  # it finds the organization crowded
+        waits = await start(bench, workflow, "e4")
+        await over(bench, at_work[0])
+        behind = await start(bench, other, "e1")
+        assert await statuses(bench, *waits, *behind) == ["queued", "queued"]
+        await bench.parts.admission.let_in()
+        assert await statuses(bench, *waits, *behind) == ["running", "queued"]
+
+
 class TestTheLimitOfTheWorkflow:
     async def test_that_was_taken_away_holds_back_nobody(self, bench: Bench) -> None:
         """Runs of the new version begin at once; they must not keep the older ones in the queue for ever."""

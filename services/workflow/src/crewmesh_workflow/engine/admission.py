@@ -93,7 +93,7 @@ class Admission:
                 )
             await self._refuse_when_full(conn, organization)
             return False
-        if organization in self._crowded and await self._free(conn, organization) <= 0:
+        if organization in self._crowded and not await self._has_place(conn, organization):
             await self._refuse_when_full(conn, organization)
             return False
         return True
@@ -109,6 +109,11 @@ class Admission:
         if await _number(conn, _QUEUED_OF_WORKFLOW, organization, workflow):
             return False  # others came before
         return await _number(conn, _AT_WORK_OF_WORKFLOW, organization, workflow) < limit
+
+    async def _has_place(self, conn: AsyncConnection[DictRow], organization: str) -> bool:
+        """Whether one is left when those have begun that came before; else whoever comes would always be first."""
+        free = await self._free(conn, organization)
+        return free > 0 and await _number(conn, _QUEUED, organization, free) < free
 
     async def _free(self, conn: AsyncConnection[DictRow], organization: str) -> int:
         await conn.execute(_LOCK, [organization])
