@@ -13,7 +13,7 @@ from crewmesh_kit.signals import cancelled
 from crewmesh_testkit.identities import ORGANIZATION, OTHER_ORGANIZATION
 from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.runs.repository import id_at
-from crewmesh_workflow.runs.retention import Retention
+from crewmesh_workflow.runs.retention import RUNS_BY_AGE, Retention
 from crewmesh_workflow.settings import RetentionSettings
 from psycopg.types.json import Jsonb
 
@@ -132,6 +132,16 @@ class TestBatches:
         assert [await retention.purge() for _ in range(3)] == [3, 2, 0]
         await many(bench.database, 2, events=1_000_000)
         assert [await retention.purge() for _ in range(3)] == [1, 1, 0]
+
+    async def test_nor_are_they_large_where_the_organization_wants_it_sooner(self, bench: Bench) -> None:
+        await many(bench.database, 5, events=9_000)
+        await many(bench.database, 1, events=9_000, organization=OTHER_ORGANIZATION)
+        forgotten: list[int] = []
+        for _ in range(3):
+            async with bench.database.tenant(ORGANIZATION) as conn:
+                await conn.execute("UPDATE runs SET finished_at = now() - interval '8 days'")
+                forgotten.append(await RUNS_BY_AGE.forget(conn, 7))
+        assert forgotten == [3, 2, 0]
 
     async def test_replicas_share_the_work(self, bench: Bench, retention: Retention) -> None:
         await many(bench.database, 10, events=1)

@@ -39,18 +39,20 @@ _PRUNE_EVERY_SECONDS = 3_600
 _TOLD: LiteralString = (
     "(parent_run IS NULL OR parent_told) AND NOT EXISTS (SELECT FROM ended_runs WHERE run_id = runs.id)"
 )
+# Of the runs in ``due`` as many as a batch may hold.
+_BATCH: LiteralString = (
+    " SELECT id FROM (SELECT id, sum(seq) OVER (ORDER BY since, id) - seq AS before FROM due) counted WHERE before < %s"
+)
 _DUE: LiteralString = (
     """
 WITH due AS (
-    SELECT id, seq, keep_until FROM runs
+    SELECT id, seq, keep_until AS since FROM runs
     WHERE keep_until < now() AND finished_at IS NOT NULL AND """
     + _TOLD
     + """
     ORDER BY keep_until LIMIT %s FOR UPDATE SKIP LOCKED
-)
-SELECT id FROM (SELECT id, sum(seq) OVER (ORDER BY keep_until, id) - seq AS before FROM due) counted
-WHERE before < %s
-"""
+)"""
+    + _BATCH
 )
 _ENDED: LiteralString = (
     "SELECT finished_at IS NOT NULL AND " + _TOLD + " AS over FROM runs WHERE org_id = %s AND id = %s FOR UPDATE"
@@ -95,7 +97,12 @@ async def forget(conn: AsyncConnection[DictRow], runs: Sequence[str]) -> None:
 
 _OLD: LiteralString = "finished_at < now() - %s * interval '1 day' AND " + _TOLD
 _COUNT_OLD = "SELECT count(*) AS n FROM runs WHERE " + _OLD
-_FIND_OLD = "SELECT id FROM runs WHERE " + _OLD + " ORDER BY finished_at LIMIT %s FOR UPDATE SKIP LOCKED"
+_FIND_OLD: LiteralString = (
+    "WITH due AS (SELECT id, seq, finished_at AS since FROM runs WHERE "
+    + _OLD
+    + " ORDER BY finished_at LIMIT %s FOR UPDATE SKIP LOCKED)"
+    + _BATCH
+)
 
 
 async def _count_old(conn: AsyncConnection[DictRow], days: int) -> int:
@@ -104,7 +111,7 @@ async def _count_old(conn: AsyncConnection[DictRow], days: int) -> int:
 
 
 async def _forget_old(conn: AsyncConnection[DictRow], days: int) -> int:
-    rows = await (await conn.execute(_FIND_OLD, [days, _MOST_RUNS])).fetchall()
+    rows = await (await conn.execute(_FIND_OLD, [days, _MOST_RUNS, _MOST_EVENTS])).fetchall()
     await forget(conn, [row["id"] for row in rows])
     return len(rows)
 
