@@ -11,11 +11,12 @@ from typing import cast
 import pytest
 from crewmesh_contracts.invocations import INVOCATIONS
 from crewmesh_contracts.permissions import BY_NAME
-from crewmesh_kit.http.access import declared_access
-from crewmesh_kit.identity import Requires
+from crewmesh_kit.http.access import ask_access_first, declared_access
+from crewmesh_kit.identity import Access, Requires
 from crewmesh_workflow.engine.effects import RUN_PERMISSIONS
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import RouteContext, iter_route_contexts
 
 from tests.rules.repository import ROOT, SERVICES
 
@@ -23,14 +24,17 @@ from tests.rules.repository import ROOT, SERVICES
 WITHIN = {"approvals:decide-any": "approvals/rules.py", "approvals:links": "approvals/links.py"}
 
 
+def made(app: str) -> FastAPI:
+    module = importlib.import_module(f"crewmesh_{app.replace('-', '_')}.main")
+    return cast("Callable[[], FastAPI]", module.create_app)()
+
+
 @cache
 def asked_for(app: str) -> frozenset[tuple[str, str]]:
     """(path, permission) of every route."""
-    module = importlib.import_module(f"crewmesh_{app.replace('-', '_')}.main")
-    create_app = cast("Callable[[], FastAPI]", module.create_app)
     return frozenset(
         (route.path or "", access.permission)
-        for route in iter_route_contexts(create_app().routes)
+        for route in iter_route_contexts(made(app).routes)
         for access in declared_access(route)
         if isinstance(access, Requires)
     )
@@ -46,6 +50,16 @@ def test_what_routes_ask_for_is_in_the_catalogue(app: str) -> None:
     unknown = {(path, name) for path, name in asked_for(app) if name not in BY_NAME}
     assert {name for path, name in unknown if not path.startswith("/internal/")} == set()
     assert {name for _, name in unknown} <= internal_permissions()
+
+
+@pytest.mark.parametrize("app", SERVICES)
+def test_access_is_asked_for_before_all_else(app: str) -> None:
+    service = made(app)
+    ask_access_first(service)
+    routes = [route for route in iter_route_contexts(service.routes) if next(declared_access(route), None)]
+    assert len(routes) > 5
+    late = {route.path for route in routes if not isinstance(dependant_of(route).dependencies[0].call, Access)}
+    assert late == set()
 
 
 def test_what_is_in_the_catalogue_is_asked_for() -> None:
@@ -70,6 +84,10 @@ def test_no_permission_is_made_up_in_a_handler() -> None:
         if name not in BY_NAME
     }
     assert made_up == set()
+
+
+def dependant_of(route: RouteContext) -> Dependant:
+    return cast("Dependant", getattr(route, "dependant", None))
 
 
 def strings_of(source: str) -> set[str]:

@@ -26,7 +26,7 @@ from crewmesh_kit.dapr.subscriptions import HandleEvent, Subscriptions
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.health import Lifecycle, Readiness, health_router
 from crewmesh_kit.http import problems
-from crewmesh_kit.http.access import check_access_is_declared
+from crewmesh_kit.http.access import ask_access_first, check_access_is_declared
 from crewmesh_kit.http.middleware import BodyLimit, LastResort, SidecarOnly, ToldLength
 from crewmesh_kit.http.openapi import public_openapi
 from crewmesh_kit.http.queries import DeclaredQueries
@@ -174,6 +174,7 @@ class Service:
         app.include_router(health_router(self.app_id, app.version, self._readiness))
         app.include_router(self._description())
         check_access_is_declared(app)
+        ask_access_first(app)
         self._templates.update(route_templates(app))
         self._queries.read(app)
         async with AsyncExitStack() as stack:

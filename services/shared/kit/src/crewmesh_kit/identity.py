@@ -171,6 +171,9 @@ class TokenAuthenticator:
 class Access:
     """Marks a route as one whose access was thought about; the app factory refuses to start with others."""
 
+    async def __call__(self, request: Request) -> object:
+        raise NotImplementedError
+
 
 class Requires(Access):
     def __init__(self, permission: str) -> None:
@@ -197,7 +200,7 @@ class Requires(Access):
 
 
 class Public(Access):
-    async def __call__(self) -> None:
+    async def __call__(self, request: Request) -> None:
         return None
 
 

@@ -1,13 +1,16 @@
 """Every route says who may use it, or the service does not start: whatever its path, a mount or a websocket too.
 
+That is asked before anything else of a request is looked at: who is not known hears 401, whatever else is wrong.
+
 What daprd alone calls says so by its path: nothing gets there without the token that the app shares with its sidecar.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
@@ -31,6 +34,25 @@ def check_access_is_declared(app: FastAPI) -> None:
             f"these routes do not say who may use them: {'; '.join(undeclared)}. "
             'Add requires("<permission>") to the handler, or public() to the route\'s dependencies.'
         )
+
+
+def ask_access_first(app: FastAPI) -> None:
+    """Of all that a route depends on, in whatever order its signature and its routers name it."""
+    declared: dict[int, list[Access]] = {}
+    for route in iter_route_contexts(app.routes):
+        dependant = getattr(route, "dependant", None)
+        if isinstance(dependant, Dependant):
+            # In place: the framework has made the handler with this very list.
+            dependant.dependencies.sort(key=lambda each: not isinstance(each.call, Access))
+            declared[id(route.original_route)] = [*_declared_by(dependant)]
+    app.state.access = declared
+
+
+async def check_access(request: Request) -> None:
+    """For what fails before dependencies are asked: the framework reads the body first."""
+    declared = cast("dict[int, list[Access]]", request.app.state.access)
+    for access in declared.get(id(request.scope.get("route")), ()):
+        await access(request)
 
 
 def declared_access(route: RouteContext) -> Iterator[Access]:

@@ -38,6 +38,7 @@ from crewmesh_kit.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from crewmesh_kit.http.access import check_access
 from crewmesh_kit.logs import get_logger
 from crewmesh_kit.misshapen import Loc, ShapeError, told
 from crewmesh_kit.speakable import speakable
@@ -125,7 +126,17 @@ async def _answer_framework_error(request: Request, error: Exception) -> Respons
     raised = cast(HTTPException, error)
     if raised.status_code < 400 or raised.status_code in (204, 304):
         return Response(status_code=raised.status_code, headers=raised.headers)
-    return ProblemResponse(_from_framework(request, raised), path=request.url.path)
+    problem = await _after_access(request) if raised.status_code == 400 else None
+    return ProblemResponse(problem or _from_framework(request, raised), path=request.url.path)
+
+
+async def _after_access(request: Request) -> Problem | None:
+    """Why the caller hears nothing of an unreadable body: the framework reads it before it asks who is calling."""
+    try:
+        await check_access(request)
+    except Problem as refused:
+        return refused
+    return None
 
 
 def _from_framework(request: Request, raised: HTTPException) -> Problem:
@@ -158,8 +169,10 @@ def _allowed(request: Request) -> str:
 
 
 async def _answer_validation_error(request: Request, error: Exception) -> Response:
-    problem = _from_validation(request, cast(RequestValidationError, error))
-    return ProblemResponse(problem, path=request.url.path)
+    mistakes = cast(RequestValidationError, error)
+    unreadable = any(each["type"] == "json_invalid" for each in cast("Sequence[ShapeError]", mistakes.errors()))
+    problem = await _after_access(request) if unreadable else None
+    return ProblemResponse(problem or _from_validation(request, mistakes), path=request.url.path)
 
 
 def _from_validation(request: Request, error: RequestValidationError) -> Problem:
