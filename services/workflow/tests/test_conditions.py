@@ -95,6 +95,28 @@ def test_what_is_never_reached_still_runs_where_it_was_saved_before(source: str)
         condition.refuse_in_vain()
 
 
+NESTED: dict[str, str] = {
+    "parentheses": "(" * 50 + "item == 7" + ")" * 50,
+    "lists": "size(" + "[" * 50 + "item" + "]" * 50 + ") == 1",
+    "calls": "bool(" * 50 + "item == 7" + ")" * 50,
+    "choices": "item == 1 ? false : " * 50 + "true",
+    "a long row": " || ".join(["item == 7"] * 150),
+}
+
+
+@pytest.mark.parametrize("source", NESTED.values(), ids=NESTED)
+def test_what_is_too_deep_to_be_judged_is_refused_and_runs_where_it_was_saved_before(source: str) -> None:
+    condition = Condition.compile(source)
+    assert condition.evaluate(SCOPE) is True
+    with pytest.raises(ExpressionError, match=r"cannot be judged: .*(?:40 deep|120 parts)"):
+        condition.refuse_in_vain()
+
+
+def test_what_is_too_deep_and_has_no_value_says_so_when_it_runs() -> None:
+    with pytest.raises(ExpressionError, match="do not go together"):
+        Condition.compile("(" * 50 + "item + 'a' == 'a'" + ")" * 50).evaluate(SCOPE)
+
+
 @pytest.mark.parametrize("source", ["trigger.data.n", "trigger.data.other > 1", "trigger.data.items.all(x, x)"])
 def test_says_where_it_stands(source: str) -> None:
     with pytest.raises(ExpressionError, match=r"^nodes\.check\.condition: "):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from crewmesh_workflow.expressions.cel_code import STRINGS_AND_COMMENTS
+from crewmesh_workflow.expressions.errors import ExpressionError
 
 MACROS = ("all", "exists", "exists_one", "existsOne", "filter", "map")
 
@@ -47,13 +48,17 @@ class Node:
 
 
 def tree_of(source: str) -> Node | None:
-    """Nothing where it is nested too deeply to look at, or written in a way that is not known here."""
+    """Nothing where it is written in a way that is not known here. Raises TooDeepError."""
     try:
         reader = _Reader(source)
         node = reader.expression(0)
     except _UnknownError:
         return None
     return node if reader.at_end() else None
+
+
+class TooDeepError(ExpressionError):
+    """It is nested too deeply, or too much of it stands in a row, to be looked at."""
 
 
 class _UnknownError(Exception):
@@ -79,7 +84,10 @@ class _Reader:
     def expression(self, strength: int = 0) -> Node:
         self._depth += 1
         if self._depth > _DEEPEST_NESTED:
-            raise _UnknownError
+            raise TooDeepError(
+                f"it is nested more than {_DEEPEST_NESTED} deep, too deep to be checked; prepare parts of it in steps"
+                " before"
+            )
         start = self._start()
         left = self._unary()
         while (own := _STRENGTH.get(self._sign(), 0)) > strength:
@@ -182,7 +190,10 @@ class _Reader:
             self._expect(end)
         depth = 1 + max((part.depth for part in parts), default=0)
         if depth > _DEEPEST:
-            raise _UnknownError
+            raise TooDeepError(
+                f"more than {_DEEPEST} parts of it are put together, too many to be checked; make it shorter, as with"
+                ' name in ["a", "b"] in place of name == "a" || name == "b"'
+            )
         _, last, at = self._tokens[self._next - 1]
         return Node(form, name, parts, self._source[start : at + len(last)], depth=depth)
 

@@ -19,7 +19,7 @@ from pydantic_core import to_json
 from crewmesh_workflow.expressions.cel_code import Code, look_at, path_alone
 from crewmesh_workflow.expressions.cel_errors import no_value, written_wrong
 from crewmesh_workflow.expressions.cel_functions import Function, as_it_runs, needed
-from crewmesh_workflow.expressions.cel_tree import MACROS, tree_of
+from crewmesh_workflow.expressions.cel_tree import MACROS, TooDeepError, tree_of
 from crewmesh_workflow.expressions.cel_types import look, refuse_constants
 from crewmesh_workflow.expressions.cel_words import worded
 from crewmesh_workflow.expressions.errors import ExpressionError
@@ -65,11 +65,14 @@ class Condition:
         return Condition(source, program, needed(program.functions()), code, _tree(code), place)
 
     def refuse_in_vain(self) -> None:
-        """Raises ExpressionError if it, or a part of it, can have no value, whatever the data is.
+        """Raises ExpressionError if it, or a part of it, can have no value, whatever the data is, or cannot be judged.
 
         For when it is saved: what was saved before goes on running, for the part may never be reached.
         """
-        tree = tree_of(self.source)
+        try:
+            tree = tree_of(self.source)
+        except TooDeepError as error:
+            raise ExpressionError(f"the condition cannot be judged: {error}") from error
         if tree is None:
             return
         try:
@@ -114,10 +117,12 @@ class Condition:
 
     def _mistake(self, data: JsonObject) -> str | None:
         """What does not go together in it, with this data, if that can be told."""
-        tree = tree_of(self.source)
         try:
+            tree = tree_of(self.source)
             if tree is not None:
                 look(tree, data)
+        except TooDeepError:
+            return None  # one that was saved before that was judged
         except ExpressionError as mistake:
             return str(mistake)
         return None
