@@ -36,13 +36,15 @@ Form: TypeAlias = Literal[
 class Node:
     """``name`` is the kind of a literal, what a name, member or function is called, or the operator.
 
-    ``text`` is how it is written. In ``each`` the parts are the list, and what is asked of every ``bound`` of it.
+    ``text`` is how it is written, from ``start`` on. In ``each`` the parts are the list, and what is asked of every
+    ``bound`` of it.
     """
 
     form: Form
     name: str
     parts: tuple[Node, ...]
     text: str
+    start: int
     bound: str = ""
     depth: int = 0
 
@@ -195,7 +197,7 @@ class _Reader:
                 ' name in ["a", "b"] in place of name == "a" || name == "b"'
             )
         _, last, at = self._tokens[self._next - 1]
-        return Node(form, name, parts, self._source[start : at + len(last)], depth=depth)
+        return Node(form, name, parts, self._source[start : at + len(last)], start, depth=depth)
 
     def _start(self) -> int:
         return self._tokens[self._next][2]

@@ -42,7 +42,7 @@ def refuse_constants(node: Node, run: Callable[[str], object]) -> None:
     for part in node.parts:
         refuse_constants(part, run)
     probe = _PROBES.get("getHours" if node.name.startswith("get") else node.name)
-    if node.form == "method" and probe is not None and len(node.parts) == 2 and _constant(node.parts[1]):
+    if node.form in ("call", "method") and probe is not None and len(node.parts) == 2 and _constant(node.parts[1]):
         run(probe.format(node.parts[1].text))
 
 

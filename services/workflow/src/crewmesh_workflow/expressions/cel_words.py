@@ -44,8 +44,6 @@ def compared(node: Node, kinds: tuple[str | None, ...]) -> str:
         gone = left if one == "null" else right
         return f"{short(gone)} is null, with which {sign} is not possible; ask {short(gone)} != null before"
     are = f"{short(left)} is {worded(one)} and {short(right)} is {worded(other)}"
-    if one == "duration" and other == "timestamp" and sign == "+":
-        return f"{are}; write the timestamp first: {short(right)} + {short(left)}"
     if sign == "%":
         return f"% is for whole numbers, but {are}; write int(…) around what has a fraction"
     if one in _NUMBERS and other in _NUMBERS:

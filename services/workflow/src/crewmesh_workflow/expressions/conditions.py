@@ -17,6 +17,7 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from pydantic_core import to_json
 
 from crewmesh_workflow.expressions.cel_code import Code, look_at, path_alone
+from crewmesh_workflow.expressions.cel_dialect import as_the_library_has_it
 from crewmesh_workflow.expressions.cel_errors import no_value, written_wrong
 from crewmesh_workflow.expressions.cel_functions import Function, as_it_runs, needed
 from crewmesh_workflow.expressions.cel_tree import MACROS, TooDeepError, tree_of
@@ -56,10 +57,11 @@ class Condition:
     def compile(source: str, *, place: str = "") -> Condition:
         """Read it; raises ExpressionError with the place of the first mistake."""
         _refuse_unreadable(source)
-        code = look_at(source)
         program = _compiled(source)
+        in_other_words = as_the_library_has_it(source)
+        code = look_at(in_other_words)
         _refuse_unknown_names(program, code)
-        runs = as_it_runs(source)
+        runs = as_it_runs(in_other_words)
         if runs != source:
             program = _compiled(runs)
         return Condition(source, program, needed(program.functions()), code, _tree(code), place)
@@ -229,7 +231,7 @@ def _run(
 
 def _run_alone(source: str) -> object:
     """A part that reads nothing."""
-    program = _compiled(as_it_runs(source))
+    program = _compiled(as_it_runs(as_the_library_has_it(source)))
     return _run(program, {}, needed(program.functions()), lambda: None)
 
 

@@ -15,7 +15,8 @@ _PARTS_OF_BOTH = ("Hours", "Milliseconds", "Minutes", "Seconds")
 _LISTED = """
 size(string)=int string.size()=int size(bytes)=int bytes.size()=int
 size(list)=int list.size()=int size(map)=int map.size()=int
-string.contains(string)=bool string.startsWith(string)=bool string.endsWith(string)=bool string.matches(string)=bool
+string.contains(string)=bool string.startsWith(string)=bool string.endsWith(string)=bool
+string.matches(string)=bool matches(string,string)=bool
 bool(bool)=bool bool(string)=bool
 bytes(bytes)=bytes bytes(string)=bytes
 double(double)=double double(int)=double double(uint)=double double(string)=double
@@ -27,7 +28,7 @@ duration(duration)=duration duration(string)=duration
 timestamp(timestamp)=timestamp timestamp(string)=timestamp timestamp(int)=timestamp
 dyn(any)=any type(any)=type
 """
-_WRITTEN = re.compile(r"(?:(\w+)\.)?(\w+)\((\w*)\)=(\w+)")
+_WRITTEN = re.compile(r"(?:(\w+)\.)?(\w+)\(([\w,]*)\)=(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class Signature:
 
 
 def _functions() -> Iterator[Signature]:
-    for on, name, argument, gives in _WRITTEN.findall(_LISTED):
-        takes = tuple(kind for kind in (on, argument) if kind)
+    for on, name, given, gives in _WRITTEN.findall(_LISTED):
+        takes = tuple(kind for kind in (on, *given.split(",")) if kind)
         yield Signature(name, bool(on), takes, None if gives == _ANY else gives)
     for part in (*_PARTS, *_PARTS_OF_BOTH):
         yield Signature(f"get{part}", True, ("timestamp",), "int")
@@ -65,6 +66,7 @@ def _operators() -> Iterator[Signature]:
     yield from (Signature("-", False, (kind,), kind) for kind in ("int", "double"))
     yield from (Signature("+", False, (kind, kind), kind) for kind in ("string", "bytes", "list", "duration"))
     yield Signature("+", False, ("timestamp", "duration"), "timestamp")
+    yield Signature("+", False, ("duration", "timestamp"), "timestamp")
     yield Signature("-", False, ("timestamp", "duration"), "timestamp")
     yield Signature("-", False, ("timestamp", "timestamp"), "duration")
     yield Signature("-", False, ("duration", "duration"), "duration")
