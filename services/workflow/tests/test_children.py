@@ -99,6 +99,33 @@ async def test_a_child_takes_what_its_input_schema_says(bench: Bench, n: JsonVal
             assert told in error["detail"]
 
 
+@pytest.mark.parametrize("why", ["its workflow is paused", "there is no such workflow", "its input is wrong"])
+async def test_a_child_that_cannot_begin_is_a_failure_that_is_handled(bench: Bench, why: str) -> None:
+    schema: JsonObject = {"properties": {"n": {"type": "integer"}}}
+    child = await bench.save([search()], settings={"input_schema": schema})
+    if why != "there is no such workflow":
+        await name(bench, child, "child")
+    if why == "its workflow is paused":
+        await change(bench, "UPDATE workflows SET status = 'paused' WHERE id = %s", child)
+    inputs: JsonObject = {"n": "seven"} if why == "its input is wrong" else {}
+    call: JsonObject = {**CALL, "inputs": inputs, "on_error": "handle"}
+    told: JsonObject = {"id": "told", "kind": "transform", "output": {"of": "{{ steps.call.output }}"}}
+    ok: JsonObject = {"id": "ok", "kind": "transform", "output": {}}
+    ways: list[JsonValue] = [{"from": "call", "port": "error", "to": "told"}, {"from": "call", "to": "ok"}]
+    run = await bench.start(await bench.save([call, told, ok], ways))
+    async with controlled(bench):
+        await until(bench, run, "completed")
+    steps = await bench.steps(run)
+    assert {path: step["status"] for path, step in steps.items()} == {
+        "call": "completed", "told": "completed", "ok": "skipped",
+    }  # fmt: skip
+    error = steps["call"]["error"]
+    wrong = {"its workflow is paused": "workflow-not-active", "there is no such workflow": "no-such-workflow"}
+    assert error["type"] == wrong.get(why, "invalid-input")
+    assert steps["told"]["output"] == {"of": {"run": None, "status": "failed", "output": None, "error": error}}
+    assert await children_of(bench, run) == []
+
+
 async def handed_over(bench: Bench) -> bool:
     return bool(bench.scheduled)
 

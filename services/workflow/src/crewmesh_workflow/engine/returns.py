@@ -86,7 +86,11 @@ class Returns:
         if execution.is_unwanted(path):
             execution.leaving.give_up(path)
         elif (place := execution.waiting.pop(path, None)) is not None:
-            execution.decide(*place, execution.steps[path].failed(error))
+            frame, node = place
+            step = execution.steps[path]
+            handled = node.does.not_begun if isinstance(node.does, Waiting) else None
+            ended = step.failed(error) if handled is None else step.handled(error, (ERROR,), **handled)
+            execution.decide(frame, node, ended)
 
 
 def _unless_handled(node: CompiledNode, step: Step) -> Step:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from crewmesh_contracts.base import JsonObject
+from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow.nodes.base import OUT
 from crewmesh_kit.db.storable import clean_text
 from crewmesh_kit.errors import Problem
@@ -92,9 +92,9 @@ class Step:
             self, status="completed", output=output, ports=ports, error=None, retry_in=None, wait=None, wait_id=None
         )
 
-    def handled(self, error: StepError, ports: tuple[str, ...]) -> Step:
-        """It failed, and the definition says how to go on; the error stays to be seen."""
-        return replace(self.completed({"error": error.as_json()}, ports), error=error)
+    def handled(self, error: StepError, ports: tuple[str, ...], **more: JsonValue) -> Step:
+        """It failed, and the definition says how to go on; the error stays to be seen. ``more`` is output as well."""
+        return replace(self.completed({**more, "error": error.as_json()}, ports), error=error)
 
     def again(self, error: StepError | None, seconds: float) -> Step:
         return replace(self, status="running", attempt=self.attempt + 1, error=error, retry_in=seconds)

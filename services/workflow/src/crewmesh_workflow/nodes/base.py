@@ -220,13 +220,15 @@ class Waiting:
     """A node that waits. ``arrived`` turns what came into the step's end, ``over`` the end of the time.
 
     The latter is told the moment at which it was over (ISO 8601). ``begin`` is an effect, done when the wait is in the
-    journal, and again after a crash; it must bear that.
+    journal, and again after a crash; it must bear that. ``not_begun``: the output beside the error when that failed and
+    the step leaves by port error; none: the step fails.
     """
 
     render: Callable[[Place], WaitFor]
     arrived: Callable[[JsonObject], Decided | Refused]
     over: Callable[[str], Decided | Refused]
     begin: Callable[[JsonObject, EffectContext], Awaitable[None]] | None = None
+    not_begun: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from crewmesh_workflow.nodes.members import read_object
 
 CHILD_FAILED = "child-run-failed"
 _LONGEST_DETAIL = 1_000
+_NO_RUN: JsonObject = {"run": None, "status": "failed", "output": None}
 
 
 def _bind(node: WorkflowNode, read: Reader) -> Waiting:
@@ -27,7 +28,8 @@ def _bind(node: WorkflowNode, read: Reader) -> Waiting:
             return Decided({**output, "error": child.get("error")}, (ERROR,))
         return Refused(CHILD_FAILED, f"The run {output['run']} {_ended(child)}.{_reason(child.get('error'))}")
 
-    return Waiting(render=render, arrived=arrived, over=_over, begin=_begin)
+    not_begun = _NO_RUN if node.on_error == "handle" else None
+    return Waiting(render=render, arrived=arrived, over=_over, begin=_begin, not_begun=not_begun)
 
 
 async def _begin(request: JsonObject, context: EffectContext) -> None:

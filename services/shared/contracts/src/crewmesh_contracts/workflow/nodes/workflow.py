@@ -12,7 +12,7 @@ from crewmesh_contracts.workflow.nodes.base import ERROR, OUT, NodeBase
 
 
 class SubWorkflowOutput(Reply):
-    run: RunId
+    run: RunId | None
     status: Literal["completed", "failed", "cancelled"]
     output: JsonObject | None
 
@@ -20,7 +20,8 @@ class SubWorkflowOutput(Reply):
 class WorkflowNode(NodeBase):
     """The other workflow's published version at that moment, started once, with ``inputs`` as its ``trigger.data``.
 
-    Output: ``run``, ``status``, ``output``. When it fails so does this step, or it leaves by port error (on_error).
+    Output: ``run``, ``status``, ``output``. When it fails so does this step, or it leaves by port error (on_error). The
+    same where no run of it could begin; ``run`` is null then.
     """
 
     Output: ClassVar = SubWorkflowOutput
