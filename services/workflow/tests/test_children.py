@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
-from crewmesh_contracts.invocations import SEARCH
+from crewmesh_contracts.invocations import SEARCH, SEND_HTTP, HttpReply, HttpSend
 from crewmesh_testkit import polling
+from crewmesh_workflow.engine.children import NoSuchWorkflow
+from crewmesh_workflow.engine.commits import Ack, Commit, Run
 from crewmesh_workflow.engine.journal_sql import CHILDREN
 from crewmesh_workflow.engine.outcome import DriveInput
 from psycopg.rows import DictRow
 
 from services.workflow.tests.conftest import Bench
 from services.workflow.tests.test_control import ASKING, Held, arrive, controlled, found, search, until
+from services.workflow.tests.test_ends_that_wait import http
 
 ONE_AT_A_TIME: JsonObject = {"concurrency": {"limit": 1, "when_full": "refuse"}}
 CALL: JsonObject = {"id": "call", "kind": "workflow", "workflow": "child"}
@@ -124,6 +128,47 @@ async def test_a_child_that_cannot_begin_is_a_failure_that_is_handled(bench: Ben
     assert error["type"] == wrong.get(why, "invalid-input")
     assert steps["told"]["output"] == {"of": {"run": None, "status": "failed", "output": None, "error": error}}
     assert await children_of(bench, run) == []
+
+
+@pytest.mark.parametrize("order", [["call", "pay"], ["pay", "call"]])
+async def test_what_came_beside_a_child_that_cannot_begin_counts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, order: list[str]
+) -> None:
+    """Both are there when the worker looks, for its commit took long."""
+    go, asked, under_way = {name: asyncio.Event() for name in ("first", *order)}, list[str](), asyncio.Event()
+
+    async def answer(request: HttpSend) -> HttpReply:
+        step = request.url.rsplit("/", 1)[1]
+        asked.append(step)
+        await go[step].wait()
+        return HttpReply(status=200, headers={}, body="")
+
+    async def start(*_: object) -> str:
+        await go["call"].wait()
+        raise NoSuchWorkflow("There is none.")
+
+    commit_only = bench.parts.journal.commit
+
+    async def commit(run: Run, commit: Commit, *, keep_days: int | None = None) -> Ack:
+        if not under_way.is_set():
+            under_way.set()
+            for step in order:
+                go[step].set()
+                await polling.until(partial(is_over, step), seconds=60, what=f"{step} to be over", every=0.01)
+        return await commit_only(run, commit, keep_days=keep_days)
+
+    bench.sidecar.answer(SEND_HTTP, answer)
+    monkeypatch.setattr("crewmesh_workflow.engine.children.Children.start", start)
+    bench.parts.journal.commit = commit
+    run = await bench.start(await bench.save([http("first"), {**CALL, "on_error": "handle"}, http("pay")]))
+    go["first"].set()
+    async with controlled(bench):
+        await until(bench, run, "completed")
+    assert sorted(asked) == ["first", "pay"]
+
+
+async def is_over(step: str) -> bool:
+    return f"step {step}" not in {task.get_name() for task in asyncio.all_tasks()}
 
 
 async def handed_over(bench: Bench) -> bool:
