@@ -262,6 +262,19 @@ class TestInbox:
         assert await prune(database) == 1
 
 
+async def test_dead_letters_are_not_kept_for_ever(database: Database) -> None:
+    """Those that belong to nobody neither."""
+    async with database.system() as conn:
+        for id_, organization, days in (("old", ORGANIZATION, 91), ("nobodys", None, 91), ("new", ORGANIZATION, 89)):
+            await conn.execute(
+                "INSERT INTO dead_letters (id, org_id, topic, reason, at)"
+                " VALUES (%s, %s, 't', 'r', now() - %s * interval '1 day')",
+                [id_, organization, days],
+            )
+    assert await prune(database) == 2
+    assert [row["id"] for row in await database.statement("SELECT id FROM dead_letters")] == ["new"]
+
+
 async def _is_empty(database: Database) -> bool:
     return await waiting(database) == 0
 
