@@ -64,6 +64,15 @@ async def test_an_organization_that_was_crowded_lets_in_as_many_as_it_may(url: s
         assert sorted(await statuses(bench, *queued)) == ["queued", "queued", "running", "running"]
 
 
+@pytest.mark.parametrize("when_full", ["queue", "refuse"])
+async def test_a_full_workflow_can_be_tried(bench: Bench, when_full: str) -> None:
+    Held(bench)
+    workflow = await bench.save([search()], settings={"concurrency": {"limit": 1, "when_full": when_full}})
+    await start(bench, workflow, "e1")
+    tried = await bench.start(workflow, event_id="e2", test=True, origin="test")
+    assert await statuses(bench, tried) == ["completed"]
+
+
 async def test_who_comes_to_a_crowded_organization_is_behind_those_that_wait(url: str) -> None:
     async with replica(url, settings=EngineSettings(inline_slots=8, organization_runs=3)) as bench:
         await empty(bench.database)

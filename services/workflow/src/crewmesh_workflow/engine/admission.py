@@ -81,10 +81,11 @@ class Admission:
         self._crowded: frozenset[str] = frozenset()
 
     async def admit(
-        self, conn: AsyncConnection[DictRow], organization: str, workflow: str, definition: Definition
+        self, conn: AsyncConnection[DictRow], organization: str, workflow: str, definition: Definition, *, test: bool
     ) -> bool:
         """Whether a run may begin at once, in the transaction that starts it. If not, it queues; or it is refused."""
-        concurrency = definition.settings.concurrency
+        # What a workflow's limit spares, a test run does not touch; and it is over at once.
+        concurrency = None if test else definition.settings.concurrency
         if concurrency is not None and not await self._has_room(conn, organization, workflow, concurrency.limit):
             if concurrency.when_full == "refuse":
                 raise WorkflowBusy(

@@ -140,7 +140,8 @@ class Starter:
         if program is not None:
             priority = program.definition.settings.priority if priority is None else priority
             try:
-                admitted = await self._admission.admit(conn, organization, new.workflow, program.definition)
+                definition = program.definition
+                admitted = await self._admission.admit(conn, organization, new.workflow, definition, test=new.test)
             except (WorkflowBusy, QueueFull):
                 # What starts for a key again is no new run, so that no limit can be in its way.
                 if (before := await self._journal.started_before(conn, run, new.key)) is None:
