@@ -11,10 +11,12 @@ from crewmesh_contracts.base import JsonValue
 from crewmesh_contracts.workflow.triggers.cron import CronTrigger
 from crewmesh_testkit.identities import ORGANIZATION
 from crewmesh_workflow.schedules.clock import MOST_CAUGHT_UP, Clock, due_times
+from crewmesh_workflow.settings import EngineSettings
 from crewmesh_workflow.triggers.registration import enable
 from psycopg.rows import DictRow
 
-from services.workflow.tests.conftest import Bench, replica
+from services.workflow.tests.conftest import Bench, empty, replica
+from services.workflow.tests.test_control import Held, search
 
 NODES: list[JsonValue] = [{"id": "n", "kind": "transform", "output": {"at": "{{ trigger.data.scheduled_at }}"}}]
 
@@ -132,6 +134,27 @@ async def test_missed_times_by_the_hundreds_are_started_in_portions(bench: Bench
     await clock(bench).tick()
     assert len(await runs(bench)) == 289
     assert await next_at(bench) > datetime.now(UTC)
+
+
+async def test_of_missed_times_as_many_are_started_as_there_is_room_for(url: str) -> None:
+    settings = EngineSettings(inline_slots=8, organization_runs=1, organization_queue=3)
+    async with replica(url, settings=settings) as bench:
+        await empty(bench.database)
+        Held(bench)
+        await bench.start(await bench.save([search()]))
+        await bench.parts.admission.let_in()  # it finds the organization crowded
+        await save(bench, due="1 hour", catch_up="all")
+        first = await next_at(bench)
+        for started in (3, 6, 7):
+            await clock(bench).tick()
+            queued = await bench.database.statement("SELECT trigger FROM runs WHERE origin = 'cron' ORDER BY id")
+            instants = [first + timedelta(minutes=10 * number) for number in range(started)]
+            told = [instant.astimezone(UTC).isoformat() for instant in instants]
+            assert [row["trigger"]["data"]["scheduled_at"] for row in queued] == told
+            await bench.database.statement(
+                "UPDATE runs SET status = 'completed', finished_at = now() WHERE status = 'queued'"
+            )
+        assert await next_at(bench) > datetime.now(UTC)
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("none", 0), ("one", 1), ("all", 7)])

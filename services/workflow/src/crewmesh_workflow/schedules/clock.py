@@ -18,7 +18,7 @@ from crewmesh_kit.logs import bound, get_logger
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from crewmesh_workflow.engine.admission import WorkflowBusy
+from crewmesh_workflow.engine.admission import QueueFull, WorkflowBusy
 from crewmesh_workflow.engine.commits import EventKey
 from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
 from crewmesh_workflow.schedules import repository
@@ -111,14 +111,21 @@ class Clock:
             await repository.move(conn, schedule.id, None)
             return False
         now, later = times[:_STARTED_AT_ONCE], times[_STARTED_AT_ONCE:]
+        more = bool(later)
         for instant in now:
             try:
                 await starting.start(conn, organization, _run_at(schedule, instant))
             except WorkflowBusy:
                 # Its definition says so; the time passes without a run.
                 log.info("a workflow at its limit takes no run", workflow=schedule.workflow, instant=str(instant))
+            except QueueFull:
+                if instant == now[0]:
+                    raise
+                # What was started stays so, else a queue that is smaller than a portion would never take any of it.
+                later, more = [instant], False
+                break
         await repository.move(conn, schedule.id, later[0] if later else next_at)
-        return bool(later)
+        return more
 
 
 def due_times(config: CronTrigger, next_at: datetime, now: datetime) -> tuple[list[datetime], datetime]:
