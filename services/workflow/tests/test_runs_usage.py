@@ -6,6 +6,7 @@ from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import ASK_MODEL, ModelAnswer, ModelRequest, TokenUsage
 from crewmesh_contracts.workflow import Definition
 from crewmesh_testkit.identities import identity
+from crewmesh_workflow.engine.payloads import LARGE_BYTES
 from crewmesh_workflow.nodes import all_kinds
 from crewmesh_workflow.program.compile import compile_program
 from crewmesh_workflow.runs.usage import places_that_ask_models
@@ -59,3 +60,19 @@ async def test_the_sum_of_a_run(service: Running) -> None:
     tried = (await service.post(f"/v1/workflows/{pinned}/test?wait=50", OWNER, {})).json()
     assert tried["status"] == "completed"
     assert tried["usage"]["requests"] == 0
+
+
+async def test_of_an_answer_that_is_kept_elsewhere_for_its_size(service: Running) -> None:
+    async def say(request: ModelRequest) -> ModelAnswer:
+        usage = TokenUsage(model="m", requests=1, prompt_tokens=10, completion_tokens=5, cost="0.0001")
+        return ModelAnswer(text="x" * LARGE_BYTES, usage=usage)
+
+    service.sidecar.answer(ASK_MODEL, say)
+    definition: JsonObject = {"name": "asks", "nodes": [ask("long")]}
+    workflow = (await service.post("/v1/workflows", OWNER, definition)).json()["id"]
+    run = (await service.post(f"/v1/workflows/{workflow}/runs?wait=50", OWNER, {})).json()
+    assert run["usage"] == {"requests": 1, "prompt_tokens": 10, "completion_tokens": 5, "cost": "0.0001"}
+    step = (await service.get(f"/v1/runs/{run['id']}/steps/long", OWNER)).json()
+    assert len(step["output"]["text"]) == LARGE_BYTES
+    again = (await service.post(f"/v1/runs/{run['id']}/fork?wait=50", OWNER, {"at": 3})).json()
+    assert again["status"] == "completed"

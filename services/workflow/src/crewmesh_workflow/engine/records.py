@@ -27,6 +27,8 @@ from crewmesh_workflow.engine.steps import Cancelled, End, Failed, Finished, Ste
 from crewmesh_workflow.nodes.base import Emitted
 
 APP_ID = "workflow"
+# Far more than any model's usage takes, as far as it is one.
+_MOST_USAGE_BYTES = 1_000
 Tables = dict[str, list[JsonObject]]
 _STATUS: dict[type[Finished | Failed | Cancelled], str] = {
     Finished: "completed",
@@ -97,10 +99,18 @@ async def _step(run: Run, step: Step, payloads: Payloads, *, new: bool) -> JsonO
     if step.input is not None and (new or step.finished is None):
         row["input"] = await payloads.stow(step.input)
     if step.output is not None:
-        row["output"] = await payloads.stow(step.output)
+        row["output"] = await _stowed_output(step.output, payloads)
     if step.error is not None:
         row["error"] = step.error.as_json()
     return row
+
+
+async def _stowed_output(output: JsonObject, payloads: Payloads) -> JsonObject:
+    """What models used stays with the reference, for that is added up in the database."""
+    stowed, usage = await payloads.stow(output), output.get("usage")
+    if stowed is output or not isinstance(usage, dict) or len(to_json(usage)) > _MOST_USAGE_BYTES:
+        return stowed
+    return {**stowed, "usage": usage}
 
 
 def _wait(run: Run, step: Step) -> JsonObject:

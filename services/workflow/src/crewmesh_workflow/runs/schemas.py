@@ -98,7 +98,13 @@ class RunDetail(RunSummary):
     waiting_for: Annotated[tuple[OpenWait, ...], Field(description="At most 100, the oldest first.")]
     progress: Annotated[dict[StepStatus, int], Field(description="How many steps it has by status.")]
     not_undone: Annotated[tuple[str, ...], Field(description="Paths of steps whose compensation failed; at most 100.")]
-    usage: Annotated[Usage | None, Field(description="Null when no step has asked a model.")]
+    usage: Annotated[
+        Usage | None,
+        Field(
+            description="Of models that steps asked which are done, those of another run that it took over as well; "
+            "null when there is none. What was paid, by steps that failed too, is in GET /v1/usage/calls."
+        ),
+    ]
     deadline_at: Annotated[
         datetime | None,
         Field(description="When it fails for taking too long. Of a queued run it moves on when the run begins."),
