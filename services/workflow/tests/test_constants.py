@@ -28,6 +28,10 @@ def asking(**members: JsonValue) -> JsonObject:
     return {**node("approval", title="t", **members), "output": {"yes": "{{ steps.n.output.approved }}"}}
 
 
+def labels(*labels: str) -> JsonObject:
+    return node("llm", task="classify", prompt="p", labels=[*labels])
+
+
 def text(template: str) -> JsonObject:
     return node("transform", output={"x": template})
 
@@ -67,6 +71,8 @@ NEVER: dict[str, tuple[JsonObject, str, str]] = {
         "nodes.n.timeout_seconds",
         "give it",
     ),
+    "labels that are the same": (labels("a", "a"), "nodes.n.labels", "at least two different labels"),
+    "a blank label": (labels("a", " "), "nodes.n.labels", "1 to 200 characters"),
     "an empty task": (node("agent", agent="a", task=""), "nodes.n.task", "at least 1 character"),
     "an empty query": (node("knowledge.search", knowledge_base="k", query=""), "nodes.n.query", "at least 1 character"),
     "until a word": (node("delay", until="tomorrow"), "nodes.n.until", "such as 2026-03-01T09:00:00+01:00"),

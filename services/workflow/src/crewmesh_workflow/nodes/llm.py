@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import ASK_MODEL, ModelMessage, ModelRequest
 from crewmesh_contracts.workflow.nodes.llm import LlmNode
 
-from crewmesh_workflow.expressions import Scope
+from crewmesh_workflow.expressions import ExpressionError, Scope
 from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
 from crewmesh_workflow.nodes.members import read_text
 from crewmesh_workflow.nodes.stop import stop_thinking
 
 # No model is given longer for one answer.
 _LONGEST_ANSWER_SECONDS = 3_600.0
+_MOST_LABEL_CHARACTERS = 200
 
 
 def _compile(node: LlmNode, read: Reader) -> Callable[[Scope], ModelRequest]:
+    if node.task == "classify":
+        read.written("labels", node.labels, _check_labels)
     prompt = read.template("prompt", node.prompt)
     system = read_text(read, "system", node.system)
     said = [
@@ -41,6 +44,14 @@ def _compile(node: LlmNode, read: Reader) -> Callable[[Scope], ModelRequest]:
         )
 
     return render
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    """As the agents' service will, which asks the model."""
+    if len(set(labels)) < 2:
+        raise ExpressionError("to classify, at least two different labels are needed; add one")
+    if any(not label.strip() or len(label) > _MOST_LABEL_CHARACTERS for label in labels):
+        raise ExpressionError(f"a label is text of 1 to {_MOST_LABEL_CHARACTERS} characters; correct it")
 
 
 async def _run(request: ModelRequest, context: EffectContext) -> JsonObject:
