@@ -224,6 +224,22 @@ class TestCrewsAtWork:
         assert (put_off.value.reason, put_off.value.seconds) == ("budget-awaits-top-up", 30.0)
 
 
+class TestModel:
+    async def test_a_budget_that_lets_wait_is_waited_for(self) -> None:
+        """And no attempt is lost over it, else the step would fail within minutes."""
+        node = does("llm", CompiledEffect, prompt="p")
+        waits = RemoteProblem("$1 is left.", status=402, slug="budget-awaits-top-up", title="t", retryable=True)
+        with pytest.raises(AfterPause) as put_off:
+            await node.run(node.render(scope()), Outside([waits]))
+        assert (put_off.value.detail, put_off.value.seconds) == ("$1 is left.", 30.0)
+
+    async def test_one_that_refuses_is_not(self) -> None:
+        node = does("llm", CompiledEffect, prompt="p")
+        refuses = RemoteProblem("Nothing is left.", status=402, slug="budget-exhausted", title="t", retryable=False)
+        with pytest.raises(RemoteProblem, match="Nothing is left"):
+            await node.run(node.render(scope()), Outside([refuses]))
+
+
 class TestHttp:
     QUESTION: JsonValue = {
         "url": "https://example.com/orders/{{ trigger.data.n }}",

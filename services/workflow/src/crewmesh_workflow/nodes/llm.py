@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.invocations import ASK_MODEL, ModelMessage, ModelRequest
 from crewmesh_contracts.workflow.nodes.llm import LlmNode
+from crewmesh_kit.errors import RemoteProblem
 
 from crewmesh_workflow.expressions import ExpressionError, Scope
-from crewmesh_workflow.nodes.base import EffectContext, Reader, effect_kind
+from crewmesh_workflow.nodes.base import AfterPause, EffectContext, Reader, effect_kind
 from crewmesh_workflow.nodes.members import read_text
 from crewmesh_workflow.nodes.stop import stop_thinking
+from crewmesh_workflow.nodes.thinking import AWAITS_TOP_UP, BUDGET_SECONDS
 
 # No model is given longer for one answer.
 _LONGEST_ANSWER_SECONDS = 3_600.0
@@ -55,7 +57,12 @@ def _check_labels(labels: Sequence[str]) -> None:
 
 
 async def _run(request: ModelRequest, context: EffectContext) -> JsonObject:
-    answer = await context.call(ASK_MODEL, request.model_copy(update={"payer": context.payer}))
+    try:
+        answer = await context.call(ASK_MODEL, request.model_copy(update={"payer": context.payer}))
+    except RemoteProblem as problem:
+        if problem.slug == AWAITS_TOP_UP:  # it was not asked, and is to wait, as agents do
+            raise AfterPause(problem.slug, problem.detail, seconds=BUDGET_SECONDS) from problem
+        raise
     return answer.model_dump(mode="json")
 
 

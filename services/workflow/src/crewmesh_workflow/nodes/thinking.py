@@ -23,8 +23,9 @@ ProgressT = TypeVar("ProgressT", KickoffProgress, AgentProgress)
 # What is filled in while the agents are at work.
 WHILE_AT_WORK = frozenset({"payer", "verdicts", "wait_seconds", "begun"})
 _LONGEST_WAIT_SECONDS = 20.0
-# A run of agents that waits for a budget is woken by its top-up; the step sees that a little later.
-_BUDGET_SECONDS = 30.0
+# What waits for a budget: a run of agents is woken by its top-up; the step sees that a little later.
+AWAITS_TOP_UP = "budget-awaits-top-up"
+BUDGET_SECONDS = 30.0
 
 
 class StillAtWork(GatewayTimeout):
@@ -52,6 +53,6 @@ async def until_done(
 
 def _first(question: CrewQuestion) -> AfterApproval | AfterPause:
     if question.kind == "budget":
-        return AfterPause("budget-awaits-top-up", question.title, seconds=_BUDGET_SECONDS)
+        return AfterPause(AWAITS_TOP_UP, question.title, seconds=BUDGET_SECONDS)
     about: JsonObject = {"agent": question.agent, "tool": question.tool, "arguments": question.arguments}
     return AfterApproval(question=question.id, title=question.title, about=about, data=question.arguments)
