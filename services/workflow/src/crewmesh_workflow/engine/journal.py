@@ -34,7 +34,7 @@ from crewmesh_workflow.engine.journal_sql import (
 )
 from crewmesh_workflow.engine.outcome import DriveInput
 from crewmesh_workflow.engine.payers import NOBODY, PaidBy
-from crewmesh_workflow.engine.payloads import Nowhere, Payloads
+from crewmesh_workflow.engine.payloads import Beforehand, Payloads
 from crewmesh_workflow.engine.records import Record, merged, record, stored_failure
 from crewmesh_workflow.engine.steps import Step, StepError, StepStatus
 from crewmesh_workflow.nodes.base import WaitFor, WaitKind
@@ -161,14 +161,15 @@ class Journal:
         wanted = {each.run.id: (each.run.epoch, each.run.seq + each.count) for each in missing if each.count}
         return {id_: row for id_, row in there.items() if wanted.get(id_) == (row["epoch"], row["seq"])}
 
-    async def first_record(self, run: Run, commit: Commit) -> Record:
-        """The commit of a start without its first turn, ready to be written."""
-        return await record(run, commit, self._payloads, keep_days=self._keep_days, starting=True)
+    async def first_record(
+        self, run: Run, commit: Commit, beforehand: Beforehand, *, keep_days: int | None = None
+    ) -> Record:
+        """The commit of a start, ready to be written. What is wrong with what it holds comes out here.
 
-    async def first_turn(self, run: Run, commit: Commit, *, keep_days: int | None) -> Record:
-        """The same with it. What is wrong with what it holds comes out here; LargePayloadError when that is large."""
+        LargePayloadError when that is large, and not at hand.
+        """
         keep_days = keep_days or self._keep_days
-        return await record(run, commit, Payloads(Nowhere()), keep_days=keep_days, starting=True)
+        return await record(run, commit, Payloads(beforehand), keep_days=keep_days, starting=True)
 
     async def start(
         self, conn: AsyncConnection[DictRow], run: Run, made: Record, start: Mapping[str, str | int | float | None]

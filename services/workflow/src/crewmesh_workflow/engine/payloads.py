@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol, TypeVar, cast
 
 from crewmesh_contracts.base import JsonObject
+from crewmesh_kit.dapr.stores import reference_of
 from pydantic_core import from_json, to_json
 
 from crewmesh_workflow.program.compile import BLOB_KEY
+
+T = TypeVar("T")
 
 LARGE_BYTES = 64 * 1024
 # A sidecar takes messages of 5 MiB; less than 256 bytes of one are around the payload.
@@ -24,17 +28,47 @@ class Blobs(Protocol):
 
 
 class LargePayloadError(Exception):
-    """It would have to be stowed, where there is no time for that."""
+    """The blob store would have to be asked, where there is no time for that: for references, or with payloads."""
+
+    def __init__(self, wanted: Sequence[str | bytes]) -> None:
+        super().__init__(f"{len(wanted)} large payloads are not at hand")
+        self.wanted = wanted
 
 
-class Nowhere:
-    """In place of a blob store inside a transaction, which must not stay open over a call to another service."""
+class Beforehand:
+    """In place of the blob store inside a transaction, which must not stay open over a call to another service.
+
+    It knows what it was told to bring before; for all else it raises LargePayloadError.
+    """
+
+    def __init__(self) -> None:
+        self._brought: dict[str, bytes] = {}
 
     async def put(self, payload: bytes) -> str:
-        raise LargePayloadError
+        reference = reference_of(payload)
+        if reference not in self._brought:
+            raise LargePayloadError([payload])
+        return reference
 
     async def get(self, reference: str) -> bytes:
-        raise LargePayloadError
+        if reference not in self._brought:
+            raise LargePayloadError([reference])
+        return self._brought[reference]
+
+    def need(self, journalled: Iterable[JsonObject | None]) -> None:
+        """Raises for all of them together, so that they are fetched together."""
+        references = {reference for value in journalled if (reference := _reference(value)) is not None}
+        if missing := sorted(references - self._brought.keys()):
+            raise LargePayloadError(missing)
+
+    async def bring(self, wanted: Sequence[str | bytes], blobs: Blobs) -> None:
+        await asyncio.gather(*(self._bring(each, blobs) for each in wanted))
+
+    async def _bring(self, wanted: str | bytes, blobs: Blobs) -> None:
+        if isinstance(wanted, bytes):
+            self._brought[await blobs.put(wanted)] = wanted
+        else:
+            self._brought[wanted] = await blobs.get(wanted)
 
 
 class Payloads:
@@ -53,10 +87,26 @@ class Payloads:
 
     async def fetch(self, journalled: JsonObject | None) -> JsonObject | None:
         """The value itself, whatever the journal holds of it."""
-        ref = None if journalled is None else journalled.get(BLOB_KEY)
-        if not isinstance(ref, str):
+        reference = _reference(journalled)
+        if reference is None:
             return journalled
-        return cast(JsonObject, from_json(await self._blobs.get(ref)))
+        return cast(JsonObject, from_json(await self._blobs.get(reference)))
 
     async def fetch_all(self, journalled: list[JsonObject | None]) -> list[JsonObject | None]:
         return list(await asyncio.gather(*(self.fetch(value) for value in journalled)))
+
+    async def at_hand(self, beforehand: Beforehand, work: Callable[[], Awaitable[T]]) -> T:
+        """Do ``work``, a transaction that finds out by itself which large payloads it needs.
+
+        When one is missing it is given up, what it misses is fetched or stowed, and it is begun again.
+        """
+        while True:
+            try:
+                return await work()
+            except LargePayloadError as missing:
+                await beforehand.bring(missing.wanted, self._blobs)
+
+
+def _reference(journalled: JsonObject | None) -> str | None:
+    reference = None if journalled is None else journalled.get(BLOB_KEY)
+    return reference if isinstance(reference, str) else None

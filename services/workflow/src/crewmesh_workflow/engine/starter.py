@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -31,7 +31,7 @@ from crewmesh_workflow.engine.execution import Execution
 from crewmesh_workflow.engine.journal import Journal
 from crewmesh_workflow.engine.outcome import DriveInput, Sleep, Superseded
 from crewmesh_workflow.engine.payers import PaidBy
-from crewmesh_workflow.engine.payloads import LargePayloadError
+from crewmesh_workflow.engine.payloads import Beforehand, LargePayloadError
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.records import Record
 from crewmesh_workflow.engine.resting import given_away, only_waits, sleep_of, worth_a_driver
@@ -57,7 +57,7 @@ class NewRun:
     """What is to be started. ``key``: there is one run per workflow and key, for ever; none: every start is another.
 
     ``copied``: steps of another run, taken over as done; one that is running will be done, with the input it has.
-    ``payer``: in whose name it works; none: in that of ``started_by``.
+    ``beforehand``: what of that is large. ``payer``: in whose name it works; none: in that of ``started_by``.
     """
 
     workflow: str
@@ -73,6 +73,7 @@ class NewRun:
     parent_run: str | None = None
     parent_path: str | None = None
     copied: tuple[CopiedStep, ...] = ()
+    beforehand: Beforehand = field(default_factory=Beforehand)
     payer: PaidBy | None = None
 
 
@@ -151,7 +152,7 @@ class Starter:
                 first = await self._first_turn(run, program, new, priority)
             else:
                 status = "queued"
-        begun, made = first or (None, await self._journal.first_record(run, _start_commit(new, status)))
+        begun, made = first or (None, await self._first_record(run, new, status))
         there = await self._journal.start(conn, run, made, self._parameters(new, status, program, priority, begun))
         if there != run.id:
             return Started(there, new=False), None
@@ -166,7 +167,7 @@ class Starter:
             if begun.turn.end is None and begun.asleep is None and not self._slots.room():
                 return None
             keep_days = program.definition.settings.retention_days
-            return begun, await self._journal.first_turn(run, begun.commit, keep_days=keep_days)
+            return begun, await self._journal.first_record(run, begun.commit, new.beforehand, keep_days=keep_days)
         except LargePayloadError:
             return None  # whoever takes the run stows it, and this transaction does not wait for that
         except Exception:
@@ -174,6 +175,9 @@ class Starter:
             # Whoever takes the run breaks down over it too, and that is counted.
             log.exception("a run starts without its first turn", run=run.id, workflow=run.workflow)
             return None
+
+    async def _first_record(self, run: Run, new: NewRun, status: str) -> Record:
+        return await self._journal.first_record(run, _start_commit(new, status), new.beforehand)
 
     async def _program(self, conn: AsyncConnection[DictRow], new: NewRun) -> Program | None:
         try:

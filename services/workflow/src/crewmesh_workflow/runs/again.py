@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from crewmesh_contracts.base import JsonObject, JsonValue
@@ -24,7 +24,7 @@ from crewmesh_workflow.definitions.errors import NothingPublished, WorkflowNotAc
 from crewmesh_workflow.definitions.lookup import existing
 from crewmesh_workflow.engine.assembly import Assembly
 from crewmesh_workflow.engine.payers import PaidBy
-from crewmesh_workflow.engine.payloads import Payloads
+from crewmesh_workflow.engine.payloads import Beforehand, Payloads
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.engine.starter import CopiedStep, NewRun
 from crewmesh_workflow.engine.steps import StepError
@@ -81,6 +81,8 @@ class Again:
     async def rerun_from(
         self, identity: Identity, run: str, path: str, request: RerunFrom, *, key: str | None, wait: float
     ) -> Begun:
+        beforehand = Beforehand()
+
         async def plan(conn: AsyncConnection[DictRow]) -> NewRun:
             source = await self._source(conn, identity, run)
             if source.test and request.input is not None:
@@ -90,26 +92,31 @@ class Again:
             copies = copied_steps(program, steps, path, edited=request.input)
             check_storable(input=request.input)
             trigger = _trigger(program, source, request)
-            copied = await self._whole(copies)
-            return _new(identity, source, "rerun", trigger=trigger, priority=request.priority, copied=copied)
+            new = _new(identity, source, "rerun", trigger=trigger, priority=request.priority)
+            return replace(new, copied=_copied(await _whole(copies, beforehand)), beforehand=beforehand)
 
-        return await self._starts.begin(identity, f"rerun {run} from {path}", request, plan, key=key, wait=wait)
+        scope = f"rerun {run} from {path}"
+        return await self._payloads.at_hand(
+            beforehand, lambda: self._starts.begin(identity, scope, request, plan, key=key, wait=wait)
+        )
 
     async def fork(self, identity: Identity, run: str, request: Fork, *, key: str | None, wait: float) -> Begun:
+        beforehand = Beforehand()
+
         async def plan(conn: AsyncConnection[DictRow]) -> NewRun:
             source = await self._source(conn, identity, run)
             old = await version_of(self._programs, conn, source.workflow, source.version)
             version, new = await self._version(conn, identity, source, request.version)
             copies = await _taken_over(conn, identity.organization, source, request.at, new=new, old=old)
             check_storable(vars=request.vars)
-            copies = with_variables(new, copies, request.vars)
+            copies = with_variables(new, await _whole(copies, beforehand), request.vars)
             trigger = _trigger(new, source, request)
-            copied = await self._whole(copies)
-            return _new(
-                identity, source, "fork", version=version, trigger=trigger, priority=request.priority, copied=copied
-            )
+            fork = _new(identity, source, "fork", version=version, trigger=trigger, priority=request.priority)
+            return replace(fork, copied=_copied(copies), beforehand=beforehand)
 
-        return await self._starts.begin(identity, f"fork {run}", request, plan, key=key, wait=wait)
+        return await self._payloads.at_hand(
+            beforehand, lambda: self._starts.begin(identity, f"fork {run}", request, plan, key=key, wait=wait)
+        )
 
     async def _source(self, conn: AsyncConnection[DictRow], identity: Identity, run: str) -> _Source:
         async with conn.cursor(row_factory=class_row(_Source)) as cursor:
@@ -119,13 +126,6 @@ class Again:
             raise UnknownRun(run)
         await self._sharing.ensure(conn, identity, RUN, found.workflow, unknown=UnknownRun(run))
         return found
-
-    async def _whole(self, copies: Sequence[PastStep]) -> tuple[CopiedStep, ...]:
-        """The steps with what is large about them, numbered in their order."""
-        inputs = await self._payloads.fetch_all([step.input for step in copies])
-        outputs = await self._payloads.fetch_all([step.output for step in copies])
-        numbered = enumerate(zip(copies, inputs, outputs, strict=True), start=1)
-        return tuple(_copied(number, step, input_, output) for number, (step, input_, output) in numbered)
 
     async def _version(
         self, conn: AsyncConnection[DictRow], identity: Identity, source: _Source, wanted: int | str
@@ -158,6 +158,16 @@ async def _taken_over(
     return steps_until(new, steps, {row["path"] for row in rows}, old=old)
 
 
+async def _whole(copies: Sequence[PastStep], beforehand: Beforehand) -> tuple[PastStep, ...]:
+    """The steps with what is large about them."""
+    payloads = Payloads(beforehand)
+    beforehand.need(value for step in copies for value in (step.input, step.output))
+    inputs = await payloads.fetch_all([step.input for step in copies])
+    outputs = await payloads.fetch_all([step.output for step in copies])
+    whole = zip(copies, inputs, outputs, strict=True)
+    return tuple(replace(step, input=input_, output=output) for step, input_, output in whole)
+
+
 def _trigger(program: Program, source: _Source, request: RerunFrom | Fork) -> JsonObject:
     """The source's, with other data where the request brings some."""
     if "trigger_data" not in request.model_fields_set:
@@ -176,7 +186,6 @@ def _new(
     version: int | None = None,
     trigger: JsonObject | None = None,
     priority: int | None = None,
-    copied: tuple[CopiedStep, ...] = (),
 ) -> NewRun:
     return NewRun(
         workflow=source.workflow,
@@ -189,18 +198,22 @@ def _new(
         samples=source.samples,
         priority=source.priority if priority is None else priority,
         source_run=source.id,
-        copied=copied,
     )
 
 
-def _copied(number: int, step: PastStep, input_: JsonObject | None, output: JsonObject | None) -> CopiedStep:
+def _copied(steps: Sequence[PastStep]) -> tuple[CopiedStep, ...]:
+    """Numbered in their order."""
+    return tuple(_as_copied(number, step) for number, step in enumerate(steps, start=1))
+
+
+def _as_copied(number: int, step: PastStep) -> CopiedStep:
     return CopiedStep(
         path=step.path,
         status=step.status,
         attempt=step.attempt,
         number=number,
-        input=input_,
-        output=output,
+        input=step.input,
+        output=step.output,
         ports=tuple(step.port.split(",")) if step.port else (),
         error=None if step.error is None else StepError(str(step.error.get("type")), str(step.error.get("detail"))),
         rounds=step.rounds,

@@ -21,7 +21,7 @@ from psycopg.rows import DictRow
 from crewmesh_workflow.engine.admission import WorkflowBusy
 from crewmesh_workflow.engine.children import MOST_DEPTH, depth_of
 from crewmesh_workflow.engine.commits import EventKey
-from crewmesh_workflow.engine.payloads import Payloads
+from crewmesh_workflow.engine.payloads import Beforehand, Payloads
 from crewmesh_workflow.engine.starter import NewRun, Starter, Starting
 from crewmesh_workflow.triggers.setbacks import Setbacks
 
@@ -70,10 +70,10 @@ class EndedRuns:
                 return
 
     async def _see_to(self, row: DictRow) -> None:
+        beforehand = Beforehand()
         try:
             with bound(organization=row["org_id"], run=row["run_id"]), self._starter.starting() as starting:
-                async with self._database.tenant(row["org_id"]) as conn:
-                    await self._start(conn, starting, row)
+                await self._payloads.at_hand(beforehand, lambda: self._begin(starting, row, beforehand))
                 starting.launch()
         except DatabaseUnavailable:
             raise
@@ -85,7 +85,13 @@ class EndedRuns:
             log.exception("a run's end could not start a run", trigger=row["trigger_id"])
             self._setbacks.note(f"{row['run_id']} {row['trigger_id']}")
 
-    async def _start(self, conn: AsyncConnection[DictRow], starting: Starting, row: DictRow) -> None:
+    async def _begin(self, starting: Starting, row: DictRow, beforehand: Beforehand) -> None:
+        async with self._database.tenant(row["org_id"]) as conn:
+            await self._start(conn, starting, row, Payloads(beforehand))
+
+    async def _start(
+        self, conn: AsyncConnection[DictRow], starting: Starting, row: DictRow, payloads: Payloads
+    ) -> None:
         run, trigger = row["run_id"], row["trigger_id"]
         if await (await conn.execute(_TAKE, [run, trigger])).fetchone() is None:
             return  # another replica has done it
@@ -98,14 +104,14 @@ class EndedRuns:
         if not await self._may_see(conn, row["org_id"], wanted["workflow_id"], ended["workflow_id"]):
             log.info("a workflow waits for runs that it may not see", trigger=trigger, workflow=ended["workflow_id"])
             return
-        depth = depth_of(await self._payloads.fetch(ended["trigger"])) + 1
+        depth = depth_of(await payloads.fetch(ended["trigger"])) + 1
         if depth > MOST_DEPTH:
             log.warning("workflows start each other in a circle; it ends here", trigger=trigger, depth=depth)
             return
         new = NewRun(
             workflow=wanted["workflow_id"],
             version=wanted["workflow_version"],
-            trigger=await self._told(wanted["key"], depth, ended),
+            trigger=_told(wanted["key"], depth, ended, await payloads.fetch(ended["output"])),
             key=EventKey(f"run_ended/{trigger}", run),
             origin="run_ended",
             started_by=trigger,
@@ -115,12 +121,13 @@ class EndedRuns:
         except WorkflowBusy:
             log.info("a workflow at its limit takes no run", workflow=new.workflow)  # its definition says so
 
-    async def _told(self, key: str, depth: int, ended: DictRow) -> JsonObject:
-        data: JsonObject = {
-            "run": ended["id"],
-            "workflow": ended["workflow_id"],
-            "status": ended["status"],
-            "output": await self._payloads.fetch(ended["output"]),
-            "error": ended["error"],
-        }
-        return {"kind": "run_ended", "key": key, "depth": depth, "data": data}
+
+def _told(key: str, depth: int, ended: DictRow, output: JsonObject | None) -> JsonObject:
+    data: JsonObject = {
+        "run": ended["id"],
+        "workflow": ended["workflow_id"],
+        "status": ended["status"],
+        "output": output,
+        "error": ended["error"],
+    }
+    return {"kind": "run_ended", "key": key, "depth": depth, "data": data}
