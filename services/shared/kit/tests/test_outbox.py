@@ -205,6 +205,23 @@ class TestRelay:
         assert CloudEvent.model_validate(letter["event"]).data == {"organization": ORGANIZATION, "name": "large"}
         assert "larger" in letter["reason"]
 
+    async def test_what_is_nested_too_deep_goes_to_the_dead_letters_and_holds_nobody_up(
+        self, database: Database, broker: Broker
+    ) -> None:
+        deep = "[" * 230 + "]" * 230
+        event = f'{{"specversion":"1.0","id":"e","source":"s","type":"t","data":{deep}}}'
+        async with database.tenant(ORGANIZATION) as conn:
+            await conn.execute(
+                "INSERT INTO outbox (org_id, topic, event) VALUES (%s, %s, %s)", [ORGANIZATION, TOPIC, event]
+            )
+        await create(database, "next")
+        before = buried()
+        assert await Outbox(database, broker).relay_batch() == 2
+        assert (names(broker), await waiting(database), buried() - before) == (["next"], 0, 1)
+        async with database.tenant(ORGANIZATION) as conn:
+            letters = await (await conn.execute("SELECT raw, reason FROM dead_letters")).fetchall()
+        assert [(letter["raw"], "recursion limit" in letter["reason"]) for letter in letters] == [(event, True)]
+
     async def test_what_is_refused_for_another_reason_is_put_off_however_much_it_is(
         self, database: Database, broker: Broker
     ) -> None:

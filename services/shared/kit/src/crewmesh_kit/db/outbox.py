@@ -2,8 +2,8 @@
 
 ``add`` writes the event beside the data, in the caller's transaction. The relay publishes what is committed and then
 deletes it; dying in between publishes once more, which consumers notice by the event's id (see ``inbox``). An event
-that the broker refuses by itself does not hold up the others: it is tried again later and later. One that is too large
-to leave, today and tomorrow, is kept among the dead letters.
+that the broker refuses by itself does not hold up the others: it is tried again later and later. One that can
+never leave, for it is too large or nested too deep, is kept among the dead letters.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Protocol
 from crewmesh_contracts.events import CloudEvent, Event
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
+from pydantic import ValidationError
 
 from crewmesh_kit.dapr.traces import traced
 from crewmesh_kit.db.database import Connection, Database
@@ -115,16 +116,22 @@ class Outbox:
                 " ORDER BY due_at, position LIMIT %s FOR UPDATE SKIP LOCKED",
                 [_BATCH],
             )
-            entries = [
-                _Entry(row["position"], row["topic"], CloudEvent.model_validate_json(row["event"]))
-                for row in await cursor.fetchall()
-            ]
-            if not entries:
+            rows = await cursor.fetchall()
+            entries = [entry for row in rows if (entry := await self._read(conn, row)) is not None]
+            if not rows:
                 return 0
             away = await self._settle(conn, entries, await self._publish(entries))
         if away is not None:
             raise away
-        return len(entries)
+        return len(rows)
+
+    async def _read(self, conn: AsyncConnection[DictRow], row: DictRow) -> _Entry | None:
+        try:
+            return _Entry(row["position"], row["topic"], CloudEvent.model_validate_json(row["event"]))
+        except ValidationError as error:
+            reason = error.errors(include_url=False, include_input=False, include_context=False)[0]["msg"]
+            await self._bury(conn, row["position"], row["topic"], f"it cannot be read: {reason}", storable=False)
+            return None
 
     async def _settle(
         self, conn: AsyncConnection[DictRow], entries: Sequence[_Entry], failures: Mapping[int, Problem]
@@ -136,7 +143,8 @@ class Outbox:
         for entry in entries:
             problem = failures.get(entry.position)
             if isinstance(problem, PayloadTooLarge):
-                await self._bury(conn, entry, problem)
+                kept = storable(entry.event.model_dump(mode="json"))
+                await self._bury(conn, entry.position, entry.topic, problem.detail, storable=kept)
             elif problem is not None:
                 late[entry.position] = problem
         away = None if published else next((problem for problem in late.values() if problem.retryable), None)
@@ -150,11 +158,13 @@ class Outbox:
             )
         return away
 
-    async def _bury(self, conn: AsyncConnection[DictRow], entry: _Entry, problem: Problem) -> None:
-        log.error("event goes to the dead letters", topic=entry.topic, event_id=entry.event.id, reason=problem.detail)
-        letter = {"position": entry.position, "letter": new_id("dl"), "reason": clean_text(problem.detail)}
-        await conn.execute(_BURY, {**letter, "storable": storable(entry.event.model_dump(mode="json"))})
-        EVENTS_BURIED.labels(entry.topic).inc()
+    async def _bury(
+        self, conn: AsyncConnection[DictRow], position: int, topic: str, reason: str, *, storable: bool
+    ) -> None:
+        log.error("event goes to the dead letters", topic=topic, reason=reason)
+        letter = {"position": position, "letter": new_id("dl"), "reason": clean_text(reason)}
+        await conn.execute(_BURY, {**letter, "storable": storable})
+        EVENTS_BURIED.labels(topic).inc()
 
     async def _publish(self, entries: Sequence[_Entry]) -> dict[int, Problem]:
         """What did not get through, by position, and why."""
