@@ -152,7 +152,10 @@ def _add_race(draw: st.DrawFn, draft: _Draft, names: Iterator[str]) -> None:
         before = (start, way)
         for _ in range(draw(st.integers(1, 2))):
             racer = f"{RACER}-{next(names)}"
-            draft.nodes.append(_effect(racer, draw(st.sampled_from([FINE, FLAKY])), 1))
+            node = _effect(racer, draw(st.sampled_from([FINE, FLAKY])), 1)
+            if draw(st.booleans()):  # then it comes to its end also where it loses
+                node["compensate"] = {"do": _effect(racer, FINE, _template(f"steps.{racer}.output.body.v"))}
+            draft.nodes.append(node)
             draft.connect(before, racer)
             before = (racer, "out")
         draft.connect(before, meet)

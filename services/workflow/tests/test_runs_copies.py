@@ -120,6 +120,10 @@ class TestRerunFrom:
         steps = past("both", "fast", ("slow", "cancelled"), "first", "end")
         assert paths(copied_steps(RACE, steps, "end")) == ["both", "fast", "slow", "first"]
 
+    def test_what_failed_when_a_join_did_not_need_it_any_more_stays_failed(self) -> None:
+        steps = past("both", "fast", "first", ("slow", "failed"), "end")
+        assert paths(copied_steps(RACE, steps, "end")) == ["both", "fast", "first", "slow"]
+
     def test_what_a_join_that_is_redone_did_not_need_is_redone(self) -> None:
         steps = past("both", "fast", ("slow", "cancelled"), "first", "end")
         assert paths(copied_steps(RACE, steps, "first")) == ["both", "fast"]

@@ -118,6 +118,7 @@ class Ending:
             raise TypeError(f"the compensation {path} is not an effect")
         alone = CompiledGraph((undo,), {undo.id: undo}, _NO_OUTPUT)
         place = Frame(path.removesuffix(undo.id + UNDO), alone, frame.roots, parent=frame)
+        place.outputs[undo.id] = self._execution.steps[path.removesuffix(UNDO)].output
         execution = self._execution
         step = known or Step(path, "running", attempt=1)
         try:

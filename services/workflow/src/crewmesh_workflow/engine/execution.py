@@ -24,10 +24,11 @@ from pydantic import ValidationError
 from crewmesh_workflow.engine import policy, pretend
 from crewmesh_workflow.engine.ending import Ending
 from crewmesh_workflow.engine.frames import Frame
+from crewmesh_workflow.engine.joins import Joins
 from crewmesh_workflow.engine.leaving import Leaving
 from crewmesh_workflow.engine.loops import Loops
 from crewmesh_workflow.engine.places import UNDO
-from crewmesh_workflow.engine.remembering import remember_rounds
+from crewmesh_workflow.engine.remembering import remember_joins, remember_rounds
 from crewmesh_workflow.engine.returns import Returns
 from crewmesh_workflow.engine.steps import OVER, Cancelled, Failed, Finished, Step, StepError
 from crewmesh_workflow.engine.turn import Facts, Ready, Turn
@@ -77,7 +78,8 @@ class Execution:
         self._finished = max((step.finished or 0 for step in self.steps.values()), default=0)
         self._responded = False
         self.leaving = Leaving(self)
-        self._loops = Loops(self)
+        self.loops = Loops(self)
+        self._joins = Joins(self)
         self._returns = Returns(self)
         self._ending = Ending(self, failing)
         env: JsonObject = dict(program.definition.env)
@@ -128,6 +130,7 @@ class Execution:
     # Moving on
 
     def open(self, frame: Frame) -> None:
+        remember_joins(self, frame)
         for node in frame.graph.nodes:
             if not node.incoming:
                 self._reach(frame, node)
@@ -147,7 +150,7 @@ class Execution:
 
     def _settle(self) -> Turn:
         left = self._drain(_MOST_IN_A_TURN)
-        while left and (self._loops.go_down() or self._ending.goes_on()):
+        while left and (self.loops.go_down() or self._ending.goes_on()):
             left = self._drain(left)
         turn, self.turn = self.turn, Turn()
         return turn
@@ -171,7 +174,7 @@ class Execution:
             self.resume(frame, node, known)
         elif frame.halts or self._ending.stops(frame):
             return
-        elif node.incoming and not frame.taken[node.id]:
+        elif node.id in frame.left_behind or (node.incoming and not frame.taken[node.id]):
             self.decide(frame, node, Step(path, "skipped"))
         else:
             self._begin(frame, node, path, None if known is None else known.input)
@@ -188,14 +191,14 @@ class Execution:
                 case Decision():
                     self.conclude(frame, node, step, node.does.decide(self._place(frame, path)))
                 case Meeting():
-                    self._meet(frame, node, step, node.does)
+                    self._joins.meet(frame, node, step, node.does)
                 case CompiledEffect():
                     input_ = node.does.render(frame.scope()) if given is None else given
                     self.begin_effect(frame, node, Step(path, "running", attempt=1, input=input_), node.does)
                 case Waiting():
                     self._begin_wait(frame, node, step, node.does)
                 case Each() | Repeat():
-                    self._loops.begin(frame, node, step)
+                    self.loops.begin(frame, node, step)
                 case _:
                     assert_never(node.does)
         except ExpressionError as error:
@@ -265,7 +268,7 @@ class Execution:
             self.active[step.path] = (frame, node)
             self.turn.ready.append(Ready(step, node, node.does))
         else:
-            self._loops.begin(frame, node, step)
+            self.loops.begin(frame, node, step)
         if self._ending.gives_up(step.path):
             self.leaving.give_up(step.path)
 
@@ -276,7 +279,7 @@ class Execution:
 
     def winds_up(self, frame: Frame, path: str) -> bool:
         """Whether what fails there is not worth another attempt, for nothing will come of it."""
-        return not path.endswith(UNDO) and (frame.halts or self._ending.stops(frame))
+        return not path.endswith(UNDO) and (frame.halts or frame.leaves(path) or self._ending.stops(frame))
 
     # Deciding
 
@@ -303,7 +306,7 @@ class Execution:
         self.record(step)
         if step.status == "completed":
             self.completed(frame, node, step)
-        if step.status == "failed" and step.error is not None:
+        if step.status == "failed" and step.error is not None and node.id not in frame.left_behind:
             self.fail(frame, step.path, step.error)
             return
         for edge in node.outgoing:
@@ -315,7 +318,8 @@ class Execution:
             self._done(frame)
 
     def completed(self, frame: Frame, node: CompiledNode, step: Step) -> None:
-        frame.outputs[node.id] = step.output
+        if node.id not in frame.left_behind:
+            frame.outputs[node.id] = step.output
         self._ending.completed(frame, node, step)
         if isinstance(node.node, SetNode) and step.output is not None and step.finished is not None:
             for name, value in step.output.items():
@@ -328,39 +332,15 @@ class Execution:
         if frame.undecided[node.id] == 0 or (needed is not None and len(frame.taken[node.id]) >= needed):
             self._reach(frame, node)
 
-    def _meet(self, frame: Frame, node: CompiledNode, step: Step, meeting: Meeting) -> None:
-        arrived = frame.taken[node.id]
-        if meeting.needed is not None and len(arrived) < meeting.needed:
-            detail = f"Only {len(arrived)} of the {meeting.needed} branches that the join needs can arrive."
-            self.decide(frame, node, step.failed(StepError("join-not-reached", detail)))
-            return
-        self.decide(frame, node, step.completed({"arrived": [*arrived]}))
-        for before in node.only_before:
-            self._drop(frame, frame.graph.by_id[before])
-
-    def _drop(self, frame: Frame, node: CompiledNode) -> None:
-        """What only leads to a join that was reached without it is not wanted any more."""
-        if node.id in frame.decided:
-            return
-        path = frame.path(node)
-        known = self.steps.get(path)
-        if known is not None and known.status in OVER:
-            remember_rounds(self, frame, node, known)
-            self.decide(frame, node, known)
-            return
-        self._loops.close(path)
-        self.leaving.give_up(path)
-        self.decide(frame, node, Step(path, "skipped") if known is None else self.steps[path].cancelled())
-
     def end_without_result(self, path: str) -> None:
         self._finished += 1
         self.record(replace(self.steps[path].cancelled(), finished=self._finished))
 
     def fail(self, frame: Frame, path: str, error: StepError) -> None:
         """A step failed and nothing handles it: so does its loop, or the run."""
-        path = self._loops.culprits.get(path, path)
+        path = self.loops.culprits.get(path, path)
         if frame.holder is not None:
-            self._loops.round_failed(frame, path, error)
+            self.loops.round_failed(frame, path, error)
         else:
             self._ending.failed(frame, path, error)
 
@@ -373,7 +353,7 @@ class Execution:
             self.fail(frame, frame.holder or "", StepError("expression-failed", f"output: {error}"))
             return
         if frame.holder is not None:
-            self._loops.round_done(frame, output)
+            self.loops.round_done(frame, output)
         elif not self._ending.stops(frame):
             self.turn.end = Finished(output)
 

@@ -28,6 +28,8 @@ class Frame:
     taken: dict[str, list[str]] = field(init=False)
     reached: set[str] = field(default_factory=set[str])
     decided: set[str] = field(default_factory=set[str])
+    # Nodes that joins were reached without; nothing follows from what still comes of them.
+    left_behind: set[str] = field(default_factory=set[str])
     closed: bool = False
     # Nothing new begins in it; what is under way may end.
     halted: bool = False
@@ -40,7 +42,12 @@ class Frame:
 
     @property
     def halts(self) -> bool:
-        return self.halted or (self.parent is not None and self.parent.halts)
+        above = self.parent
+        return self.halted or (above is not None and (above.halts or above.leaves(self.holder)))
+
+    def leaves(self, path: str | None) -> bool:
+        """Whether what stands there was left behind."""
+        return path is not None and path.removeprefix(self.prefix) in self.left_behind
 
     @property
     def done(self) -> bool:

@@ -40,7 +40,8 @@ class Leaving:
             self._bound.discard(step.path)
 
     def has_to_end(self, path: str) -> bool:
-        return path in self._bound
+        never_begun = path in self._execution.turn.changed and self._execution.steps[path].untried
+        return path in self._bound and not never_begun
 
     def bound_inside(self, prefix: str) -> list[str]:
         return [path for path in self._bound if path.startswith(prefix)]
@@ -75,7 +76,10 @@ class Leaving:
             execution.turn.stopped.append(path)
         place = place or execution.waiting.pop(path, None)
         if place is not None:
+            frame, node = place
             execution.end_without_result(path)
+            if frame.leaves(path):  # the graph goes on without it, and is done when that is over
+                execution.decide(frame, node, execution.steps[path])
 
     def give_up_inside(self, prefix: str) -> None:
         """End everything whose path begins so."""

@@ -47,6 +47,11 @@ class _Loop:
     last: JsonValue = None
     failure: _Failure | None = None
 
+    @property
+    def is_left_behind(self) -> bool:
+        """A join was reached without it; its rounds are open for what has to end in them."""
+        return self.frame.leaves(self.path)
+
 
 class Loops:
     def __init__(self, execution: Execution) -> None:
@@ -107,11 +112,16 @@ class Loops:
             other.halted = True
 
     def go_down(self) -> bool:
-        """Fail the loops of which a round failed, when nothing is under way in their other rounds."""
+        """End the loops that were left behind, or of which a round failed, when nothing more has to end in them."""
         execution = self._execution
         for loop in [loop for loop in self._loops.values() if loop.failed]:
             for index in [each for each in loop.failed if not execution.leaving.bound_inside(loop.open[each].prefix)]:
                 self._end_round(loop, loop.open[index], loop.failed.pop(index))
+                return True
+        for loop in [loop for loop in self._loops.values() if loop.is_left_behind]:
+            if not execution.leaving.bound_inside(loop.path + "["):
+                self._close_rounds(loop)
+                self._end(loop, self._step(loop).cancelled())
                 return True
         for loop in [loop for loop in self._loops.values() if loop.failure is not None]:
             inside = loop.path + "["
@@ -147,6 +157,8 @@ class Loops:
         index = loop.next
         about: JsonObject = {"index": index, "last": loop.last}
         if index >= loop.known_rounds:
+            if loop.is_left_behind:
+                return
             try:
                 goes_on = does.condition.evaluate(loop.frame.scope(**about))
             except ExpressionError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import replace
 
 from crewmesh_workflow.engine.steps import Step
@@ -33,11 +33,9 @@ class Moments:
     def forget(self, path: str) -> None:
         self._later.pop(path, None)
 
-    def take_all(self) -> list[Ready]:
-        """What was put off, before its time."""
-        taken = [ready for _, ready in self._later.values()]
-        self._later.clear()
-        return taken
+    def take(self, is_unwanted: Callable[[str], bool]) -> list[Ready]:
+        """What was put off and is not wanted any more, before its time."""
+        return [self._later.pop(path)[1] for path in [*self._later] if is_unwanted(path)]
 
     def take_due(self) -> list[Ready]:
         """What was put off until now."""

@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from crewmesh_workflow.engine.execution import Execution
 
 
+def remember_joins(execution: Execution, frame: Frame) -> None:
+    """Tell ``frame`` what its joins were reached without: what had not ended by then."""
+    for node in frame.graph.nodes:
+        join = execution.steps.get(frame.path(node)) if node.only_before else None
+        if join is not None and join.status == "completed" and join.finished is not None:
+            for before in node.only_before:
+                step = execution.steps.get(frame.prefix + before)
+                if step is None or step.finished is None or step.finished > join.finished:
+                    frame.left_behind.add(before)
+
+
 def remember_rounds(execution: Execution, frame: Frame, loop: CompiledNode, step: Step) -> None:
     """Tell ``execution`` of every step that was completed in the rounds of ``loop``, whose ``step`` is over."""
     does = loop.does
@@ -52,6 +63,7 @@ def _round(frame: Frame, body: CompiledGraph, step: Step, index: int, about: Jso
 
 
 def _remember_round(execution: Execution, round_: Frame) -> None:
+    remember_joins(execution, round_)
     for node in round_.graph.nodes:
         step = execution.steps.get(round_.path(node))
         if step is None or step.status not in OVER:

@@ -34,6 +34,8 @@ class Returns:
             execution.launch(frame, node, step, node.does)
         elif step.status == "waiting":
             execution.wait(frame, node, policy.people_for(execution.program, node, step, frame))
+            if execution.winds_up(frame, step.path):  # nobody is asked about what nobody wants
+                execution.leaving.wind_up_one(step.path)
         else:
             execution.decide(frame, node, _unless_handled(node, step))
 
@@ -46,7 +48,8 @@ class Returns:
         step = execution.steps[path]
         if isinstance(node.does, Waiting):
             if step.awaits_run and data.get("status") == "cancelled" and execution.winds_up(frame, path):
-                execution.end_without_result(path)  # it was cancelled with this run
+                execution.waiting[path] = place
+                execution.leaving.give_up(path)  # it was cancelled because it was not wanted here
                 return
             execution.conclude(frame, node, step, node.does.arrived(data))
         elif isinstance(node.does, CompiledEffect):

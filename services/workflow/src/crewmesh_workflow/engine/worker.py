@@ -178,8 +178,7 @@ class Worker:
     # Acting
 
     def _act(self, turn: Turn) -> None:
-        if turn.failing is not None:
-            self._queue.extend(self._moments.take_all())  # nobody waits for long pauses between attempts
+        self._queue.extend(self._moments.take(self._execution.is_unwanted))  # nobody waits for long pauses of those
         for ready in filter(self._is_wanted, turn.ready):
             path, pause = ready.step.path, ready.step.retry_in or 0.0
             if turn.changed.get(path) is ready.step and ready.step.untried:

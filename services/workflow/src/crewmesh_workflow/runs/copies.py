@@ -160,7 +160,7 @@ def _kept(graph: CompiledGraph, known: Mapping[str, PastStep], redone: frozenset
     kept = {id_ for id_, each in status.items() if each in ("completed", "skipped")}
     for node in graph.nodes:
         if status.get(node.id) == "completed":
-            kept |= {id_ for id_ in node.only_before if status.get(id_) == "cancelled"}
+            kept |= {id_ for id_ in node.only_before if status.get(id_) in ("cancelled", "failed")}
         elif node.id in redone:
             kept -= {id_ for id_ in node.only_before if status.get(id_) == "skipped"}
     return frozenset(kept)
