@@ -7,7 +7,7 @@ from itertools import islice
 from typing import cast
 
 from crewmesh_contracts.base import JsonObject, JsonValue
-from crewmesh_kit.db.storable import storable, unfit_places
+from crewmesh_kit.db.storable import refused_places
 from crewmesh_kit.errors import ValidationFailed
 
 from crewmesh_workflow.json_schemas import mistakes
@@ -43,8 +43,8 @@ def check_input(schema: JsonValue, input_: JsonValue, *, whose: str = "the workf
 
 
 def check_storable(**values: object) -> None:
-    """What comes from outside and is kept, by its place: without texts and numbers that PostgreSQL cannot hold."""
-    unfit = {place: cast(JsonValue, value) for place, value in values.items() if not storable(cast(JsonValue, value))}
-    found = [each for place, value in unfit.items() for each in islice(unfit_places(value, place), _MOST_TOLD)]
+    """What comes from outside and is kept, by its place: nothing that PostgreSQL cannot hold, or too deep."""
+    given = cast("dict[str, JsonValue]", values)
+    found = [each for place, value in given.items() for each in islice(refused_places(value, place), _MOST_TOLD)]
     if found:
         raise InvalidInput([{"path": path, "message": message} for path, message in found])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_kit.db.storable import storable, unfit_places
+from crewmesh_kit.db.storable import refused_places
 
 from crewmesh_workflow import json_schemas
 from crewmesh_workflow.approvals.errors import WrongDecision
@@ -38,7 +38,7 @@ def read_decision(question: Question, decision: ApprovalDecision, action: Compil
     strange = sorted(decision.model_fields_set - _MEMBERS[question.kind])
     if strange:
         raise WrongDecision((name, _WANTED[question.kind]) for name in strange)
-    unfit = [each for name, value in decision if not storable(value) for each in unfit_places(value, name)]
+    unfit = [each for name, value in decision for each in refused_places(value, name)]
     if unfit:
         raise WrongDecision(unfit[:_MOST_TOLD])
     if question.kind == "approval":

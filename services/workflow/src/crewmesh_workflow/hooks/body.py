@@ -8,6 +8,7 @@ from email.message import Message
 from urllib.parse import parse_qsl
 
 from crewmesh_contracts.base import JsonObject, JsonValue
+from crewmesh_kit.db.storable import DEEPEST_SENT, deeper_than
 from crewmesh_kit.errors import InvalidRequest, MalformedJson
 from pydantic_core import from_json
 
@@ -52,9 +53,12 @@ def by_name(pairs: Iterable[tuple[str, str]]) -> JsonObject:
 
 def _json(body: bytes) -> JsonValue:
     try:
-        return from_json(body)
+        read: JsonValue = from_json(body)
     except ValueError as error:
         raise MalformedJson(f"The body says that it is JSON, but it is not: {error}") from error
+    if deeper_than(read, DEEPEST_SENT):
+        raise InvalidRequest(f"The body is nested more than {DEEPEST_SENT} deep; make it flatter.")
+    return read
 
 
 def _form(body: bytes) -> JsonObject:

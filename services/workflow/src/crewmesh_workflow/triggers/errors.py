@@ -15,12 +15,12 @@ class EventWithoutOrganization(InvalidRequest):
 
 
 class UnstorableEvent(ValidationFailed):
-    """The event holds text with U+0000 or half of a surrogate pair, which PostgreSQL cannot hold."""
+    """The event is nested too deep, or holds text with U+0000 or half of a surrogate pair, which cannot be stored."""
 
     slug, title = "unstorable-event", "Unstorable event"
 
-    def __init__(self) -> None:
-        super().__init__("The event holds text with a NUL character, or NaN; leave it out and send the event again.")
+    def __init__(self, place: str, message: str) -> None:
+        super().__init__(f"{place}: {message}. Correct it and send the event again.")
 
 
 class UnfitEventType(ValidationFailed):

@@ -11,7 +11,7 @@ from crewmesh_contracts.base import JsonObject
 from crewmesh_contracts.events import CloudEvent, wrong_type
 from crewmesh_kit.db.database import Database
 from crewmesh_kit.db.idempotency import Idempotency
-from crewmesh_kit.db.storable import storable
+from crewmesh_kit.db.storable import refused_places
 from crewmesh_kit.identity import Identity
 from crewmesh_kit.logs import get_logger
 from psycopg import AsyncConnection
@@ -70,8 +70,8 @@ class Triggers:
         self, conn: AsyncConnection[DictRow], starting: Starting, organization: str, event: CloudEvent
     ) -> EventAccepted:
         content, key = seen(event), EventKey(event.source, event.id)
-        if not storable(content):
-            raise UnstorableEvent
+        if wrong := next(refused_places(content, "event"), None):
+            raise UnstorableEvent(*wrong)
         matches = await repository.matching(conn, organization, event.type, event.source)
         failures: list[FilterFailure] = []
         refused: list[Refusal] = []

@@ -18,6 +18,8 @@ from pydantic_core import PydanticSerializationError, to_json
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 # Whoever writes it out again, within something else, gives up at 255.
 _DEEPEST_READ = 200
+# Of JSON that somebody sends. It comes to lie within other JSON, which readers refuse from 200 on.
+DEEPEST_SENT = 100
 
 
 def clean(value: JsonObject, *, deepest: int | None = None) -> JsonObject:
@@ -47,6 +49,26 @@ def storable(value: JsonValue) -> bool:
     except PydanticSerializationError:
         return False
     return not any(refused in data for refused in (b"\\u0000", b"NaN", b"Infinity")) or _storable(value)
+
+
+def deeper_than(value: JsonValue, most: int) -> bool:
+    level = [value]
+    for _ in range(most + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
+
+
+def refused_places(value: JsonValue, place: str) -> Iterator[tuple[str, str]]:
+    """Why ``value``, which somebody sends, is not kept, and where. Nothing: it is."""
+    if deeper_than(value, DEEPEST_SENT):
+        yield place, f"this is nested more than {DEEPEST_SENT} deep; make it flatter"
+    elif not storable(value):
+        yield from unfit_places(value, place)
 
 
 def unfit_places(value: JsonValue, place: str) -> Iterator[tuple[str, str]]:

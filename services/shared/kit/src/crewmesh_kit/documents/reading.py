@@ -7,7 +7,7 @@ from typing import Literal, NoReturn, TypeAlias
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 
-from crewmesh_kit.db.storable import storable, unfit_places
+from crewmesh_kit.db.storable import deeper_than, storable, unfit_places
 from crewmesh_kit.documents.yaml_text import DEEPEST, YamlError, read_yaml_documents
 from crewmesh_kit.errors import InvalidRequest, UnsupportedMediaType
 
@@ -46,7 +46,7 @@ def read_documents(content: bytes | str, notation: Notation, *, most: int) -> li
     text = _text(content)
     values = [_from_json(text)] if notation == "json" else _from_yaml(text, most)
     for value in values:
-        if _deeper_than(value, DEEPEST):
+        if deeper_than(value, DEEPEST):
             raise UnreadableDocument(f"it is nested more than {DEEPEST} deep")
         if not storable(value):
             place, what = next(unfit_places(value, ""))
@@ -79,18 +79,6 @@ def _from_json(text: str) -> JsonValue:
         raise UnreadableDocument("it is nested too deep") from error
     except ValueError as error:  # a number of thousands of digits
         raise UnreadableDocument(str(error)) from error
-
-
-def _deeper_than(value: JsonValue, most: int) -> bool:
-    level = [value]
-    for _ in range(most + 1):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return bool(level)
 
 
 def _unique(pairs: list[tuple[str, JsonValue]]) -> JsonObject:

@@ -22,7 +22,7 @@ from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from crewmesh_kit.db.storable import unfit_places
+from crewmesh_kit.db.storable import DEEPEST_SENT, unfit_places
 from crewmesh_kit.errors import (
     PROBLEM_MEDIA_TYPE,
     InternalError,
@@ -181,6 +181,8 @@ def _from_validation(request: Request, error: RequestValidationError) -> Problem
     if first["type"] == "json_invalid":
         place = first["loc"][-1]
         return MalformedJson(f"The body is not JSON: it cannot be read from character {place} on.")
+    if any(each["type"] == "recursion_loop" for each in errors):
+        return ValidationFailed(f"The body is nested more than {DEEPEST_SENT} deep; make it flatter.")
     if isinstance(error.body, bytes) and error.body and not _says_json(request):
         return UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
     mistakes = _mistakes(errors, cast("JsonValue", error.body))
