@@ -197,6 +197,21 @@ class TestWhatIsUnderWay:
         assert (await bench.row(run))["status"] == "failed"
         assert bank.asked[-1] == "undo-pay"
 
+    async def test_a_round_that_fails_does_not_wait_for_the_next_attempt(self, bench: Bench) -> None:
+        retry: JsonObject = {"attempts": 3, "backoff_seconds": 3_600, "longest_seconds": 3_600, "jitter": 0}
+        bank = Bank(bench, held="pay")
+        bank.problem = LOST
+        bank.go.set()
+        body: JsonObject = {
+            "nodes": [http("pay", undo=True, retry=retry), AGREE, {"id": "no", "kind": "fail", "message": "no"}],
+            "edges": [{"from": "agree", "port": "approved", "to": "no"}],
+        }
+        run = await bench.start(await bench.save([{"id": "l", "kind": "for_each", "items": [1], "body": body}]))
+        await bench.settle()
+        await arrive(bench, run, "l[0].agree", YES)
+        assert await go_on(bench, run) == Done()
+        assert ((await bench.row(run))["status"], bank.asked) == ("failed", ["pay"])
+
     async def test_what_a_pause_kept_from_beginning_never_begins(self, bench: Bench) -> None:
         bank = Bank(bench, held="first")
         nodes = [http("first"), http("pay", "unsafe", undo=True)]

@@ -39,7 +39,8 @@ def race(*nodes: JsonObject, loser: str = "pay", then: str | None = None) -> tup
         {"from": "agree", "port": "approved", "to": "join"},
         {"from": loser, "to": "join"},
     ]
-    edges += [{"from": "join", "to": then}] if then else []
+    if then is not None:
+        edges.append({"from": "join", "to": then})
     return [AGREE, JOIN, *nodes], edges
 
 
