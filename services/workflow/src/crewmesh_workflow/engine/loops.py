@@ -197,8 +197,9 @@ class Loops:
     def _close(self, loop: _Loop, round_: Frame) -> None:
         round_.closed = True
         self._execution.leaving.give_up_inside(round_.prefix)
-        for path in [path for path in self._loops if path.startswith(round_.prefix)]:
+        for path in reversed([path for path in self._loops if path.startswith(round_.prefix)]):
             inner = self._loops.pop(path)
+            self._execution.end_without_result(path)
             for deeper in inner.open.values():
                 deeper.closed = True
 
