@@ -17,6 +17,7 @@ from crewmesh_contracts.invocations import (
     StopRequest,
     StopResult,
 )
+from crewmesh_kit.errors import GatewayTimeout
 from crewmesh_testkit.identities import OTHER_ORGANIZATION, auth_headers, identity
 
 from services.workflow.tests.conftest import Running
@@ -92,6 +93,35 @@ class TestCancel:
         assert cancelled["waiting_for"] == []
         step = (await service.get(f"/v1/runs/{run}/steps/d", OWNER)).json()
         assert (step["status"], step["waiting_for"]) == ("cancelled", None)
+
+    async def test_a_run_that_pauses_between_attempts(self, service: Running) -> None:
+        async def away(_: SearchRequest) -> SearchResult:
+            raise GatewayTimeout("knowledge did not answer.")
+
+        service.sidecar.answer(SEARCH, away)
+        retry: JsonObject = {"backoff_seconds": 3_600, "jitter": 0}
+        search: JsonObject = {
+            "id": "a",
+            "kind": "knowledge.search",
+            "knowledge_base": "kb",
+            "query": "q",
+            "retry": retry,
+        }
+        run = await start(service, {"name": "retries", "nodes": [search]})
+        waiting = await service.until(run, "waiting", OWNER)
+        (wait,) = as_list(waiting["waiting_for"])
+        assert isinstance(wait, dict)
+        step = (await service.get(f"/v1/runs/{run}/steps/a", OWNER)).json()
+        assert wait == {
+            "id": "a",
+            "path": "a",
+            "kind": "retry",
+            "title": "knowledge did not answer.",
+            "until": step["retry_at"],
+            "since": step["started_at"],
+        }
+        await ask(service, run, "cancel")
+        assert (await cancelled_by_its_driver(service, run))["waiting_for"] == []
 
     async def test_again_and_too_late(self, service: Running) -> None:
         gate = Gate(service)

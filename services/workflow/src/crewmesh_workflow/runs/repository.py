@@ -50,7 +50,11 @@ ARRAY(SELECT left(path, -5) FROM steps
     SELECT id, path, kind, request->>'title' AS title, until, created_at AS since
     FROM waits WHERE run_id = runs.id AND """
     + WAITED_FOR
-    + """ ORDER BY created_at, path LIMIT 100) wait) AS waiting_for,
+    + """
+    UNION ALL
+    SELECT path, path, 'retry', error->>'detail', retry_at, started_at
+    FROM steps WHERE run_id = runs.id AND status = 'running' AND retry_at > clock_timestamp()
+    ORDER BY since, path LIMIT 100) wait) AS waiting_for,
 NULL AS usage
 FROM runs WHERE org_id = %s AND id = %s
 """

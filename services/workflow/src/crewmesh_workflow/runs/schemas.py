@@ -60,14 +60,16 @@ class RunSummary(Reply):
 
 
 class OpenWait(Reply):
-    """Something that a run waits for."""
+    """Something that a run waits for. ``retry``: a step pauses between two attempts."""
 
-    id: Annotated[str, Field(description="Of approval, input and outcome: the id under /v1/approvals.")]
+    id: Annotated[
+        str, Field(description="Of approval, input and outcome: the id under /v1/approvals. Of a retry: its path.")
+    ]
     path: str
-    kind: Literal["timer", "event", "approval", "input", "outcome", "child"]
-    title: str | None
+    kind: Literal["timer", "event", "approval", "input", "outcome", "child", "retry"]
+    title: Annotated[str | None, Field(description="Of a retry: why the last attempt failed.")]
     until: Annotated[datetime | None, Field(description="When the waiting ends by itself.")]
-    since: datetime
+    since: Annotated[datetime, Field(description="Of a retry: when the step began.")]
 
 
 class Usage(Reply):
