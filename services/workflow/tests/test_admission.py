@@ -10,7 +10,7 @@ from crewmesh_workflow.definitions import publishing
 from crewmesh_workflow.settings import EngineSettings
 
 from services.workflow.tests.conftest import Bench, empty, replica
-from services.workflow.tests.test_control import Held, search
+from services.workflow.tests.test_control import ASKING, Held, controlled, search, until
 
 ONE_AT_A_TIME: JsonObject = {"concurrency": {"limit": 1}}
 
@@ -86,6 +86,22 @@ async def test_who_comes_to_a_crowded_organization_is_behind_those_that_wait(url
         assert await statuses(bench, *waits, *behind) == ["queued", "queued"]
         await bench.parts.admission.let_in()
         assert await statuses(bench, *waits, *behind) == ["running", "queued"]
+
+
+@pytest.mark.parametrize("leaves", ["completed", "waiting"])
+async def test_a_place_that_is_left_is_taken_at_once(url: str, leaves: str) -> None:
+    """And not when the queue is looked at next, else a workflow with a limit would get little done."""
+    nodes, edges = ([], []) if leaves == "completed" else ASKING
+    ways: list[JsonValue] = [{"from": "s", "to": "ok"}, *edges] if edges else []
+    async with replica(url, settings=EngineSettings(inline_slots=8, sweep_seconds=60)) as bench:
+        await empty(bench.database)
+        held = Held(bench)
+        workflow = await bench.save([search(), *nodes], ways, settings=ONE_AT_A_TIME)
+        runs = await start(bench, workflow, "e1", "e2", "e3")
+        async with controlled(bench):
+            held.go.set()
+            for run in runs:
+                await until(bench, run, leaves)
 
 
 class TestTheLimitOfTheWorkflow:

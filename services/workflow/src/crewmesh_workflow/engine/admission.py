@@ -17,6 +17,7 @@ from crewmesh_kit.errors import TooManyRequests
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from crewmesh_workflow.engine.commits import Run
 from crewmesh_workflow.engine.programs import Programs
 from crewmesh_workflow.program.errors import InvalidDefinitionError
 
@@ -29,6 +30,7 @@ _QUEUED_OF_WORKFLOW = (
     " AS q"
 )
 _CROWDED = "SELECT org_id FROM runs WHERE status = 'running' GROUP BY org_id HAVING count(*) > %(half)s"
+_QUEUING = "SELECT DISTINCT org_id, workflow_id FROM runs WHERE status = 'queued'"
 # Where there is room: what is full is not even looked at, however much of it there is. The limit is the one of today,
 # whatever version the runs are of that came while another held. A draft that was never published has its own.
 _WAITING = """
@@ -79,6 +81,8 @@ class Admission:
         self._limit = organization_limit
         self._most_queued = most_queued
         self._crowded: frozenset[str] = frozenset()
+        # Workflows of which runs queue, and crowded organizations of which some do.
+        self._waited_for: set[str] = set()
 
     async def admit(
         self, conn: AsyncConnection[DictRow], organization: str, workflow: str, definition: Definition, *, test: bool
@@ -93,11 +97,17 @@ class Admission:
                     headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
                 )
             await self._refuse_when_full(conn, organization)
+            self._waited_for.add(workflow)
             return False
         if organization in self._crowded and not await self._has_place(conn, organization):
             await self._refuse_when_full(conn, organization)
+            self._waited_for |= {workflow, organization}
             return False
         return True
+
+    def is_waited_for(self, run: Run) -> bool:
+        """Whether another run may wait for the place of this one, as far as is known here."""
+        return run.workflow in self._waited_for or run.organization in self._waited_for
 
     async def take_turns(self, conn: AsyncConnection[DictRow], wanted: Iterable[tuple[str, Definition]]) -> None:
         """Before runs of several workflows begin in one transaction, for their locks come before the organization's."""
@@ -132,6 +142,12 @@ class Admission:
         """Begin what queues, as far as the limits allow. Says how many runs there were room for."""
         rows = await self._database.statement(_CROWDED, {"half": self._limit // 2})
         self._crowded = frozenset(cast(str, row["org_id"]) for row in rows)
+        queuing = await self._database.statement(_QUEUING)
+        self._waited_for = {row["workflow_id"] for row in queuing} | self._crowded.intersection(
+            row["org_id"] for row in queuing
+        )
+        if not queuing:
+            return 0
         waiting = await self._database.statement(_WAITING, {"limit": self._limit, "most": _MOST_LOOKED_AT})
         return sum([await self._let_in(**row) for row in waiting])
 

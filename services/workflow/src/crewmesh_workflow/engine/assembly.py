@@ -90,7 +90,13 @@ def assemble(settings: EngineSettings, retention: RetentionSettings, outside: Ou
         nudge=sweeper.nudge,
         drive_here=sweeper.drive_here,
     )
-    ends = Ends(database, payloads, outside.moved, lambda run: control.child_ended() if run.parent else None)
+    ends = Ends(
+        database,
+        payloads,
+        outside.moved,
+        over=lambda run: control.child_ended() if run.parent else None,
+        leaves=lambda run: sweeper.nudge() if admission.is_waited_for(run) else None,
+    )
 
     async def start_child(run: Run, path: str, workflow: str, inputs: JsonObject) -> str:
         return await children.start(run, path, workflow, inputs)

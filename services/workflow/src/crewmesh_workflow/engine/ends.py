@@ -56,9 +56,18 @@ class Ended:
 
 
 class Ends:
-    def __init__(self, database: Database, payloads: Payloads, told: Told, over: Callable[[Run], None]) -> None:
-        """``told`` is given the id of every run after every commit, ``over`` every run that has ended."""
+    def __init__(
+        self,
+        database: Database,
+        payloads: Payloads,
+        told: Told,
+        over: Callable[[Run], None],
+        leaves: Callable[[Run], None],
+    ) -> None:
+        """``told`` is given the id of every run after every commit, ``over`` every run that has ended, and ``leaves``
+        every one whose place at work is free: it has ended, or it waits."""
         self._over = over
+        self._leaves = leaves
         self._database = database
         self._payloads = payloads
         self._told = told
@@ -70,6 +79,8 @@ class Ends:
         if commit.end is not None:
             count(commit.end)
             self._over(run)
+        if commit.end is not None or commit.rest is not None:
+            self._leaves(run)
         ended = ended_by(commit)
         if ended is None or run.id not in self._waiting:
             return
