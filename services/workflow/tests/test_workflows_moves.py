@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from itertools import pairwise
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
@@ -14,6 +15,9 @@ from crewmesh_workflow.engine.outcome import DriveInput
 
 from services.workflow.tests.conftest import Bench
 from services.workflow.tests.definitions_api import Api, definitions_api
+from services.workflow.tests.test_control import ask
+from services.workflow.tests.test_ends_that_wait import Bank
+from services.workflow.tests.test_ends_that_wait import http as bank_http
 
 
 @pytest.fixture
@@ -124,6 +128,20 @@ class TestTheRule:
         assert isinstance(changed["body"], dict)
         changed["body"]["output"] = {"x": 1}
         assert why_not(old, graph(changed), steps) == ("step loop is under way and has been changed",)
+
+    @pytest.mark.parametrize(
+        ("concurrency", "rounds", "moves"), [(1, 1, True), (1, 2, False), (3, 3, True), (3, 4, False)]
+    )
+    def test_a_loop_gets_new_steps_only_in_its_first_rounds(
+        self, concurrency: int, rounds: int, *, moves: bool
+    ) -> None:
+        old = graph(loop(http("send"), concurrency=concurrency))
+        new = graph(loop(http("send"), http("log"), edges=[edge("send", "log")], concurrency=concurrency))
+        steps = [done(f"loop[{index}].send") for index in range(rounds - 1)] + [begun(f"loop[{rounds - 1}].send")]
+        reason = "step loop has rounds that are over, and there are new steps in it"
+        assert why_not(old, new, [begun("loop"), *steps]) == (() if moves else (reason,))
+        assert why_not(old, old, [begun("loop"), *steps]) == ()
+        assert why_not(old, new, [done("loop"), *steps[:-1]]) == ()
 
     def test_all_reasons_are_told_once(self) -> None:
         new = graph(http("unrelated"))
@@ -247,30 +265,54 @@ async def test_a_moved_run_goes_on_with_what_is_new(api: Api, bench: Bench) -> N
     assert types.index("run.moved") < types.index("run.completed")
 
 
+def looping(before: list[JsonValue], behind: list[JsonValue], *, concurrency: int) -> JsonObject:
+    """A loop over two things with a wait in it, and these steps one after the other around that."""
+    nodes: list[JsonObject] = [node for node in (*before, WAIT, *behind) if isinstance(node, dict)]
+    edges: JsonValue = [edge(str(one["id"]), str(other["id"])) for one, other in pairwise(nodes)]
+    body: JsonObject = {"nodes": [*nodes], "edges": edges, "output": {"seen": "{{ steps.wait.output.event.data }}"}}
+    each: JsonObject = {"id": "loop", "kind": "for_each", "items": [1, 2], "concurrency": concurrency, "body": body}
+    return {"nodes": [each], "output": {"items": "{{ steps.loop.output.items }}"}}
+
+
 async def test_a_run_is_moved_in_the_middle_of_a_loop(api: Api, bench: Bench) -> None:
-    """The second of three rounds waits. Every round does what is new, none does anything twice."""
-
-    def looping(*nodes: JsonValue, edges: list[JsonValue]) -> JsonObject:
-        output: JsonObject = {"seen": "{{ steps.wait.output.event.data }}"}
-        body: JsonObject = {"nodes": [WAIT, *nodes], "edges": edges, "output": output}
-        each: JsonObject = {"id": "loop", "kind": "for_each", "items": [1, 2, 3], "concurrency": 1, "body": body}
-        return {"nodes": [each], "output": {"items": "{{ steps.loop.output.items }}"}}
-
-    id_ = await api.create(**looping(edges=[]))
+    """The first of two rounds is over. Every round does what is new, none does anything twice."""
+    id_ = await api.create(**looping([], [], concurrency=2))
     run = await bench.start(id_)
     await bench.settle()
     await arrive(bench, run, "loop[0].wait", "first")
     log: JsonObject = {"id": "log", "kind": "transform", "output": {"item": "{{ item }}"}}
-    await api.publish(id_, **looping(log, edges=[edge("wait", "log")]))
+    await api.publish(id_, **looping([], [log], concurrency=2))
     assert (await api.post(f"/{id_}/versions/1/migrate", {"dry_run": False})).json()["moved"] == [run]
 
     await arrive(bench, run, "loop[1].wait", "second")
-    await arrive(bench, run, "loop[2].wait", "third")
     ended = await bench.row(run)
     assert ended["status"] == "completed"
-    assert ended["output"] == {"items": [{"seen": "first"}, {"seen": "second"}, {"seen": "third"}]}
+    assert ended["output"] == {"items": [{"seen": "first"}, {"seen": "second"}]}
     completed = [node for _, type_, node in await bench.events(run) if type_ == "step.completed"]
     assert sorted(str(node) for node in completed) == [
         "loop",
-        *(f"loop[{index}].{node}" for index in range(3) for node in ("log", "wait")),
+        *(f"loop[{index}].{node}" for index in range(2) for node in ("log", "wait")),
     ]
+
+
+async def test_rounds_that_are_over_do_not_hide_what_is_under_way_behind_them(api: Api, bench: Bench) -> None:
+    """Were they to do what is new, the later one would not hear of what comes for it, and would not be undone."""
+    bank = Bank(bench)
+    reserve = bank_http("reserve", undo=True)
+    id_ = await api.create(**looping([reserve], [], concurrency=1))
+    run, other = await bench.start(id_), await bench.start(id_, event_id="e2")
+    await bench.settle()
+    for each in (run, other):
+        await arrive(bench, each, "loop[0].wait", "first")
+    await api.publish(id_, **looping([reserve], [bank_http("tell")], concurrency=1))
+    told = (await api.post(f"/{id_}/versions/1/migrate", {"dry_run": False})).json()
+    reason = "step loop has rounds that are over, and there are new steps in it"
+    assert (told["moved"], told["left"]) == ([], [{"run": each, "reasons": [reason]} for each in (run, other)])
+
+    await arrive(bench, run, "loop[1].wait", "second")
+    assert (await bench.row(run))["status"] == "completed"
+    assert await ask(bench, "cancel", other)
+    row = await bench.row(other)
+    await bench.parts.engine.advance(DriveInput(run=other, driver=row["driver"], epoch=row["epoch"]))
+    assert (await bench.row(other))["status"] == "cancelled"
+    assert bank.asked.count("undo-reserve") == 2
