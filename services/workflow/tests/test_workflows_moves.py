@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from itertools import pairwise
 
@@ -316,3 +317,26 @@ async def test_rounds_that_are_over_do_not_hide_what_is_under_way_behind_them(ap
     await bench.parts.engine.advance(DriveInput(run=other, driver=row["driver"], epoch=row["epoch"]))
     assert (await bench.row(other))["status"] == "cancelled"
     assert bank.asked.count("undo-reserve") == 2
+
+
+async def test_what_a_pause_kept_from_beginning_never_begins_in_a_moved_run_either(api: Api, bench: Bench) -> None:
+    """It is moved while it is paused, and cancelled then."""
+    bank = Bank(bench, held="first")
+    nodes: list[JsonValue] = [bank_http("first"), bank_http("pay", "unsafe", undo=True)]
+    edges: list[JsonValue] = [edge("first", "pay")]
+    id_ = await api.create(nodes=nodes, edges=edges)
+    run = await bench.start(id_)
+    async with asyncio.timeout(60):
+        await bank.begun.wait()
+    assert await ask(bench, "pause", run)
+    await bench.parts.leases.extend()
+    bank.go.set()
+    await bench.settle()
+    assert (await bench.row(run))["status"] == "paused"
+
+    await api.publish(id_, nodes=[*nodes, bank_http("last")], edges=[*edges, edge("pay", "last")])
+    assert (await api.post(f"/{id_}/versions/1/migrate", {"dry_run": False})).json()["moved"] == [run]
+    assert await ask(bench, "cancel", run)
+    row = await bench.row(run)
+    await bench.parts.engine.advance(DriveInput(run=run, driver=row["driver"], epoch=row["epoch"]))
+    assert ((await bench.row(run))["status"], bank.asked) == ("cancelled", ["first"])

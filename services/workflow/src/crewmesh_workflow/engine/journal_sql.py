@@ -135,7 +135,8 @@ STARTED_BEFORE = (
 
 # A driver may take the run when it had it last, or when nobody took it since the driver was asked for. Who drives it
 # here may only in the second case, for otherwise its driver woke by itself and is at work; and takes a number of its
-# own, so that no driver that slept can take it for its own again.
+# own, so that no driver that slept can take it for its own again. A paused run that is moved to another version stays
+# paused.
 ACQUIRE = """
 UPDATE runs SET epoch = epoch + 1, status = 'running', scheduled = scheduled + %(here)s,
     driver = CASE WHEN %(here)s = 1 THEN scheduled + 1 ELSE %(driver)s END,
@@ -145,7 +146,8 @@ WHERE id = %(run)s AND status IN ('running', 'waiting')
 RETURNING id, org_id, workflow_id, workflow_version, trigger, traceparent, epoch, seq, created_at, test, samples,
     arrivals, failure, asked, parent_run, payer,
     extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left,
-    EXISTS (SELECT FROM run_events e WHERE run_id = runs.id AND e.seq = runs.seq AND type = 'run.paused') AS was_paused
+    coalesce((SELECT type FROM run_events WHERE run_id = runs.id AND type <> 'run.moved' ORDER BY run_events.seq DESC
+              LIMIT 1) = 'run.paused', false) AS was_paused
 """
 BROKE_DOWN = "UPDATE runs SET faults = faults + 1 WHERE id = %(run)s AND epoch = %(epoch)s RETURNING faults, seq"
 STEPS = """
