@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Generator
 
 import pytest
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.invocations import SEARCH, SearchHit, SearchRequest, SearchResult
 from crewmesh_kit.errors import BadGateway
 from crewmesh_testkit.identities import OTHER_ORGANIZATION, auth_headers, identity
+from crewmesh_testkit.polling import until
 
 from services.workflow.tests.conftest import Running
 
@@ -48,6 +50,7 @@ def headers() -> dict[str, str]:
     return auth_headers(OWNER, audience="workflow")
 
 
+ONCE: JsonObject = {"attempts": 1}
 EVERY_WAY: list[tuple[str, JsonValue]] = [("rerun", None), ("rerun-from/b", None), ("fork", {"at": "b"})]
 
 
@@ -57,6 +60,8 @@ class Searches:
     def __init__(self, service: Running) -> None:
         self.asked: Counter[str] = Counter()
         self.failing: set[str] = set()
+        self.held: set[str] = set()
+        self.go = asyncio.Event()
         self.padding = ""
         service.sidecar.answer(SEARCH, self._search)
 
@@ -64,13 +69,17 @@ class Searches:
         self.asked[request.query[:1]] += 1
         if request.query[:1] in self.failing:
             raise BadGateway("no")
+        if request.query[:1] in self.held:
+            await self.go.wait()
         text = request.query + self.padding
         return SearchResult(hits=(SearchHit(document="d", title="T", position=0, text=text, score=1),))
 
 
 @pytest.fixture
-def searches(service: Running) -> Searches:
-    return Searches(service)
+def searches(service: Running) -> Generator[Searches]:
+    made = Searches(service)
+    yield made
+    made.go.set()
 
 
 async def save(service: Running, definition: JsonObject) -> str:
@@ -313,7 +322,7 @@ class TestUndone:
         nodes: list[JsonValue] = [
             search("a", "a", compensate={"do": search("u", "undo a")}),
             search("b", "b"),
-            search("c", "c", retry={"attempts": 1}),
+            search("c", "c", retry=ONCE),
         ]
         edges: list[JsonValue] = [{"from": "a", "to": "b"}, {"from": "b", "to": "c"}]
         searches.failing = {"c"}
@@ -327,6 +336,38 @@ class TestUndone:
         second = await again(service, first, "rerun-from/a")
         assert second["status"] == "completed"
         assert searches.asked == {"a": 2, "b": 2, "c": 2, "u": 1}
+
+    @pytest.mark.parametrize("cancelled", [False, True])
+    async def test_what_a_run_is_yet_to_undo_is_not_taken_over(
+        self, service: Running, searches: Searches, *, cancelled: bool
+    ) -> None:
+        """It is about to undo b, and then a."""
+        waits: JsonObject = {"id": "c", "kind": "wait_event", "type": "com.example.go"}
+        nodes: list[JsonValue] = [
+            search("a", "a", compensate={"do": search("u", "u")}),
+            search("b", "b", compensate={"do": search("v", "v")}),
+            waits if cancelled else search("c", "c", retry=ONCE),
+        ]
+        edges: list[JsonValue] = [{"from": "a", "to": "b"}, {"from": "b", "to": "c"}]
+        searches.failing, searches.held = {"c"}, {"v"}
+        workflow = await save(service, {"name": "saga", "nodes": nodes, "edges": edges})
+        run = (await service.post(f"/v1/workflows/{workflow}/runs", OWNER, {})).json()
+        if cancelled:
+            await service.until(run["id"], "waiting", OWNER)
+            assert (await service.post(f"/v1/runs/{run['id']}/cancel", OWNER, None)).status_code == 200
+
+        async def undoes() -> bool:
+            return searches.asked["v"] == 1
+
+        await until(undoes, seconds=60, what="b to be undone", every=0.01)
+        status, why = await refused(service, run, "rerun-from/b")
+        assert (status, "begin again from a" in why) == (409, True)
+        assert (await service.post(f"/v1/runs/{run['id']}/fork", OWNER, {"at": "b"})).status_code == 201
+
+        async def begins_anew() -> bool:
+            return searches.asked["a"] == 2
+
+        await until(begins_anew, seconds=60, what="the fork to do a again", every=0.01)
 
 
 class TestWho:

@@ -30,13 +30,21 @@ from crewmesh_workflow.engine.starter import CopiedStep, NewRun
 from crewmesh_workflow.engine.steps import StepError
 from crewmesh_workflow.inputs import check_input, check_storable
 from crewmesh_workflow.program.model import Program
-from crewmesh_workflow.runs.copies import PastStep, copied_steps, steps_before, steps_until, with_variables
+from crewmesh_workflow.runs.copies import (
+    PastStep,
+    copied_steps,
+    steps_before,
+    steps_until,
+    with_all_to_be_undone,
+    with_variables,
+)
 from crewmesh_workflow.runs.errors import CannotGoOnFrom, UnknownRun
 from crewmesh_workflow.runs.requests import Fork, Rerun, RerunFrom
 from crewmesh_workflow.runs.starts import Begun, Starts, version_of
 
 _SOURCE = """
-SELECT id, workflow_id AS workflow, workflow_version AS version, trigger, test, samples, priority, seq
+SELECT id, workflow_id AS workflow, workflow_version AS version, trigger, test, samples, priority, seq,
+    finished_at IS NULL AND (failure IS NOT NULL OR asked IS NOT DISTINCT FROM 'cancel') AS going_back
 FROM runs WHERE org_id = %s AND id = %s
 """
 _STEPS = """
@@ -51,7 +59,7 @@ WHERE org_id = %s AND run_id = %s AND seq <= %s AND type IN ('step.completed', '
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The run that is to be done again."""
+    """The run that is to be done again. ``going_back``: it is live, and on its way to fail or be cancelled."""
 
     id: str
     workflow: str
@@ -61,6 +69,7 @@ class _Source:
     samples: JsonObject | None
     priority: int
     seq: int
+    going_back: bool
 
 
 class Again:
@@ -88,7 +97,7 @@ class Again:
             if source.test and request.input is not None:
                 raise CannotGoOnFrom(path, "a test run does no action that could have another input; test with samples")
             _, program = await self._version(conn, identity, source, "same")
-            steps = await _steps(conn, identity.organization, run)
+            steps = await _steps(conn, identity.organization, source, program)
             copies = copied_steps(program, steps, path, edited=request.input)
             check_storable(input=request.input)
             trigger = _trigger(program, source, request)
@@ -140,16 +149,20 @@ class Again:
         return int(version), await version_of(self._programs, conn, source.workflow, int(version))
 
 
-async def _steps(conn: AsyncConnection[DictRow], organization: str, run: str) -> list[PastStep]:
+async def _steps(
+    conn: AsyncConnection[DictRow], organization: str, source: _Source, program: Program
+) -> list[PastStep]:
+    """``program``: the source's own."""
     async with conn.cursor(row_factory=class_row(PastStep)) as cursor:
-        await cursor.execute(_STEPS, [organization, run])
-        return await cursor.fetchall()
+        await cursor.execute(_STEPS, [organization, source.id])
+        steps = await cursor.fetchall()
+    return with_all_to_be_undone(program, steps) if source.going_back else steps
 
 
 async def _taken_over(
     conn: AsyncConnection[DictRow], organization: str, source: _Source, at: int | str, *, new: Program, old: Program
 ) -> tuple[PastStep, ...]:
-    steps = await _steps(conn, organization, source.id)
+    steps = await _steps(conn, organization, source, old)
     if isinstance(at, str):
         return steps_before(new, steps, at, old=old)
     if at > source.seq:

@@ -1,19 +1,19 @@
 """What a new run takes over from another run: the steps that are done, and that what is to be redone does not change.
 
 Only whole steps of the workflow itself are taken over, a loop with all of its rounds or not at all. Redone are the step
-that is named, and every step that a way leads to from there. So is a step that was undone by its compensation, for its
-effect is there no more, and what follows from it. Everything here is pure.
+that is named, and every step that a way leads to from there. So is a step that was undone by its compensation, or will
+be, for its effect is there no more then, and what follows from it. Everything here is pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from crewmesh_contracts.base import JsonObject, JsonValue
 from crewmesh_contracts.workflow.nodes.set_ import SetNode
 
-from crewmesh_workflow.engine.places import node_at
+from crewmesh_workflow.engine.places import UNDO, node_at
 from crewmesh_workflow.engine.steps import StepStatus
 from crewmesh_workflow.nodes.base import CompiledEffect
 from crewmesh_workflow.program.model import CompiledGraph, CompiledNode, Program
@@ -57,7 +57,7 @@ def copied_steps(
     if before:
         first = next(other.id for other in program.main.nodes if other.id in before)
         raise CannotGoOnFrom(
-            from_path, f"the step {first} before it was undone when the run ended; begin again from {first}"
+            from_path, f"the step {first} before it is undone by the end of the run; begin again from {first}"
         )
     redone = _followers(program.main, {from_path, *undone})
     kept = _kept(program.main, known, redone)
@@ -92,6 +92,21 @@ def with_variables(
         last = max(setting, key=lambda copy: copy.finished or 0)
         changed[last.path] = replace(last, output={**(last.output or {}), name: value})
     return tuple(changed.values())
+
+
+def with_all_to_be_undone(program: Program, steps: Sequence[PastStep]) -> list[PastStep]:
+    """The steps of a run that is failing or being cancelled, and its compensations as if all of them had begun."""
+    known = {step.path for step in steps}
+    return [*steps, *(PastStep(path, 0, "running") for path in _to_be_undone(program, steps) if path not in known)]
+
+
+def _to_be_undone(program: Program, steps: Iterable[PastStep]) -> Iterator[str]:
+    """Paths of compensations. What the failure handler did is not undone, nor what failed and was handled."""
+    for step in steps:
+        if step.status == "completed" and step.error is None and "!" not in step.path:
+            node = node_at(program, step.path)
+            if node is not None and node.undo is not None:
+                yield step.path + UNDO
 
 
 def _sets(program: Program, step: PastStep) -> bool:
