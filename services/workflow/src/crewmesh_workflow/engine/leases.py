@@ -1,6 +1,6 @@
 """Who advances which run, here. The lease itself is the row's ``due_at``; this keeps it in the future.
 
-One statement extends every lease this replica holds, and tells what the runs are asked for (pause, cancel). A run whose
+One statement extends the leases this replica holds, and tells what the runs are asked for (pause, cancel). A run whose
 row no longer matches was taken over: its worker is told, and stops before the next effect; were it to write, the
 journal would refuse.
 """
@@ -14,27 +14,34 @@ from dataclasses import dataclass, field
 
 from crewmesh_kit.db.database import Database, DatabaseUnavailable
 from crewmesh_kit.logs import get_logger
+from psycopg.rows import DictRow
 
 from crewmesh_workflow.engine.commits import LeaseLostError, Run, Wish
 
-# Their rows are locked in the order of their ids, as the journal's commits lock the same ones: in any other, each of
-# the two may come to hold what the other waits for.
-_HELD = """
-WITH held AS (
-    SELECT runs.id FROM unnest(%(runs)s::text[], %(epochs)s::int[]) AS lease(id, epoch)
-    JOIN runs ON runs.id = lease.id AND runs.epoch = lease.epoch AND runs.status = 'running'
-    ORDER BY runs.id FOR NO KEY UPDATE OF runs
-)
+_LEASES = """
+FROM unnest(%(runs)s::text[], %(epochs)s::int[]) AS lease(id, epoch)
+JOIN runs ON runs.id = lease.id AND runs.epoch = lease.epoch AND runs.status = 'running'
 """
-_EXTEND = f"""{_HELD}
-UPDATE runs SET due_at = now() + make_interval(secs => %(seconds)s) WHERE id = ANY(ARRAY(SELECT id FROM held))
+# A row that somebody has locked is passed over: it may stay so for long, as when an event reaches very many runs or a
+# replica stops in the midst of a decision, and all other leases would run out meanwhile.
+_EXTEND = f"""
+WITH free AS (SELECT runs.id {_LEASES} FOR NO KEY UPDATE OF runs SKIP LOCKED)
+UPDATE runs SET due_at = now() + make_interval(secs => %(seconds)s) WHERE id = ANY(ARRAY(SELECT id FROM free))
 RETURNING id, epoch, asked, arrivals
 """
-_GIVE_BACK = f"{_HELD} UPDATE runs SET due_at = now() WHERE id = ANY(ARRAY(SELECT id FROM held))"
+_SEEN = f"SELECT runs.id, runs.epoch, asked, arrivals {_LEASES}"
+# Their rows are locked in the order of their ids, as the journal's commits lock the same ones: in any other, each of
+# the two may come to hold what the other waits for.
+_GIVE_BACK = f"""
+WITH held AS (SELECT runs.id {_LEASES} ORDER BY runs.id FOR NO KEY UPDATE OF runs)
+UPDATE runs SET due_at = now() WHERE id = ANY(ARRAY(SELECT id FROM held))
+"""
 # The epoch rises, so that an extension which is under way does not take it back again.
 _HAND_BACK = (
     "UPDATE runs SET due_at = now(), epoch = epoch + 1 WHERE id = %(run)s AND epoch = %(epoch)s AND status = 'running'"
 )
+# Most are locked by a commit, which is over soon.
+_AGAIN_AFTER = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
 
 log = get_logger(__name__)
 
@@ -125,13 +132,23 @@ class Leases:
                 log.warning("leases are not extended", held=len(self._held), reason=problem.detail)
 
     async def extend(self) -> None:
-        held = {lease: lease.told for lease in self._held}
-        if not held:
-            return
-        rows = await self._database.statement(_EXTEND, {"seconds": self.seconds, **_columns([*held])})
-        kept = {(row["id"], row["epoch"]): row for row in rows}
+        locked = [*self._held]
+        for pause in _AGAIN_AFTER:
+            await asyncio.sleep(pause)
+            locked = await self._extend([lease for lease in locked if lease in self._held])
+            if not locked:
+                return
+
+    async def _extend(self, leases: list[Lease]) -> list[Lease]:
+        """Those that are still held here and could not be extended, for somebody has locked their rows."""
+        if not leases:
+            return []
+        held = {lease: lease.told for lease in leases}
+        extended = _by_lease(await self._database.statement(_EXTEND, {"seconds": self.seconds, **_columns(leases)}))
+        passed_over = [lease for lease in leases if (lease.run, lease.epoch) not in extended]
+        locked = _by_lease(await self._database.statement(_SEEN, _columns(passed_over))) if passed_over else {}
         for lease, told in held.items():
-            row = kept.get((lease.run, lease.epoch))
+            row = extended.get((lease.run, lease.epoch)) or locked.get((lease.run, lease.epoch))
             if row is None and lease in self._held:
                 lease.lost = True
                 self._held.discard(lease)
@@ -143,6 +160,7 @@ class Leases:
                     continue
                 lease.asked, lease.arrivals = row["asked"], row["arrivals"]
                 lease.changed()
+        return [lease for lease in passed_over if not lease.lost]
 
     async def give_back(self) -> None:
         """At shutdown: whoever looks next may take over at once, instead of waiting for the leases to run out."""
@@ -151,6 +169,10 @@ class Leases:
         self._abandoned.clear()
         if held:
             await self._database.statement(_GIVE_BACK, _columns(held))
+
+
+def _by_lease(rows: list[DictRow]) -> dict[tuple[str, int], DictRow]:
+    return {(row["id"], row["epoch"]): row for row in rows}
 
 
 def _columns(held: list[Lease]) -> dict[str, list[str] | list[int]]:
