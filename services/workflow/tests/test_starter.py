@@ -67,6 +67,28 @@ async def test_the_time_in_the_queue_is_not_of_the_time_that_a_run_has(bench: Be
     assert [row["ahead"] for row in rows] == [True, True]
 
 
+async def test_a_start_that_had_to_wait_takes_no_time_from_the_run(bench: Bench) -> None:
+    """Else its lease may be over when it begins, and somebody else begins it too."""
+    Held(bench)
+    workflow = await bench.save([search()], settings={"timeout_seconds": 3_600})
+    new = NewRun(workflow=workflow, version=1, trigger={}, origin="event")
+    with bench.parts.starter.starting() as starting:
+        async with bench.database.tenant(ORGANIZATION) as conn:
+            await conn.execute("SELECT pg_sleep(2)")
+            started = await starting.start(conn, ORGANIZATION, new)
+            cursor = await conn.execute(
+                "SELECT extract(epoch FROM due_at - now())::float8 AS due_in,"
+                " extract(epoch FROM deadline_at - now())::float8 AS left FROM runs WHERE id = %s",
+                [started.run],
+            )
+            row = await cursor.fetchone()
+        starting.launch()
+    assert row is not None
+    # By the clock of the transaction, which stands still since it began.
+    assert row["due_in"] >= bench.parts.leases.seconds + 2
+    assert row["left"] >= 3_602
+
+
 NOTHING: JsonObject = {"id": "n", "kind": "transform", "output": {}}
 
 LOCK = "hashtextextended(%s, 0)"

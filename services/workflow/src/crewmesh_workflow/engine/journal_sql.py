@@ -101,7 +101,8 @@ COMMIT = _short(_TAKE_ROWS + _STEPS_AND_EVENTS + _GIVE)
 # Also for runs that end, wait, or tell something outside.
 COMMIT_ALL = _short(_TAKE_ROWS + _STEPS_AND_EVENTS + _OUTSIDE + _GIVE)
 
-# The claim on the occurrence comes first, so that a second delivery, even in parallel, starts nothing.
+# The claim on the occurrence comes first, so that a second delivery, even in parallel, starts nothing. The transaction
+# may have waited for its turn at a limit, so a run's time is counted from here and not from where that began.
 START: LiteralString = _short(
     """
 WITH claimed AS (
@@ -115,12 +116,12 @@ WITH claimed AS (
                       payer)
     SELECT %(run)s, %(org)s, %(workflow)s, %(version)s, %(status)s, %(trigger)s::jsonb, %(output)s::jsonb,
            %(error)s::jsonb, %(failure)s::jsonb, %(response)s::jsonb, 1, %(driver)s, %(driver)s,
-           CASE WHEN %(status)s IN ('running', 'waiting') THEN now() + %(due_in)s * interval '1s' END,
+           CASE WHEN %(status)s IN ('running', 'waiting') THEN clock_timestamp() + %(due_in)s * interval '1s' END,
            %(count)s, %(traceparent)s,
-           CASE WHEN %(over)s THEN greatest(now(), %(started_at)s::timestamptz) END,
-           greatest(now(), %(started_at)s::timestamptz) + %(keep_days)s * interval '1d',
+           CASE WHEN %(over)s THEN greatest(now(), %(started_at)s) END,
+           greatest(now(), %(started_at)s) + %(keep_days)s * interval '1d',
            %(priority)s, %(test)s, %(samples)s::jsonb, %(origin)s, %(started_by)s, %(source_run)s, %(parent_run)s,
-           %(parent_path)s, %(started_at)s::timestamptz, now() + %(timeout)s * interval '1s', %(payer)s::jsonb
+           %(parent_path)s, %(started_at)s, clock_timestamp() + %(timeout)s * interval '1s', %(payer)s::jsonb
     WHERE %(event_key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
     RETURNING id, org_id, workflow_id, status, test, 0 AS before, finished_at IS NOT NULL AS over
 ),"""
