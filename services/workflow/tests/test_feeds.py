@@ -125,3 +125,29 @@ async def test_nobody_reads_for_nobody(world: World) -> None:
     world.write(1)
     await asyncio.sleep(0.15)
     assert world.reads == reads
+
+
+async def test_nobody_reads_for_nobody_when_the_cancellation_is_swallowed(world: World) -> None:
+    """As the pool may do, with a connection that it hands out in the same moment."""
+    reading, swallowed = asyncio.Event(), asyncio.Event()
+
+    async def read(organization: str, run: str, after: int, limit: int) -> list[Line]:
+        if not reading.is_set():
+            reading.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.set()
+        return []
+
+    feeds = Feeds(read, world.signals, batch=BATCH, poll_seconds=0.01)
+    async with asyncio.timeout(60):
+        async with feeds.joined("org_1", "run_1", after=0):
+            await reading.wait()
+        await swallowed.wait()
+        await until(
+            lambda: not any(task.get_name() == "feed of run_1" for task in asyncio.all_tasks()),
+            seconds=30,
+            what="the reader to end",
+            every=0.01,
+        )

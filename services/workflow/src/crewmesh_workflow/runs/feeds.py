@@ -83,7 +83,8 @@ class Feeds:
     async def _keep_reading(self, feed: Feed, organization: str, run: str) -> None:
         # Listening starts before the first look, so that nothing can slip in between.
         async with self._signals.listen(run) as listener:
-            while True:
+            # Before Python 3.12 the pool may swallow the cancellation together with a connection that it hands out.
+            while feed.followers:
                 try:
                     events = await self._read(organization, run, feed.last, self._batch)
                 except Problem as problem:
