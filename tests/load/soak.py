@@ -3,8 +3,7 @@
 Clients in a closed loop: most call a webhook of five pure nodes, some start a run with an effect beyond the mesh, some
 a run that waits longer than a worker naps, so that Dapr's drivers, its timers and the scheduler always have work. Every
 minute it tells how many runs ended, what one of them cost, what others took of the machine, and what each process
-holds. The last tenth must carry what the first did. Where it does not and a run costs what it did, others are to blame;
-where a piece of work that is always the same costs more as well, the machine is.
+holds. The last tenth must carry what the first did. Where it does not and a run costs what it did, others are to blame.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import cast
 
 import aiohttp
@@ -45,10 +43,6 @@ _WAIT_SECONDS = 3
 _FLAT_MIB = 32.0
 # Pools and caches fill up first.
 _WARM_UP_SECONDS = 60.0
-
-# How fast the machine is by now, for it is not always as fast: what this takes.
-_YARDSTICK = json.dumps([{"number": number, "text": "yardstick" * 3} for number in range(2_000)])
-_YARDSTICK_EVERY_SECONDS = 2.0
 
 Work = Callable[[], Awaitable[None]]
 
@@ -101,7 +95,6 @@ class Soak:
         self.by_kind: Counter[str] = Counter()
         self.memory: list[dict[str, float]] = []
         self.spent: list[Spent] = []
-        self._yardsticks: list[tuple[float, float]] = []
 
     @property
     def now(self) -> float:
@@ -124,23 +117,9 @@ class Soak:
             self._tell(minute)
             minute += 1
 
-    async def measure_machine(self) -> None:
-        """In processor time, so that it does not count how many want the processor."""
-        while True:
-            began = time.thread_time()
-            json.loads(_YARDSTICK)
-            self._yardsticks.append((self.now, time.thread_time() - began))
-            await asyncio.sleep(_YARDSTICK_EVERY_SECONDS)
-
-    def speed(self, first: float, last: float) -> float:
-        """Of the machine between these seconds, beside that of the whole time."""
-        whole = median(took for _, took in self._yardsticks)
-        return whole / median([took for at, took in self._yardsticks if first <= at < last] or [whole])
-
-    def rate(self, share_from: float, share_to: float) -> tuple[float, float]:
-        """Runs a second, and how fast the machine was meanwhile."""
+    def rate(self, share_from: float, share_to: float) -> float:
         first, last = share_from * self._seconds, share_to * self._seconds
-        return sum(first <= at < last for at in self.ended) / (last - first), self.speed(first, last)
+        return sum(first <= at < last for at in self.ended) / (last - first)
 
     def _spent(self, status: MeshStatus) -> Spent:
         own = psutil.Process().cpu_times()
@@ -152,12 +131,11 @@ class Soak:
         rate = sum(self.now - seconds <= at for at in self.ended) / seconds
         latest = self.memory[-1]
         if minute == 0:
-            print("minute  runs/s  CPU ms/run  others %  speed  " + "  ".join(latest), flush=True)
+            print("minute  runs/s  CPU ms/run  others %  " + "  ".join(latest), flush=True)
         before, now = self.spent[max(minute - 1, 0)], self.spent[minute]
         cost, others = (now.milliseconds_per_run(before), now.share_of_others(before) * 100) if minute else (0.0, 0.0)
-        speed = self.speed(self.now - seconds, self.now)
         cells = "  ".join(f"{mebibytes:{len(name)}.0f}" for name, mebibytes in latest.items())
-        print(f"{minute:6}  {rate:6.1f}  {cost:10.1f}  {others:8.0f}  {speed:5.2f}  {cells}", flush=True)
+        print(f"{minute:6}  {rate:6.1f}  {cost:10.1f}  {others:8.0f}  {cells}", flush=True)
 
 
 async def _soak(mesh: MeshProcess, seconds: float) -> list[Figure]:
@@ -166,7 +144,7 @@ async def _soak(mesh: MeshProcess, seconds: float) -> list[Figure]:
     async with Receiver() as receiver, aiohttp.ClientSession(headers=headers, connector=connector) as session:
         work = await _works(mesh, session, receiver)
         soak = Soak(mesh, session, seconds)
-        watching = asyncio.gather(soak.watch(), soak.measure_machine())
+        watching = asyncio.create_task(soak.watch())
         await asyncio.gather(*(soak.client(kind, work[kind]) for kind, n in _CLIENTS.items() for _ in range(n)))
         watching.cancel()
         with suppress(asyncio.CancelledError):
@@ -215,7 +193,7 @@ async def _ask(session: aiohttp.ClientSession, url: str, body: JsonDict) -> Json
 
 
 def _figures(soak: Soak) -> list[Figure]:
-    (first, first_speed), (last, last_speed) = soak.rate(0.0, 0.1), soak.rate(0.9, 1.0)
+    first, last = soak.rate(0.0, 0.1), soak.rate(0.9, 1.0)
     # What fills up once does so in the first half; what grows without end does in the second as well.
     half, end = soak.memory[len(soak.memory) // 2], soak.memory[-1]
     growth = {name: end[name] - used for name, used in half.items() if name in end}
@@ -225,7 +203,6 @@ def _figures(soak: Soak) -> list[Figure]:
     costs = [after.milliseconds_per_run(before) for before, after in pairwise(soak.spent)]
     return [
         Figure("soak last vs first tenth", last, "runs/s", baseline=first, target=at_least_times_baseline(0.9)),
-        Figure("soak last vs first tenth, at one speed", last / last_speed, "runs/s", baseline=first / first_speed),
         Figure("soak processor time of a run", costs[-1], "ms", baseline=costs[0]),
         Figure("soak memory at the end", whole[-1], "MiB", baseline=whole[0]),
         Figure("soak memory growth, worst process", growth[worst], "MiB", target=at_most(_FLAT_MIB)),
