@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
@@ -168,11 +169,12 @@ class TokenAuthenticator:
         return self._verifier.verify(token.strip())
 
 
-class Access:
+class Access(ABC):
     """Marks a route as one whose access was thought about; the app factory refuses to start with others."""
 
+    @abstractmethod
     async def __call__(self, request: Request) -> object:
-        raise NotImplementedError
+        """Who is asking, where that is asked for. Raises Problem: they may not."""
 
 
 class Requires(Access):
