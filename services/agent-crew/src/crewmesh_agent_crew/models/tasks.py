@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_contracts.invocations import ModelRequest
+from crewmesh_contracts.invocations import ModelRequest, unfit_labels
 from crewmesh_kit.errors import ValidationFailed
 
 from crewmesh_agent_crew.models.answers import Following, OneOf, Wanted
 from crewmesh_agent_crew.models.calls import Message
 from crewmesh_agent_crew.models.json_schemas import JsonSchemas
-
-_MOST_LABEL_CHARACTERS = 200
 
 
 async def wanted_of(request: ModelRequest, schemas: JsonSchemas) -> OneOf | Following | None:
@@ -49,10 +47,8 @@ def _prompt(request: ModelRequest, wanted: Wanted[object] | None) -> str:
 
 
 def _checked_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(labels)) < 2:
-        raise _refused("labels", "to classify, at least two different labels are needed")
-    if any(not label.strip() or "\0" in label or len(label) > _MOST_LABEL_CHARACTERS for label in labels):
-        raise _refused("labels", f"a label is text of 1 to {_MOST_LABEL_CHARACTERS} characters")
+    if (wrong := unfit_labels(labels)) is not None:
+        raise _refused("labels", wrong)
     return tuple(dict.fromkeys(labels))
 
 

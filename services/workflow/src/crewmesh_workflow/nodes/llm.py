@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from crewmesh_contracts.base import JsonObject
-from crewmesh_contracts.invocations import ASK_MODEL, ModelMessage, ModelRequest
+from crewmesh_contracts.invocations import ASK_MODEL, ModelMessage, ModelRequest, unfit_labels
 from crewmesh_contracts.workflow.nodes.llm import LlmNode
 from crewmesh_kit.errors import RemoteProblem
 
@@ -17,7 +17,6 @@ from crewmesh_workflow.nodes.thinking import AWAITS_TOP_UP, BUDGET_SECONDS
 
 # No model is given longer for one answer.
 _LONGEST_ANSWER_SECONDS = 3_600.0
-_MOST_LABEL_CHARACTERS = 200
 
 
 def _compile(node: LlmNode, read: Reader) -> Callable[[Scope], ModelRequest]:
@@ -49,11 +48,8 @@ def _compile(node: LlmNode, read: Reader) -> Callable[[Scope], ModelRequest]:
 
 
 def _check_labels(labels: Sequence[str]) -> None:
-    """As the agents' service will, which asks the model."""
-    if len(set(labels)) < 2:
-        raise ExpressionError("to classify, at least two different labels are needed; add one")
-    if any(not label.strip() or len(label) > _MOST_LABEL_CHARACTERS for label in labels):
-        raise ExpressionError(f"a label is text of 1 to {_MOST_LABEL_CHARACTERS} characters; correct it")
+    if (wrong := unfit_labels(labels)) is not None:
+        raise ExpressionError(wrong)
 
 
 async def _run(request: ModelRequest, context: EffectContext) -> JsonObject:

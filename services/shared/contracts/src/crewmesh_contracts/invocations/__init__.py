@@ -49,7 +49,7 @@ from crewmesh_contracts.invocations.memories import (
     RememberRequest,
     RememberResult,
 )
-from crewmesh_contracts.invocations.models import ASK_MODEL, ModelAnswer, ModelMessage, ModelRequest
+from crewmesh_contracts.invocations.models import ASK_MODEL, ModelAnswer, ModelMessage, ModelRequest, unfit_labels
 from crewmesh_contracts.invocations.owned_data import EXPORT, WOULD_FORGET
 from crewmesh_contracts.invocations.payer import Payer
 
@@ -128,4 +128,5 @@ __all__ = [
     "StopResult",
     "TokenUsage",
     "Verdict",
+    "unfit_labels",
 ]

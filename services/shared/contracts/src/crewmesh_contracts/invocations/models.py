@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,6 +11,17 @@ from crewmesh_contracts.base import Contract, JsonObject, JsonValue, Reply
 from crewmesh_contracts.invocations.base import Invocation
 from crewmesh_contracts.invocations.crews import TokenUsage
 from crewmesh_contracts.invocations.payer import NOBODY_IN_PARTICULAR, Payer
+
+_MOST_LABEL_CHARACTERS = 200
+
+
+def unfit_labels(labels: Sequence[str]) -> str | None:
+    """Why no model can choose among these."""
+    if len(set(labels)) < 2:
+        return "to classify, at least two different labels are needed; add one"
+    if any(not label.strip() or "\0" in label or len(label) > _MOST_LABEL_CHARACTERS for label in labels):
+        return f"a label is text of 1 to {_MOST_LABEL_CHARACTERS} characters; correct it"
+    return None
 
 
 class ModelMessage(Contract):
